@@ -1,0 +1,114 @@
+"""Bayesian customer-lifetime-value forecasts from contract revenue events.
+
+The workflow in ten lines::
+
+    import clvforecast as clv
+
+    ledger = clv.read_ledger("events.csv", accounts="accounts.csv", as_of="2024-06-30")
+    ledger.rejected                                                  # rows left out, and what to do about each
+    posterior = clv.fit(ledger, segments=["plan"], seed=7)           # renewal, expansion, ... models
+    posterior.summary()                                              # parameters, intervals, convergence
+    posterior.save("posterior.nc")
+    forecast = clv.forecast(posterior, ledger, horizon_months=24, seed=7)
+    forecast.accounts(ci_prob=0.9)                                   # one row an account: CLV with its range
+    forecast.portfolio(freq="QE", by="plan")                         # one row a quarter and level
+    forecast.plot()
+
+Names are imported when they are first used, so that ``import clvforecast`` is quick.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clvforecast import datasets as datasets
+    from clvforecast.actuals import actual_portfolio as actual_portfolio
+    from clvforecast.actuals import actual_revenue as actual_revenue
+    from clvforecast.calibration import coverage as coverage
+    from clvforecast.calibration import randomised_pit as randomised_pit
+    from clvforecast.errors import ClvError as ClvError
+    from clvforecast.errors import ConvergenceError as ConvergenceError
+    from clvforecast.errors import DatasetError as DatasetError
+    from clvforecast.errors import FitError as FitError
+    from clvforecast.errors import ForecastError as ForecastError
+    from clvforecast.errors import HistoryError as HistoryError
+    from clvforecast.errors import LedgerError as LedgerError
+    from clvforecast.errors import PosteriorFileError as PosteriorFileError
+    from clvforecast.forecast import Forecast as Forecast
+    from clvforecast.forecast import forecast as forecast
+    from clvforecast.ledger import Ledger as Ledger
+    from clvforecast.ledger import read_ledger as read_ledger
+    from clvforecast.posterior import Posterior as Posterior
+    from clvforecast.posterior import fit as fit
+    from clvforecast.posterior import load_posterior as load_posterior
+    from clvforecast.posterior import prior as prior
+    from clvforecast.report.plots import plot_account as plot_account
+    from clvforecast.report.plots import plot_portfolio as plot_portfolio
+    from clvforecast.synthetic import CompanyParameters as CompanyParameters
+    from clvforecast.synthetic import Truth as Truth
+    from clvforecast.synthetic import simulate_events as simulate_events
+
+# Public name -> the module that holds it.
+_HOME = {
+    "actual_portfolio": "actuals",
+    "actual_revenue": "actuals",
+    "coverage": "calibration",
+    "randomised_pit": "calibration",
+    "ClvError": "errors",
+    "ConvergenceError": "errors",
+    "DatasetError": "errors",
+    "FitError": "errors",
+    "ForecastError": "errors",
+    "HistoryError": "errors",
+    "LedgerError": "errors",
+    "PosteriorFileError": "errors",
+    "Forecast": "forecast",
+    "forecast": "forecast",
+    "Ledger": "ledger",
+    "read_ledger": "ledger",
+    "Posterior": "posterior",
+    "fit": "posterior",
+    "load_posterior": "posterior",
+    "prior": "posterior",
+    "plot_account": "report.plots",
+    "plot_portfolio": "report.plots",
+    "CompanyParameters": "synthetic",
+    "Truth": "synthetic",
+    "simulate_events": "synthetic",
+}
+__all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
+
+
+class _Package(ModuleType):
+    """This package: ``clv.forecast`` is the function, although a file of that name holds it.
+
+    Importing the file would otherwise put the module in the function's place.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "forecast" and isinstance(value, ModuleType):
+            value = value.forecast
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return import_module("clvforecast.datasets")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("clvforecast")
+    if name not in _HOME:
+        raise AttributeError(f"module 'clvforecast' has no attribute {name!r}")
+    value = getattr(import_module(f"clvforecast.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

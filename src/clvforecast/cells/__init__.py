@@ -1,0 +1,27 @@
+"""Histories counted into cells: the sufficient statistics of every component."""
+
+from clvforecast.cells.build import build_cells
+from clvforecast.cells.frame import Frame
+from clvforecast.cells.levels import build_frame
+from clvforecast.cells.records import (
+    Cells,
+    ChangeCells,
+    RateCells,
+    Refunds,
+    RenewalCells,
+    SizeCells,
+    TermCells,
+)
+
+__all__ = [
+    "Cells",
+    "ChangeCells",
+    "Frame",
+    "RateCells",
+    "Refunds",
+    "RenewalCells",
+    "SizeCells",
+    "TermCells",
+    "build_cells",
+    "build_frame",
+]

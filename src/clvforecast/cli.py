@@ -1,0 +1,281 @@
+"""The command line: parse, call, print, exit code.  What is heavy is imported only when a command runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clvforecast.errors import ClvError
+
+if TYPE_CHECKING:
+    from clvforecast.ledger import Ledger
+
+app = typer.Typer(
+    name="clvforecast",
+    help="Bayesian customer-lifetime-value forecasts from contract revenue events.",
+    epilog="Exit codes: 0 done, 1 data or a model that cannot be used, 2 wrong call.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class IntervalKind(StrEnum):
+    """How an interval is chosen: equal tails, or the narrowest."""
+
+    eti = "eti"
+    hdi = "hdi"
+
+
+class Timing(StrEnum):
+    """When money counts: as it is served, or on the day of booking."""
+
+    recognised = "recognised"
+    booked = "booked"
+
+
+MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
+FREQUENCY = re.compile(rf"ME|[QY]E(-({MONTHS}))?")
+
+
+def _frequency(value: str) -> str:
+    if not FREQUENCY.fullmatch(value):
+        raise typer.BadParameter(f"{value!r} is not ME, QE or YE (or fiscal ones by their last month, as YE-JUN).")
+    return value
+
+
+def _probability(value: float) -> float:
+    if not 0.0 < value < 1.0:
+        raise typer.BadParameter(f"{value} is not between 0 and 1; for example 0.9.")
+    return value
+
+
+def _margin(value: float) -> float:
+    if not 0.0 < value <= 1.0:
+        raise typer.BadParameter(f"{value} is not above 0 and at most 1; for example 0.75.")
+    return value
+
+
+Events = Annotated[str, typer.Argument(metavar="EVENTS", help="CSV or Parquet file of events, or a glob of them.")]
+Accounts = Annotated[
+    str | None, typer.Option("--accounts", metavar="FILE", help="Accounts table: account_id, segments, observed_from.")
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        formats=["%Y-%m-%d"],
+        metavar="YYYY-MM-DD",
+        help="Use only what was booked by this day. Default: the latest booking.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
+
+
+@app.command()
+def validate(
+    events: Events,
+    accounts: Accounts = None,
+    as_of: AsOf = None,
+    rejected: Annotated[
+        Path | None, typer.Option("--rejected", metavar="FILE", help="Write the rejected rows to this CSV.")
+    ] = None,
+) -> None:
+    """Check revenue events row by row and show what would be used.
+
+    Rejected rows are listed with their rule and what to do; they do not fail the command.
+
+    \b
+    Example:
+      clvforecast validate events.csv --accounts accounts.csv --rejected rejected.csv
+    """
+    from clvforecast.histories import build_histories
+    from clvforecast.report.files import write_csv
+    from clvforecast.report.ledgers import show_ledger
+    from clvforecast.report.terminal import make_console, say
+
+    console = make_console()
+    ledger = _read(events, accounts, as_of)
+    show_ledger(console, ledger, build_histories(ledger))
+    if rejected is not None:
+        write_csv(ledger.rejected, rejected)
+        say(console, f"rejected rows: {rejected}")
+
+
+@app.command()
+def fit(
+    events: Events,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The posterior to write (netCDF).")],
+    accounts: Accounts = None,
+    segments: Annotated[
+        str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
+    ] = "",
+    as_of: AsOf = None,
+    seed: Seed = 7,
+    draws: Annotated[int, typer.Option("--draws", min=4, help="Draws a chain.")] = 1000,
+    tune: Annotated[int, typer.Option("--tune", min=1, help="Tuning steps a chain.")] = 1000,
+    chains: Annotated[int, typer.Option("--chains", min=2, help="Chains.")] = 4,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the renewal, expansion and other models to the events.
+
+    Draws that do not pass the convergence checks are not written.
+
+    \b
+    Example:
+      clvforecast fit events.csv --accounts accounts.csv --segments plan,region -o posterior.nc
+    """
+    from clvforecast.posterior import fit as fit_models
+    from clvforecast.report.parameters import show_parameters
+    from clvforecast.report.terminal import make_console, say
+
+    ledger = _read(events, accounts, as_of)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    posterior = fit_models(
+        ledger, _names(segments), seed=seed, draws=draws, tune=tune, chains=chains, progress=_shows_progress(quiet)
+    )
+    posterior.save(output)
+    if not quiet:
+        console = make_console()
+        show_parameters(console, posterior)
+        say(console, f"posterior: {output}")
+
+
+@app.command()
+def score(
+    events: Events,
+    posterior: Annotated[Path, typer.Option("--posterior", metavar="FILE", help="From `clvforecast fit`.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for accounts.parquet and portfolio.csv.")
+    ],
+    accounts: Accounts = None,
+    as_of: AsOf = None,
+    horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
+    discount: Annotated[float, typer.Option("--discount", min=0.0, max=10.0, help="Yearly discount rate.")] = 0.10,
+    margin: Annotated[
+        float, typer.Option("--margin", callback=_margin, help="Gross margin, in the discounted values only.")
+    ] = 1.0,
+    draws: Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")] = 1000,
+    seed: Seed = 7,
+    ci_prob: Annotated[
+        float, typer.Option("--ci-prob", callback=_probability, help="Probability of the interval.")
+    ] = 0.9,
+    ci_kind: Annotated[IntervalKind, typer.Option("--ci-kind", help="Equal-tailed or highest density.")] = (
+        IntervalKind.eti
+    ),
+    freq: Annotated[
+        str,
+        typer.Option(
+            "--freq", callback=_frequency, metavar="ME|QE|YE", help="Periods of the portfolio; fiscal: YE-JUN."
+        ),
+    ] = "QE",
+    by: Annotated[
+        str, typer.Option("--by", metavar="A,B", help="Split the portfolio by account columns, or by origin.")
+    ] = "",
+    timing: Annotated[Timing, typer.Option("--timing", help="Count money when it is served or when booked.")] = (
+        Timing.recognised
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Forecast every account and the portfolio from a saved posterior.
+
+    \b
+    Example:
+      clvforecast score events.csv --accounts accounts.csv --posterior posterior.nc \\
+        --horizon 24 --by plan -o scores
+    """
+    from clvforecast.forecast import forecast as make_forecast
+    from clvforecast.posterior import load_posterior
+    from clvforecast.report.files import write_accounts, write_portfolio
+    from clvforecast.report.portfolio import show_portfolio
+    from clvforecast.report.terminal import make_console, say, working
+
+    console = make_console()
+    trained = load_posterior(posterior)
+    ledger = _read(events, accounts, as_of)
+    split = _names(by)
+    with working(console, "simulating", quiet):
+        forecast = make_forecast(
+            trained,
+            ledger,
+            horizon_months=horizon,
+            annual_discount_rate=discount,
+            gross_margin=margin,
+            draws=draws,
+            seed=seed,
+            timing=timing.value,
+            group_by=None if split in ([], ["origin"]) else split,
+            ci_probs=(ci_prob,),
+        )
+    write_accounts(forecast, output / "accounts.parquet", ci_prob, ci_kind.value)
+    write_portfolio(forecast, output / "portfolio.csv", freq, split or None, ci_prob, ci_kind.value)
+    if not quiet:
+        show_portfolio(console, forecast, freq, ci_prob, ci_kind.value)
+        say(console, f"accounts:  {output / 'accounts.parquet'}")
+        say(console, f"portfolio: {output / 'portfolio.csv'}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.")] = Path(
+        "demo-output"
+    ),
+    seed: Seed = 7,
+) -> None:
+    """Train on the City of Philadelphia's contracts of mid-2018, forecast two years, compare with what happened.
+
+    \b
+    Example:
+      clvforecast demo -o demo-output
+    """
+    from clvforecast.demo import run_demo
+    from clvforecast.report.terminal import make_console
+
+    run_demo(output, make_console(), seed=seed, progress=_shows_progress(False))
+
+
+def _read(events: str, accounts: str | None, as_of: datetime | None) -> Ledger:
+    from clvforecast.ledger import read_ledger
+
+    day: date | None = None if as_of is None else as_of.date()
+    return read_ledger(events, accounts, as_of=day)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _shows_progress(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
+
+
+def main() -> None:
+    """Run the command line; what cannot be used ends with exit code 1 and a message, not a traceback."""
+    try:
+        app()
+    except ClvError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}. Check the path and that it can be written.")
+
+
+def _fail(message: str) -> None:
+    from clvforecast.report.terminal import make_console, say
+
+    say(make_console(stderr=True), f"clvforecast: {message}", "red")
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The parts of the model. Each file has the same shape: priors, the model from cells, the latent's conditional posterior."""
+
+from __future__ import annotations
+
+from clvforecast.cells import Cells, Frame
+from clvforecast.components.change import ChangePriors, change_component
+from clvforecast.components.component import Component, Priors, Variable
+from clvforecast.components.rates import TERMINATION_PRIORS, RatePriors, rate_component
+from clvforecast.components.renewal import RenewalPriors, renewal_component
+from clvforecast.components.sizes import SIZE_PRIORS, SizePriors, size_component
+from clvforecast.components.terms import TermPriors, terms_component
+
+__all__ = [
+    "ChangePriors",
+    "Component",
+    "ModelPriors",
+    "RatePriors",
+    "RenewalPriors",
+    "SizePriors",
+    "TermPriors",
+    "Variable",
+    "build_components",
+]
+
+
+class ModelPriors(Priors):
+    """All priors in one place, each replaceable: ``ModelPriors(renewal=RenewalPriors(logit_mu_mean=2.0))``."""
+
+    renewal: RenewalPriors = RenewalPriors()
+    expansion_rate: RatePriors = RatePriors()
+    contraction_rate: RatePriors = RatePriors()
+    change_order_rate: RatePriors = RatePriors()
+    referral_rate: RatePriors = RatePriors()
+    reactivation_rate: RatePriors = RatePriors(log_rate_mean=-2.5)
+    termination_rate: RatePriors = TERMINATION_PRIORS
+    expansion_size: SizePriors = SIZE_PRIORS["expansion"]
+    contraction_size: SizePriors = SIZE_PRIORS["contraction"]
+    change_order_size: SizePriors = SIZE_PRIORS["change_order"]
+    referral_size: SizePriors = SIZE_PRIORS["referral"]
+    return_value: SizePriors = SIZE_PRIORS["return_value"]
+    change: ChangePriors = ChangePriors()
+    terms: TermPriors = TermPriors()
+
+
+def build_components(cells: Cells, frame: Frame, priors: ModelPriors) -> tuple[Component, ...]:
+    """Every component of the model, in the order in which they are fitted and reported."""
+    rates = [rate_component(rate, frame, getattr(priors, f"{kind}_rate")) for kind, rate in cells.rates.items()]
+    sizes = [
+        size_component(size, frame, getattr(priors, kind if kind == "return_value" else f"{kind}_size"))
+        for kind, size in cells.sizes.items()
+    ]
+    return (
+        renewal_component(cells.renewal, frame, priors.renewal),
+        *rates,
+        *sizes,
+        change_component(cells.change, frame, priors.change),
+        terms_component(cells.terms, cells.refunds, frame, priors.terms),
+    )

@@ -1,0 +1,302 @@
+"""What happens to the monthly revenue at a renewal: direction, size, and whether an expansion lasts.
+
+- Direction (down, flat, up against the carried MRR): multinomial logit with its own row of log odds for each previous
+  direction (first, down, flat, up) and for renewals whose term length changed; segment effects on both log odds.
+- Size, given up or down: ``y = mean_g - rho x + gamma log(term ratio) + sd eps``; up: y = log(ratio - 1), down: y = logit(1 -
+  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back.
+- Persistence: the carried MRR of an amended term contains the amendment with probability q (segment effects on its
+  logit). Which it was is not seen, so an amended renewal is a mixture of both readings, densities taken in log ratio.
+
+One graph holds all three, as the mixture needs the other two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import expit
+
+from clvforecast.cells import ChangeCells, Frame
+from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
+from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns
+from clvforecast.components.rates import segment_effects
+
+N_ROWS = 5
+"""Rows of log odds: first, down, flat, up, term_changed."""
+DOWN, FLAT, UP = 0, 1, 2
+SIDES = ("down", "up")
+PLACES = ("down", "up", "size_down", "size_up", "persistence")
+"""The five location parameters with segment effects, in the order of the leading axis of their arrays."""
+
+
+class ChangePriors(Priors):
+    """Priors of the change at renewal; the size's apply to both sides."""
+
+    logit_mean: float = Field(-0.5, description="a little likelier flat (within 1%) than either up or down")
+    logit_sd: float = Field(1.5, gt=0, description="95% of the odds against flat between 1 to 30 and 11 to 1")
+    direction_effect_sd: float = Field(0.4, gt=0, description="odds differ between levels by a factor of 1.5 typically")
+    size_mean: float = Field(-1.5, description="a change of 18% to 22% of the carried revenue")
+    size_mean_sd: float = Field(1.5, gt=0, description="95% of the medians between 1% and 82% down, 1% and 450% up")
+    size_sd: float = Field(
+        1.5, gt=0, description="half-normal; contracts and subscriptions alike have SDs of .5 to 1.5"
+    )
+    reversion_sd: float = Field(
+        1.0, gt=0, description="rho = 1 would take back all that is above the account's own past"
+    )
+    term_slope_sd: float = Field(1.0, gt=0, description="slope 1: the change grows in proportion to the term")
+    size_effect_sd: float = Field(0.4, gt=0, description="levels differ by a factor of 1.5 typically")
+    persistence_mean: float = Field(0.0, description="logit: an expansion lasts or not, even odds")
+    persistence_sd: float = Field(1.5, gt=0, description="95% between 5% and 95%")
+    persistence_effect_sd: float = Field(0.5, gt=0, description="levels differ by half a logit typically")
+
+
+@dataclass(frozen=True)
+class ChangeDesign:
+    """The poolings of the five places, the weighted mean regressors of each side (2, 2), and the counts behind them."""
+
+    poolings: tuple[Pooling, ...]
+    regressor_mean: Floats
+    effect_sd: Floats
+    n_direction: int
+    n_size: tuple[int, int]
+    n_amended: int
+
+
+def change_component(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> Component:
+    """The component of the change at renewal; parts without data keep their priors."""
+    design = change_design(cells, frame, priors)
+    n_data = design.n_direction + design.n_amended
+
+    def prior(rng: np.random.Generator, shape: Shape) -> Raw:
+        return _prior_raw(design, priors, rng, shape)
+
+    notes = []
+    if len(cells.amended_group) < cells.n_amended:
+        notes.append(f"a random {len(cells.amended_group)} of {cells.n_amended} amended renewals")
+    if n_data == 0:
+        notes.append("no renewal in the data: the prior alone")
+    elif design.n_amended == 0:
+        notes.append("no amended renewal: persistence is the prior alone")
+    K, S = design.poolings[0].n_coords, design.poolings[0].n_sds
+    return Component(
+        name="change",
+        arrays=change_arrays(cells, design, priors),
+        build=change_model,
+        structure=("change", K, S),
+        prior=prior,
+        variables=lambda raw: change_variables(raw, frame, design, priors),
+        n_data=n_data,
+        closed_form=prior if n_data == 0 else None,
+        note="; ".join(notes),
+    )
+
+
+def change_design(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> ChangeDesign:
+    """Poolings of the five places: the same columns, ordered and centred by each place's own data."""
+    counts, G = cells.direction_counts.astype(float), len(cells.group_levels)
+    amended = np.bincount(cells.amended_group, minlength=G).astype(float)
+    levels = [cells.group_levels[:, s] for s in range(len(frame.segments))]
+    sizes = [len(frame.levels[name]) for name in frame.segments]
+    information = []
+    for side in (DOWN, UP):
+        # A yes-or-no outcome carries p (1 - p) of information: n_side n_flat / (n_side + n_flat) in all.
+        against = counts[:, side] * counts[:, FLAT] / np.maximum(counts[:, side] + counts[:, FLAT], 1.0)
+        information.append(np.bincount(cells.direction_group, weights=against, minlength=G) + 0.1 * amended)
+    for side in (0, 1):
+        mine = cells.size_side == side
+        own = np.bincount(cells.size_group[mine], weights=cells.size_n[mine], minlength=G)
+        information.append(own.astype(float) + 0.3 * amended)
+    information.append(0.1 * amended)
+    return ChangeDesign(
+        poolings=tuple(pooled_columns(levels, sizes, info) for info in information),
+        regressor_mean=np.stack([_regressor_mean(cells, side) for side in (0, 1)]),
+        effect_sd=np.array(
+            [priors.direction_effect_sd] * 2 + [priors.size_effect_sd] * 2 + [priors.persistence_effect_sd]
+        ),
+        n_direction=int(counts.sum()),
+        n_size=(int(cells.size_n[cells.size_side == 0].sum()), int(cells.size_n[cells.size_side == 1].sum())),
+        n_amended=len(cells.amended_group),
+    )
+
+
+def _regressor_mean(cells: ChangeCells, side: int) -> Floats:
+    """Mean of (-x, log term ratio) over the renewals of one side; it only centres the sampled level."""
+    mine = cells.size_side == side
+    n = float(cells.size_n[mine].sum())
+    return np.asarray(cells.size_xx[mine][:, 0, 1:].sum(axis=0) / n if n > 0 else np.zeros(2), float)
+
+
+def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors) -> Arrays:
+    """The graph's data; the five poolings are stacked along a leading axis."""
+    poolings = design.poolings
+    return {
+        "X": np.stack([p.X for p in poolings]),
+        "X_mean": np.stack([p.mean for p in poolings]),
+        "centred": np.stack([p.centred for p in poolings]),
+        "column_of": poolings[0].column_of,
+        "regressor_mean": design.regressor_mean,
+        "direction_group": cells.direction_group.astype(np.int64),
+        "direction_row": cells.direction_row.astype(np.int64),
+        "direction_counts": cells.direction_counts.astype(float),
+        "size_group": cells.size_group.astype(np.int64),
+        "size_side": cells.size_side.astype(np.int64),
+        "size_n": cells.size_n.astype(float),
+        "size_xx": cells.size_xx.astype(float),
+        "size_xy": cells.size_xy.astype(float),
+        "size_yy": cells.size_yy.astype(float),
+        "amended_group": cells.amended_group.astype(np.int64),
+        "amended_row": cells.amended_row.astype(np.int64),
+        "amended_logterm": cells.amended_logterm.astype(float)[:, None],
+        "amended_direction": cells.amended_direction.astype(np.int64),
+        "amended_side": (cells.amended_direction == UP).astype(np.int64),
+        "amended_moves": (cells.amended_direction != FLAT).astype(float),
+        "amended_y": cells.amended_y.astype(float),
+        "amended_x": cells.amended_x.astype(float),
+        "amended_log_jac": cells.amended_log_jac.astype(float),
+        "prior_logit": np.array([priors.logit_mean, priors.logit_sd]),
+        "prior_size": np.array([priors.size_mean, priors.size_mean_sd, priors.size_sd]),
+        "prior_slope": np.array([priors.reversion_sd, priors.term_slope_sd]),
+        "prior_persistence": np.array([priors.persistence_mean, priors.persistence_sd]),
+        "prior_effect": np.repeat(design.effect_sd[:, None], poolings[0].n_sds, axis=1),
+    }
+
+
+def change_model(arrays: Arrays) -> pm.Model:
+    """The graph: multinomial counts, regressions from their sums (`likelihoods.regression_log_likelihood`), mixture rows."""
+    places, _, K = arrays["X"].shape
+    with pm.Model() as model:
+        d = as_data(arrays)
+        effect_sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
+        of_coord = effect_sd[:, d["column_of"]]
+        raw = pm.Normal("raw", 0.0, of_coord ** d["centred"], shape=(places, K))
+        coords = raw * of_coord ** (1.0 - d["centred"])
+        shift = pt.sum(d["X_mean"] * coords, axis=1)
+        effect = pt.sum(d["X"] * coords[:, None, :], axis=2)  # (5, G)
+        level = pm.Normal("level", shift[:2] / d["prior_logit"][1], 1.0, shape=(N_ROWS, 2))
+        log_odds = d["prior_logit"][0] + d["prior_logit"][1] * level - shift[:2]
+        slope = pm.Normal("slope", 0.0, d["prior_slope"], shape=(2, 2))  # rows down, up; columns rho, gamma
+        size_shift = shift[2:4] + pt.sum(d["regressor_mean"] * slope, axis=1)
+        size_level = pm.Normal("size_level", size_shift / d["prior_size"][1], 1.0, shape=2)
+        mean = d["prior_size"][0] + d["prior_size"][1] * size_level - size_shift
+        sd = pm.HalfNormal("size_sd", d["prior_size"][2], shape=2)
+        keep = pm.Normal("keep", shift[4] / d["prior_persistence"][1], 1.0)
+        logit_q = d["prior_persistence"][0] + d["prior_persistence"][1] * keep - shift[4] + effect[4]
+        pm.Potential("direction", _direction_term(d, log_odds, effect))
+        pm.Potential("size", _size_term(d, mean, effect, slope, sd))
+        pm.Potential("amended", _amended_term(d, log_odds, mean, effect, slope, sd, logit_q))
+    return model
+
+
+def _log_shares(log_odds: Any, effect: Any, row: Any, group: Any) -> Any:
+    """Log probabilities (n, 3) of down, flat, up."""
+    down = log_odds[row, 0] + effect[0, group]
+    up = log_odds[row, 1] + effect[1, group]
+    total = pt.log1p(pt.exp(down) + pt.exp(up))
+    return pt.stack([down - total, -total, up - total], axis=1)
+
+
+def _direction_term(d: dict[str, Any], log_odds: Any, effect: Any) -> Any:
+    return pt.sum(d["direction_counts"] * _log_shares(log_odds, effect, d["direction_row"], d["direction_group"]))
+
+
+def _size_term(d: dict[str, Any], mean: Any, effect: Any, slope: Any, sd: Any) -> Any:
+    """``-n ln sd - (y'y - 2 b'X'y + b'X'X b) / 2 sd^2`` with b = (mean + effect, rho, gamma) by group and side."""
+    side = d["size_side"]
+    alpha = mean[side] + effect[2 + side, d["size_group"]]
+    b = pt.stack([alpha, slope[side, 0], slope[side, 1]], axis=1)
+    quadratic = pt.sum(d["size_xx"] * b[:, :, None] * b[:, None, :], axis=(1, 2))
+    squares = d["size_yy"] - 2.0 * pt.sum(b * d["size_xy"], axis=1) + quadratic
+    return pt.sum(-d["size_n"] * pt.log(sd[side]) - squares / (2.0 * sd[side] ** 2) - d["size_n"] * HALF_LOG_2PI)
+
+
+HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
+
+
+def _amended_term(d: dict[str, Any], log_odds: Any, mean: Any, effect: Any, slope: Any, sd: Any, logit_q: Any) -> Any:
+    """``log(q density_1 + (1 - q) density_0)`` a row; density_I = P(direction_I) x density of the size in log ratio."""
+    group, side = d["amended_group"], d["amended_side"]
+    shares = _log_shares(log_odds, effect, d["amended_row"], group)
+    chosen = shares[pt.arange(shares.shape[0])[:, None], d["amended_direction"]]
+    centre = (
+        mean[side]
+        + effect[2 + side, group[:, None]]
+        - slope[side, 0] * d["amended_x"]
+        + slope[side, 1] * d["amended_logterm"]
+    )
+    normal = -0.5 * ((d["amended_y"] - centre) / sd[side]) ** 2 - pt.log(sd[side]) - HALF_LOG_2PI
+    density = chosen + d["amended_moves"] * normal + d["amended_log_jac"]
+    gain = logit_q[group] + density[:, 1] - density[:, 0]
+    # log(q e^1 + (1 - q) e^0) = log(1 - q) + density_0 + log(1 + e^gain)
+    return pt.sum(density[:, 0] + pt.softplus(gain) - pt.softplus(logit_q[group]))
+
+
+def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Generator, shape: Shape) -> Raw:
+    p = design.poolings
+    sd = np.abs(rng.normal(size=(*shape, len(PLACES), p[0].n_sds))) * design.effect_sd[:, None]
+    raw = rng.normal(size=(*shape, len(PLACES), p[0].n_coords))
+    raw = raw * sd[..., p[0].column_of] ** np.stack([pooling.centred for pooling in p])
+    drawn = {
+        "sd": sd,
+        "raw": raw,
+        "slope": rng.normal(size=(*shape, 2, 2)) * np.array([priors.reversion_sd, priors.term_slope_sd]),
+        "size_sd": np.abs(rng.normal(0.0, priors.size_sd, (*shape, 2))),
+    }
+    shift, size_shift = _shifts(drawn, design)
+    return {
+        **drawn,
+        "level": shift[..., None, :2] / priors.logit_sd + rng.normal(size=(*shape, N_ROWS, 2)),
+        "size_level": size_shift / priors.size_mean_sd + rng.normal(size=(*shape, 2)),
+        "keep": shift[..., 4] / priors.persistence_sd + rng.normal(size=shape),
+    }
+
+
+def _coords(raw: Raw, design: ChangeDesign) -> list[Floats]:
+    return [coords_of(raw["raw"][..., i, :], raw["sd"][..., i, :], p) for i, p in enumerate(design.poolings)]
+
+
+def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:
+    """What the sampled levels stand above their intercepts: of the five places (.., 5), of the two sizes (.., 2)."""
+    shift = np.stack([c @ p.mean for c, p in zip(_coords(raw, design), design.poolings, strict=True)], axis=-1)
+    return shift, shift[..., 2:4] + (raw["slope"] * design.regressor_mean).sum(axis=-1)
+
+
+def change_variables(raw: Raw, frame: Frame, design: ChangeDesign, priors: ChangePriors) -> dict[str, Variable]:
+    """The named variables of direction, size and persistence."""
+    shape, S = raw["keep"].shape, len(frame.segments)
+    shift, size_shift = _shifts(raw, design)
+    log_odds = priors.logit_mean + priors.logit_sd * raw["level"] - shift[..., None, :2]
+    mean = priors.size_mean + priors.size_mean_sd * raw["size_level"] - size_shift
+    logit_q = priors.persistence_mean + priors.persistence_sd * raw["keep"] - shift[..., 4]
+    directions, amended = design.n_direction + design.n_amended, design.n_amended
+    named = {
+        "change_logit": Variable(("direction_row", "side"), log_odds, directions),
+        "persistence": Variable((), np.asarray(expit(logit_q)), amended),
+    }
+    for i, side in enumerate(SIDES):
+        n = design.n_size[i] + amended
+        named[f"change_{side}_size_mean"] = Variable((), mean[..., i], n)
+        named[f"change_{side}_size_sd"] = Variable((), raw["size_sd"][..., i], n)
+        named[f"change_{side}_size_reversion"] = Variable((), raw["slope"][..., i, 0], n)
+        named[f"change_{side}_size_term_slope"] = Variable((), raw["slope"][..., i, 1], n)
+    stems = ("change_down", "change_up", "change_down_size", "change_up_size", "persistence")
+    counts = (directions, directions, *(n + amended for n in design.n_size), amended)
+    for i, (stem, n, coords) in enumerate(zip(stems, counts, _coords(raw, design), strict=True)):
+        effects = segment_effects(effects_of(coords, design.poolings[i]), shape)
+        named[f"{stem}_segment_effect"] = Variable(("segment_level",), effects, n)
+        named[f"{stem}_segment_sd"] = Variable(("segment",), raw["sd"][..., i, :S], n)
+    return named
+
+
+def carried_posterior(log_density: NDArray[np.float64], q: NDArray[np.float64]) -> Floats:
+    """Probability that an amended renewal carried its amendment, given the log densities (n, 2) of both readings.
+
+    ``P(I = 1 | new MRR) = q e^{l_1} / (q e^{l_1} + (1 - q) e^{l_0})``.
+    """
+    gain = np.log(q) - np.log1p(-q) + log_density[:, 1] - log_density[:, 0]
+    return np.asarray(expit(gain), float)

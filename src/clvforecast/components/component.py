@@ -1,0 +1,84 @@
+"""What every component hands to the sampler: data, graph, prior draws, and the way from raw draws to named variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+Arrays = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+Raw = Mapping[str, Floats]
+Shape = tuple[int, int]
+"""(chains, draws), the leading axes of every array of draws."""
+
+
+class Priors(BaseModel):
+    """Base of a component's priors: frozen numbers, each with its reason as the field's description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Draws of one named parameter: dims after (chain, draw), values, and how many observations inform it."""
+
+    dims: tuple[str, ...]
+    values: Floats
+    n_data: int
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the model, ready to be sampled on its own: given the data the parts are independent.
+
+    Attributes
+    ----------
+    name
+        The field's word, e.g. "expansion_rate"; the first part of its variables' names.
+    arrays
+        The data of its graph, every one a `pm.Data` of that name.
+    build
+        The graph: arrays -> `pm.Model`. Graphs of one `structure` differ in data only, so they are compiled once.
+    structure
+        Name of the graph and the sizes of its parameters.
+    prior
+        (generator, (chains, draws)) -> raw parameters drawn from the prior, names and shapes as the graph's.
+    variables
+        Raw parameters, drawn from prior or posterior -> the posterior's named variables.
+    closed_form
+        Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
+    n_data
+        Observations that inform the component.
+    note
+        What a reader of the summary should know, e.g. "no referrals in the data: the prior, almost".
+    """
+
+    name: str
+    arrays: Arrays
+    build: Callable[[Arrays], pm.Model]
+    structure: tuple[Any, ...]
+    prior: Callable[[np.random.Generator, Shape], Raw]
+    variables: Callable[[Raw], dict[str, Variable]]
+    n_data: int
+    closed_form: Callable[[np.random.Generator, Shape], Raw] | None = None
+    note: str = ""
+
+    def model(self) -> pm.Model:
+        """The PyMC model of this component with its own data."""
+        return self.build(self.arrays)
+
+
+def as_data(arrays: Arrays) -> dict[str, Any]:
+    """The arrays as `pm.Data` of the model in context, so that others can take their place without compiling again."""
+    return {name: pm.Data(name, value) for name, value in arrays.items()}
+
+
+def no_graph(arrays: Arrays) -> pm.Model:
+    """For parts drawn in closed form: they have no graph to sample."""
+    raise TypeError("this component is drawn in closed form and has no PyMC model; use its `closed_form`")

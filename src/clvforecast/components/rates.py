@@ -1,0 +1,166 @@
+"""How often things happen: expansions, contractions, change orders, referrals, returns and early terminations.
+
+``lambda_i ~ Gamma(shape r, mean m_g)``, events ``n_i ~ Poisson(lambda_i T_i)``, T years of exposure; lambda is integrated
+out (a negative binomial), ``log m_g = intercept + effects of the segment levels and of the size class``.
+Early terminations have no account effect: r is held at a million there, which is a Poisson to six digits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numpy.typing import ArrayLike
+from pydantic import Field
+
+from clvforecast.cells import Frame, RateCells
+from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
+from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords
+
+POISSON_SHAPE = 1e6
+"""A gamma of this shape is a point to six digits."""
+
+
+class RatePriors(Priors):
+    """Priors of one kind's rate."""
+
+    log_rate_mean: float = Field(-1.5, description="log of .22 events a year: between one a decade and a few a year")
+    log_rate_sd: float = Field(
+        1.5, gt=0, description="95% between .012 and 4.2 a year, wider than any company's average"
+    )
+    log_shape_mean: float = Field(
+        0.0, description="r = 1, an exponential spread of rates, is where counts of purchases usually lie"
+    )
+    log_shape_sd: float = Field(
+        1.0, gt=0, description="95% of r between .14 and 7: from a few busy accounts to nearly equal"
+    )
+    effect_sd: float = Field(0.5, gt=0, description="levels differ by a factor of 1.6 typically, of 2.7 at most")
+    empty_events: float = Field(0.5, gt=0, description="Jeffreys' half event, used only where no event was seen")
+    empty_years: float = Field(50.0, gt=0, description="half an event in 50 years: what was never seen is rare")
+
+
+TERMINATION_PRIORS = RatePriors(log_rate_mean=-3.5)
+"""Terms are signed to be served: one early end in thirty years of service, 95% between .0016 and .57 a year."""
+
+
+def rate_component(cells: RateCells, frame: Frame, priors: RatePriors) -> Component:
+    """The component of one kind. Without a single event it is drawn in closed form, see `_empty_raw`."""
+    pooling = rate_pooling(cells, frame)
+    arrays = rate_arrays(cells, pooling, priors)
+    events, years = int(cells.n_events.sum()), float((cells.n_lines * cells.exposure).sum())
+    name = cells.kind
+    empty = events == 0
+    note = f"no {name.replace('_', ' ')} in {years:.0f} years of exposure: the prior, almost none" if empty else ""
+
+    def prior(rng: np.random.Generator, shape: Shape) -> Raw:
+        return _prior_raw(pooling, priors, rng, shape)
+
+    def closed_form(rng: np.random.Generator, shape: Shape) -> Raw:
+        return _empty_raw(pooling, priors, years, rng, shape)
+
+    return Component(
+        name=f"{name}_rate",
+        arrays=arrays,
+        build=rate_model,
+        structure=("rate", pooling.n_coords, pooling.n_sds),
+        prior=prior,
+        variables=lambda raw: rate_variables(raw, name, frame, pooling, priors, events),
+        n_data=events,
+        closed_form=closed_form if empty else None,
+        note=note,
+    )
+
+
+def rate_pooling(cells: RateCells, frame: Frame) -> Pooling:
+    """Segment columns and the size class; a group knows its log rate to about 1 / its events."""
+    G = cells.group_size.size
+    events = np.bincount(cells.group, weights=cells.n_events, minlength=G).astype(float)
+    columns = [cells.group_levels[:, s] for s in range(len(frame.segments))]
+    sizes = [len(frame.levels[name]) for name in frame.segments]
+    return pooled_columns([*columns, cells.group_size], [*sizes, frame.n_size_classes], events)
+
+
+def rate_arrays(cells: RateCells, pooling: Pooling, priors: RatePriors) -> Arrays:
+    """The graph's data."""
+    return {
+        **pooling.data("rate"),
+        "group": cells.group.astype(np.int64),
+        "exposure": cells.exposure.astype(float),
+        "n_lines": cells.n_lines.astype(float),
+        "n_events": cells.n_events.astype(float),
+        "hist_n": cells.hist_n.astype(float),
+        "hist_count": cells.hist_count.astype(float),
+        "is_poisson": np.asarray(float(cells.kind == "termination")),
+        "prior_rate": np.array([priors.log_rate_mean, priors.log_rate_sd]),
+        "prior_shape": np.array([priors.log_shape_mean, priors.log_shape_sd]),
+        "prior_effect": np.asarray(priors.effect_sd),
+    }
+
+
+def rate_model(arrays: Arrays) -> pm.Model:
+    """The graph of every kind's rate.
+
+    ``sum_n hist_n [log Gamma(r+n)/Gamma(r) - n log r] - sum_cells [(N r + S) log(1 + m T / r) - S log m]``, which is
+    `likelihoods.event_count_log_likelihood` with r log r and n log r gathered so that nothing cancels for large r.
+    """
+    with pm.Model() as model:
+        d = as_data(arrays)
+        sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["rate_column_of"].max()) + 1)
+        raw = pm.Normal("raw", 0.0, sd[d["rate_column_of"]] ** d["rate_centred"], shape=arrays["rate_X"].shape[1])
+        coords = pooled_coords(raw, sd, d["rate_column_of"], d["rate_centred"])
+        level = pm.Normal("level", pt.dot(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
+        log_shape = pm.Normal("log_shape", 0.0, 1.0)
+        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + pt.dot(d["rate_X"] - d["rate_X_mean"], coords)
+        r = pt.exp(d["prior_shape"][0] + d["prior_shape"][1] * log_shape)
+        r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
+        n, S = d["hist_n"], d["n_events"]
+        log_m = log_m[d["group"]]
+        counts = d["hist_count"] * (pt.gammaln(r + n) - pt.gammaln(r) - n * pt.log(r))
+        exposed = S * log_m - (d["n_lines"] * r + S) * pt.log1p(pt.exp(log_m) * d["exposure"] / r)
+        pm.Potential("log_likelihood", pt.sum(counts) + pt.sum(exposed))
+    return model
+
+
+def _prior_raw(pooling: Pooling, priors: RatePriors, rng: np.random.Generator, shape: Shape) -> Raw:
+    sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
+    raw = rng.normal(size=(*shape, pooling.n_coords)) * sd[..., pooling.column_of] ** pooling.centred
+    shift = coords_of(raw, sd, pooling) @ pooling.mean / priors.log_rate_sd
+    return {"sd": sd, "raw": raw, "level": shift + rng.normal(size=shape), "log_shape": rng.normal(size=shape)}
+
+
+def _empty_raw(pooling: Pooling, priors: RatePriors, years: float, rng: np.random.Generator, shape: Shape) -> Raw:
+    """Nothing was seen in `years`: ``rate ~ Gamma(1/2, 50 + years)``, no effects, the rest from the prior."""
+    rate = rng.gamma(priors.empty_events, 1.0 / (priors.empty_years + years), shape)
+    level = (np.log(np.maximum(rate, 1e-300)) - priors.log_rate_mean) / priors.log_rate_sd
+    drawn = dict(_prior_raw(pooling, priors, rng, shape))
+    return {**drawn, "raw": np.zeros((*shape, pooling.n_coords)), "level": level}
+
+
+def rate_variables(
+    raw: Raw, kind: str, frame: Frame, pooling: Pooling, priors: RatePriors, n_data: int
+) -> dict[str, Variable]:
+    """The named variables of one kind: rate a year, shape, effects on the log rate and their SDs."""
+    coords = coords_of(raw["raw"], raw["sd"], pooling)
+    effects = effects_of(coords, pooling)
+    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - coords @ pooling.mean
+    values: dict[str, tuple[tuple[str, ...], Floats]] = {
+        "rate": ((), np.exp(log_rate)),
+        "rate_segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),
+        "rate_segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),
+        "rate_size_effect": (("size_class",), effects[-1]),
+        "rate_size_sd": ((), raw["sd"][..., len(frame.segments)]),
+    }
+    if kind != "termination":
+        values["rate_shape"] = ((), np.exp(priors.log_shape_mean + priors.log_shape_sd * raw["log_shape"]))
+    return {f"{kind}_{name}": Variable(dims, value, n_data) for name, (dims, value) in values.items()}
+
+
+def segment_effects(effects: tuple[Floats, ...], shape: tuple[int, ...]) -> Floats:
+    """The effects of all segment columns side by side, (..., levels of all columns), none without segments."""
+    return np.concatenate(effects, axis=-1) if effects else np.zeros((*shape, 0))
+
+
+def rate_posterior(n: ArrayLike, T: ArrayLike, shape: ArrayLike, mean: ArrayLike) -> tuple[Floats, Floats]:
+    """An account's rate given its n events in T years: ``lambda ~ Gamma(r + n, r/m + T)``, returned as (shape, rate)."""
+    r, m = np.asarray(shape, float), np.asarray(mean, float)
+    return np.asarray(r + np.asarray(n), float), np.asarray(r / m + np.asarray(T), float)

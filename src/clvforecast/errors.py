@@ -1,0 +1,33 @@
+"""What can go wrong, one class a boundary. Every message says what, where, the value, and what to do next."""
+
+
+class ClvError(Exception):
+    """Anything this package refuses to do; catch it to catch them all."""
+
+
+class LedgerError(ClvError):
+    """The revenue events or the accounts table cannot be used as a whole; single rows are rejected."""
+
+
+class HistoryError(ClvError):
+    """The ledger's events do not form contract histories that the models can use."""
+
+
+class FitError(ClvError):
+    """A model could not be fitted."""
+
+
+class ConvergenceError(FitError):
+    """Sampling ended, but its draws do not pass the convergence gate."""
+
+
+class PosteriorFileError(ClvError):
+    """A saved posterior is missing, damaged, or of another format."""
+
+
+class ForecastError(ClvError):
+    """A forecast cannot be made from this posterior and ledger, or its settings are impossible."""
+
+
+class DatasetError(ClvError):
+    """A data set that ships with the package is missing or not what it should be."""

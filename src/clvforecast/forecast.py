@@ -1,0 +1,494 @@
+"""The forecast: simulate every account forward under the posterior, and say the ranges.
+
+Ranges of a segment or of the portfolio come from summed draws, never from summed quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clvforecast.errors import ForecastError
+from clvforecast.histories import Histories, build_histories
+from clvforecast.intervals import QUANTILES, check_interval, describe, sorted_interval, sorted_quantiles
+from clvforecast.ledger import Ledger
+from clvforecast.posterior import Posterior
+from clvforecast.simulation.calendar import DAYS_PER_MONTH, EPOCH, Grid, day_number, make_grid
+from clvforecast.simulation.parameters import make_classes, make_parameters
+from clvforecast.simulation.run import Simulated, Totals, simulate_portfolio
+from clvforecast.simulation.slots import N_ORIGINS, ORIGINS, UNITS_PER_CURRENCY
+from clvforecast.simulation.states import States, account_states
+from clvforecast.simulation.structures import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARK_MONTHS = (12, 24, 36)
+FAR_AWAY = date(9999, 12, 31)
+DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
+CI_KINDS = ("eti", "hdi")
+Floats = NDArray[np.float64]
+
+
+class ForecastSettings(BaseModel):
+    """What a forecast was asked for; stored with it.
+
+    annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
+    only bookings made by that day count, for a comparison with a ledger that is itself only known by then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizon_months: int = Field(60, ge=1, le=600)
+    annual_discount_rate: float = Field(0.10, ge=0.0, le=10.0)
+    gross_margin: float = Field(1.0, gt=0.0, le=1.0)
+    draws: int = Field(1000, ge=2)
+    seed: int = Field(7, ge=0, lt=2**63)
+    keep_draws: bool = False
+    timing: Literal["recognised", "booked"] = "recognised"
+    known_by: date | None = None
+    ci_probs: tuple[float, ...] = DEFAULT_CI_PROBS
+    threads: int | None = Field(None, ge=1)
+    batch_accounts: int | None = Field(None, ge=1)
+
+
+def forecast(
+    posterior: Posterior,
+    ledger: Ledger,
+    horizon_months: int = 60,
+    annual_discount_rate: float = 0.10,
+    gross_margin: float = 1.0,
+    draws: int = 1000,
+    seed: int = 7,
+    keep_draws: bool = False,
+    *,
+    timing: Literal["recognised", "booked"] = "recognised",
+    known_by: date | None = None,
+    group_by: Sequence[str] | None = None,
+    ci_probs: Sequence[float] = DEFAULT_CI_PROBS,
+    threads: int | None = None,
+    batch_accounts: int | None = None,
+) -> Forecast:
+    """Simulate every account of a ledger forward and keep its ranges.
+
+    Parameters
+    ----------
+    posterior
+        From `fit` or `load_posterior`.
+    ledger
+        The accounts to score; what it knows by its ``as_of`` is the starting point.
+    horizon_months
+        Length of the window, from the day after ``as_of``, in calendar months.
+    annual_discount_rate, gross_margin
+        Discounted values are Σ margin × money × (1 + rate)^(−days/365.25); undiscounted revenue has neither.
+    draws
+        Posterior draws to use, evenly spaced; every account is simulated once under each.
+    seed
+        Key of the random numbers, with the account and the draw.
+    keep_draws
+        Keep (account, draw) arrays: 8 × accounts × draws × 10 bytes.
+    timing
+        "recognised": revenue as it is served, by days.  "booked": money on its booking day, as when terms are prepaid;
+        what is already booked then is no longer to come.
+    known_by
+        Count only bookings made by this day.
+    group_by
+        Account columns that `Forecast.portfolio` can split by; by default the posterior's segments.
+    ci_probs
+        Probabilities of the intervals kept for every account.
+    threads, batch_accounts
+        How to spread the work; they change no result.
+
+    Raises
+    ------
+    ForecastError
+        For settings out of range, a currency unlike the posterior's, a ledger without any contract, or an unknown column.
+
+    Examples
+    --------
+    >>> import clvforecast as clv
+    >>> ledger = clv.datasets.load_phl_contracts(as_of="2018-06-30")  # doctest: +SKIP
+    >>> forecast = clv.forecast(clv.load_posterior("posterior.nc"), ledger)  # doctest: +SKIP
+    """
+    settings = _settings(locals())
+    _check_ledger(posterior, ledger)
+    histories = build_histories(ledger)
+    states = account_states(histories, posterior.frame)
+    if not states.account_ids:
+        raise ForecastError(f"the ledger knows no contract on {ledger.as_of}: nothing to forecast. Check as_of.")
+    columns = list(posterior.frame.segments if group_by is None else group_by)
+    accounts = _accounts_table(ledger, states, columns)
+    group, groups = _groups(accounts, columns)
+    grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate)
+    parameters = make_parameters(
+        posterior.idata["posterior"].to_dataset(), posterior.frame, states.new_levels, settings.draws, settings.seed
+    )
+    reduction = _Reduction(states, settings)
+    totals = simulate_portfolio(
+        states,
+        parameters,
+        make_classes(posterior.frame),
+        Settings(
+            seed=settings.seed,
+            grace_days=-1 if ledger.grace_days is None else ledger.grace_days,
+            max_ratio=posterior.frame.max_ratio,
+            known_by=day_number(settings.known_by or FAR_AWAY),
+            booked=settings.timing == "booked",
+        ),
+        grid,
+        group,
+        len(groups),
+        reduction.add,
+        settings.threads,
+        settings.batch_accounts,
+    )
+    return Forecast(
+        settings=settings,
+        as_of=ledger.as_of,
+        currency=ledger.currency,
+        grid=grid,
+        groups=groups,
+        totals=totals,
+        table=pd.concat([accounts, _to_date(states), reduction.table()], axis=1),
+        intervals=reduction.interval_table(),
+        kept=reduction.kept(accounts["account_id"]),
+        history=histories,
+    )
+
+
+def _settings(arguments: dict[str, Any]) -> ForecastSettings:
+    names = ForecastSettings.model_fields
+    try:
+        settings = ForecastSettings(**{name: arguments[name] for name in names})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ForecastError(f"{where}={first['input']!r}: {first['msg']}.") from error
+    for ci_prob in settings.ci_probs:
+        check_interval(ci_prob, "eti")
+    return settings
+
+
+def _check_ledger(posterior: Posterior, ledger: Ledger) -> None:
+    trained = posterior.currency
+    if trained != ledger.currency:
+        raise ForecastError(
+            f"the ledger is in {ledger.currency}, the posterior was trained in {trained}: the size classes would not "
+            "fit. Convert the ledger or fit again."
+        )
+
+
+def _accounts_table(ledger: Ledger, states: States, columns: Sequence[str]) -> pd.DataFrame:
+    """account_id and the group columns of every simulated account, in the order of the states."""
+    available = [name for name in ledger.accounts.column_names if name not in ("account_id", "observed_from")]
+    for name in columns:
+        if name not in available:
+            raise ForecastError(
+                f"the accounts have no column {name!r}; they have {', '.join(available) or 'none'}. "
+                "Give it in the accounts table of read_ledger."
+            )
+    table = ledger.accounts.select(["account_id", *columns]).to_pandas()
+    return table.set_index("account_id").loc[list(states.account_ids)].reset_index()
+
+
+def _groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Portfolio group of each account, and the groups: one row for each distinct combination of the columns."""
+    if not columns:
+        return np.zeros(len(accounts), dtype=np.int64), pd.DataFrame(index=pd.RangeIndex(1))
+    grouped = accounts.groupby(columns, sort=True, dropna=False)
+    groups = grouped.size().reset_index()[columns]
+    return grouped.ngroup().to_numpy(dtype=np.int64), groups
+
+
+def _to_date(states: States) -> pd.DataFrame:
+    return pd.DataFrame({"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0})
+
+
+class _Reduction:
+    """Keeps of every batch what the account table needs: moments, quantiles, probabilities, intervals."""
+
+    def __init__(self, states: States, settings: ForecastSettings) -> None:
+        self.settings = settings
+        self.n_accounts = len(states.account_ids)
+        self.columns: dict[str, Floats] = {}
+        self.ends: dict[str, Floats] = {}
+        self.full: dict[str, list[Floats]] = {"revenue": [], "clv": [], "revenue_by_origin": []}
+
+    def add(self, first: int, last: int, simulated: Simulated) -> None:
+        revenue = simulated.origins.sum(axis=2) / UNITS_PER_CURRENCY
+        value = simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
+        self._keep_ranges(first, last, "", revenue)
+        self._keep_ranges(first, last, "discounted_", value)
+        self._keep(first, last, self._means(simulated, value))
+        if self.settings.keep_draws:
+            self.full["revenue"].append(revenue.T)
+            self.full["clv"].append(value.T)
+            self.full["revenue_by_origin"].append(simulated.origins.transpose(1, 0, 2) / UNITS_PER_CURRENCY)
+
+    def _keep(self, first: int, last: int, values: dict[str, Floats]) -> None:
+        for name, column in values.items():
+            self.columns.setdefault(name, np.empty(self.n_accounts))[first:last] = column
+
+    def _keep_ranges(self, first: int, last: int, prefix: str, draws: Floats) -> None:
+        ordered = np.sort(draws, axis=0)
+        quantiles = sorted_quantiles(ordered, np.array(list(QUANTILES.values())))
+        moments = {"mean": draws.mean(axis=0), "sd": draws.std(axis=0, ddof=1)}
+        named = {**moments, **dict(zip(QUANTILES, quantiles, strict=True))}
+        self._keep(first, last, {f"{prefix}{name}": column for name, column in named.items()})
+        for kind in CI_KINDS:
+            for ci_prob in self.settings.ci_probs:
+                for end, column in zip(("lower", "upper"), sorted_interval(ordered, ci_prob, kind), strict=True):
+                    key = f"{prefix}{end}|{kind}|{ci_prob}"
+                    self.ends.setdefault(key, np.empty(self.n_accounts))[first:last] = column
+
+    def _means(self, simulated: Simulated, value: Floats) -> dict[str, Floats]:
+        discounting = self.settings.annual_discount_rate > 0.0
+        beyond = simulated.beyond.mean(axis=0) * self.settings.gross_margin
+        beyond = beyond if discounting else np.full_like(beyond, np.nan)
+        in_window = value.mean(axis=0)
+        whole = in_window + beyond
+        renewal = simulated.next_renewal
+        probabilities = {
+            f"p_active_{months}m": ((simulated.active >> mark) & 1).mean(axis=0)
+            for mark, months in enumerate(MARK_MONTHS)
+            if months <= self.settings.horizon_months
+        }
+        # A draw in which the line ended early never reached the decision and says nothing of its probability.
+        decided = ~np.isnan(renewal).all(axis=0)
+        likely = np.full((3, renewal.shape[1]), np.nan)
+        if decided.any():
+            likely[0, decided] = np.nanmean(renewal[:, decided], axis=0)
+            likely[1:, decided] = np.nanquantile(renewal[:, decided], [0.05, 0.95], axis=0)
+        return {
+            "p_zero": (simulated.origins.sum(axis=2) == 0).mean(axis=0),
+            "beyond_horizon": beyond,
+            "beyond_share": np.divide(beyond, whole, out=np.zeros_like(whole), where=whole > 0.0),
+            **probabilities,
+            "p_next_renewal": likely[0],
+            "p_next_renewal_q05": likely[1],
+            "p_next_renewal_q95": likely[2],
+            "active_months": simulated.active_days.mean(axis=0) / DAYS_PER_MONTH,
+            **{
+                f"from_{origin}": simulated.origins[:, :, position].mean(axis=0) / UNITS_PER_CURRENCY
+                for position, origin in enumerate(ORIGINS)
+            },
+        }
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.columns)
+
+    def interval_table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.ends)
+
+    def kept(self, account_ids: pd.Series) -> xr.Dataset | None:
+        if not self.settings.keep_draws:
+            return None
+        arrays = {name: np.concatenate(parts) for name, parts in self.full.items()}
+        return xr.Dataset(
+            {
+                "revenue": (("account", "draw"), arrays["revenue"]),
+                "clv": (("account", "draw"), arrays["clv"]),
+                "revenue_by_origin": (("account", "draw", "origin"), arrays["revenue_by_origin"]),
+            },
+            coords={"account": account_ids.to_numpy(), "draw": np.arange(self.settings.draws), "origin": list(ORIGINS)},
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Forecast:
+    """Ranges of forward revenue by account, segment and portfolio.  Made by `forecast`.
+
+    Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
+    discount rate and the gross margin in them.
+    """
+
+    settings: ForecastSettings
+    as_of: date
+    currency: str
+    grid: Grid
+    groups: pd.DataFrame
+    totals: Totals
+    table: pd.DataFrame
+    intervals: pd.DataFrame
+    kept: xr.Dataset | None
+    history: Histories
+
+    def __repr__(self) -> str:
+        draws = self.portfolio_draws(freq=None).sum("period")
+        low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
+        return (
+            f"<Forecast of {len(self.table):,} accounts, {self.settings.horizon_months} months from {self.as_of}, "
+            f"{self.settings.draws:,} draws: {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%)>"
+        )
+
+    def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
+        """One row an account, ordered by account_id.
+
+        Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``; forward revenue of
+        the window: mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date + forward mean) with its
+        ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean discounted value after
+        the window, NaN without discounting) and its share; ``p_active_12m`` …; ``p_next_renewal`` with its 5% and 95%
+        posterior quantiles (NaN where no decision is open); ``active_months`` within the window; ``from_<origin>`` means,
+        which sum to the mean.
+
+        Raises
+        ------
+        ForecastError
+            For a ``ci_prob`` that was not among the forecast's ``ci_probs``.
+        """
+        check_interval(ci_prob, ci_kind)
+        key = f"{ci_kind}|{ci_prob}"
+        if f"lower|{key}" not in self.intervals:
+            raise ForecastError(
+                f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, self.settings.ci_probs))}. "
+                f"Forecast again with ci_probs=({ci_prob}, ...)."
+            )
+        table = self.table.copy()
+        for prefix in ("discounted_", ""):
+            at = table.columns.get_loc(f"{prefix}q95") + 1
+            for offset, end in enumerate(("lower", "upper")):
+                table.insert(at + offset, f"{prefix}{end}", self.intervals[f"{prefix}{end}|{key}"])
+        at = table.columns.get_loc("upper") + 1
+        extra = {
+            "ci_prob": ci_prob,
+            "ci_kind": ci_kind,
+            "clv": table["clv_to_date"] + table["mean"],
+            "clv_lower": table["clv_to_date"] + table["lower"],
+            "clv_upper": table["clv_to_date"] + table["upper"],
+        }
+        for offset, (name, column) in enumerate(extra.items()):
+            table.insert(at + offset, name, column)
+        return table
+
+    def portfolio_draws(self, freq: str | None = "QE", by: str | Sequence[str] | None = None) -> xr.DataArray:
+        """Summed revenue draws: dims (draw, group, period), in currency.
+
+        ``freq`` is a pandas period-end alias: "ME", "QE", "QE-JUN", "YE", "YE-SEP"; None for the whole window.  ``by`` is
+        "origin", or one or more of the group columns.  Draw d of every period and group is one simulated world.
+        """
+        labels, index = self._group_index(by)
+        units = self.totals.origins if by == "origin" else self.totals.groups
+        period, ends = self._periods(freq)
+        summed = np.zeros((units.shape[0], len(labels), len(ends)), dtype=np.int64)
+        for source in range(units.shape[1]):
+            for month in range(units.shape[2]):
+                summed[:, index[source], period[month]] += units[:, source, month]
+        return xr.DataArray(
+            summed / UNITS_PER_CURRENCY,
+            dims=("draw", "group", "period"),
+            coords={
+                "draw": np.arange(summed.shape[0]),
+                "group": pd.Index(labels, tupleize_cols=False),
+                "period": ends,
+            },
+            name="revenue",
+            attrs={"currency": self.currency},
+        )
+
+    def portfolio(
+        self,
+        freq: str | None = "QE",
+        by: str | Sequence[str] | None = None,
+        ci_prob: float = 0.9,
+        ci_kind: str = "eti",
+    ) -> pd.DataFrame:
+        """One row a period (and group): period_start, period (its last day), days, mean, sd, q05 … q95, lower, upper.
+
+        Ranges are of summed draws.  The first and last period may be partial: ``days`` says how many of its days are in
+        the window, ``partial`` whether some are not.
+        """
+        check_interval(ci_prob, ci_kind)
+        draws = self.portfolio_draws(freq, by)
+        period, ends = self._periods(freq)
+        ranges = describe(draws.values, ci_prob, ci_kind)
+        labels = [label if isinstance(label, tuple) else (label,) for label in draws["group"].values.tolist()]
+        names = self._group_names(by)
+        starts = [self.grid.bounds[:-1][period == k].min() for k in range(len(ends))]
+        days = [np.diff(self.grid.bounds)[period == k].sum() for k in range(len(ends))]
+        n_groups = len(labels)
+        rows: dict[str, Any] = {
+            name: np.repeat([label[position] for label in labels], len(ends)) for position, name in enumerate(names)
+        }
+        rows["period_start"] = np.tile(np.array([_day(start) for start in starts], dtype="datetime64[s]"), n_groups)
+        rows["period"] = np.tile(ends.to_numpy(), n_groups)
+        rows["days"] = np.tile(days, n_groups)
+        rows["partial"] = np.tile(self._partial(freq, starts, days, ends), n_groups)
+        rows |= {name: values.reshape(-1) for name, values in ranges.items()}
+        rows["ci_prob"], rows["ci_kind"] = ci_prob, ci_kind
+        return pd.DataFrame(rows)
+
+    @property
+    def draws(self) -> xr.Dataset:
+        """Dims (account, draw): ``revenue`` (forward, undiscounted), ``clv`` (forward, discounted, with margin), and
+        ``revenue_by_origin`` with dim origin.  Needs ``keep_draws=True``.
+        """
+        if self.kept is None:
+            raise ForecastError("draws were not kept. Call forecast(..., keep_draws=True).")
+        return self.kept
+
+    def plot(self, account_id: str | None = None, ax: Axes | None = None) -> Axes:
+        """The portfolio's fan chart against its history, or with ``account_id`` that account's CLV distribution."""
+        from clvforecast.report.plots import plot_account, plot_portfolio
+
+        return plot_portfolio(self, ax) if account_id is None else plot_account(self, account_id, ax)
+
+    def _group_names(self, by: str | Sequence[str] | None) -> list[str]:
+        if by is None:
+            return []
+        return [by] if isinstance(by, str) else list(by)
+
+    def _group_index(self, by: str | Sequence[str] | None) -> tuple[list[Any], NDArray[np.int64]]:
+        """Labels of the asked groups, and for each stored group which of them it belongs to."""
+        names = self._group_names(by)
+        if names == ["origin"]:
+            return list(ORIGINS), np.arange(N_ORIGINS)
+        for name in names:
+            if name not in self.groups.columns:
+                raise ForecastError(
+                    f"by={name!r}: the forecast was made by {', '.join(self.groups.columns) or 'no column'}; "
+                    "name it in forecast(..., group_by=[...])."
+                )
+        if not names:
+            return ["all"], np.zeros(self.totals.groups.shape[1], dtype=np.int64)
+        keys = list(self.groups[names].itertuples(index=False, name=None))
+        labels = sorted(set(keys))
+        index = np.array([labels.index(key) for key in keys], dtype=np.int64)
+        return [label[0] if len(label) == 1 else label for label in labels], index
+
+    def _periods(self, freq: str | None) -> tuple[NDArray[np.int64], pd.DatetimeIndex]:
+        """Period of each month of the grid, and the periods' last days."""
+        last_days = pd.DatetimeIndex([_day(bound - 1) for bound in self.grid.bounds[1:]])
+        if freq is None:
+            return np.zeros(len(last_days), dtype=np.int64), last_days[-1:]
+        try:
+            offset = pd.tseries.frequencies.to_offset(freq)
+            ends = pd.DatetimeIndex([offset.rollforward(day) for day in last_days])
+        except (ValueError, AttributeError) as error:
+            raise ForecastError(
+                f"freq={freq!r} is not a pandas period end. Use ME, QE, QE-JUN, YE or YE-SEP."
+            ) from error
+        if (ends < last_days).any() or pd.Timestamp(ends[0]).day < 28:
+            raise ForecastError(f"freq={freq!r} does not end with a month. Use ME, QE, QE-JUN, YE or YE-SEP.")
+        unique = ends.unique()
+        return np.asarray(unique.get_indexer(ends), dtype=np.int64), unique
+
+    def _partial(
+        self, freq: str | None, starts: list[int], days: list[int], ends: pd.DatetimeIndex
+    ) -> NDArray[np.bool_]:
+        if freq is None:
+            return np.array([False])
+        before = [pd.tseries.frequencies.to_offset(freq).rollback(_day(start - 1)) for start in starts]
+        full = [(end - begin).days for end, begin in zip(ends, before, strict=True)]
+        return np.array(days) < np.array(full)
+
+
+def _day(number: int) -> pd.Timestamp:
+    return pd.Timestamp(EPOCH) + pd.Timedelta(days=int(number))

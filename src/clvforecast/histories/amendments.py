@@ -1,0 +1,99 @@
+"""Events inside a contract: expansions, contractions, change orders and referrals, with their sizes."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.histories.engine import Engine, values, with_columns
+from clvforecast.histories.runs import last_before, run_starts, running_sums
+from clvforecast.histories.terms import DAYS_PER_MONTH
+
+Longs = NDArray[np.int64]
+
+LEAST_SHARE = 1e-4
+"""Shares of MRR lost are kept inside [1e-4, 1 - 1e-4], so that their logit is finite."""
+
+
+def covering_terms(terms: pa.Table, line: Longs, day: Longs) -> Longs:
+    """The line's latest started term with start_day <= day < end_day; else the latest started."""
+    term_line, start_day, end_day = (values(terms, name) for name in ("line", "start_day", "end_day"))
+    latest = last_before(term_line, start_day, line, day)
+    latest = np.where(latest >= 0, latest, np.searchsorted(term_line, line))
+    term = latest.copy()
+    # an overlapping later term may have ended already while an earlier one still runs: step back to it
+    uncovered = np.flatnonzero(end_day[term] <= day)
+    while len(uncovered):
+        here = term[uncovered] - 1
+        same = (here >= 0) & (term_line[np.maximum(here, 0)] == line[uncovered])
+        term[uncovered[~same]] = latest[uncovered[~same]]
+        term[uncovered[same]] = here[same]
+        uncovered = uncovered[same][end_day[here[same]] <= day[uncovered[same]]]
+    return term
+
+
+def amendment_table(engine: Engine, placed: pa.Table, terms: pa.Table) -> pa.Table:
+    """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, share
+    and y.
+
+    MRR of an amendment = amount / months left, months left = (term end - day) / 30.4375.
+    Contraction: share = |MRR| / (MRR in force, M0 + earlier amendments); y = logit(share).
+    Expansion:   y = log(amount / (spell base · months of the term)).
+    """
+    frame = engine.lazy(placed).filter(nw.col("kind").is_in(("expansion", "contraction")) & (nw.col("line") >= 0))
+    table = engine.collect(frame.select("event_id", "row", "line", "kind", "amount_cents", "day", "booked_day"), "row")
+    table = with_columns(table, term=covering_terms(terms, values(table, "line"), values(table, "day")))
+    order = np.lexsort(tuple(values(table, name) for name in ("row", "booked_day", "day", "term")))
+    table = table.take(pa.array(order))
+    term, day = values(table, "term"), values(table, "day")
+    amount = values(table, "amount_cents") / 100.0
+    months_left = np.maximum(values(terms, "end_day")[term] - day, 1) / DAYS_PER_MONTH
+    mrr = amount / months_left
+    starts = run_starts(term)
+    earlier = np.append(0.0, running_sums(mrr, starts)[:-1])[: len(mrr)]
+    earlier[starts] = 0.0
+    in_force = values(terms, "mrr")[term] + earlier
+    return with_columns(table, amount=amount, mrr=mrr, **_sizes(table, terms, amount, mrr, in_force))
+
+
+def _sizes(
+    table: pa.Table,
+    terms: pa.Table,
+    amount: NDArray[np.float64],
+    mrr: NDArray[np.float64],
+    in_force: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64] | NDArray[np.bool_]]:
+    """The columns y, share (contractions, before clipping; else 0) and clipped."""
+    term = values(table, "term")
+    expansion = amount > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(expansion, 0.0, np.where(in_force > 0, -mrr / in_force, np.inf))
+        kept = np.clip(share, LEAST_SHARE, 1 - LEAST_SHARE)
+        money_of_term = values(terms, "spell_base")[term] * values(terms, "months")[term]
+        y = np.where(expansion, np.log(np.abs(amount) / money_of_term), np.log(kept) - np.log1p(-kept))
+    return {"share": share, "clipped": ~expansion & (share != kept), "y": y}
+
+
+def amendment_sums(amendments: pa.Table, n_terms: int) -> tuple[Longs, NDArray[np.bool_]]:
+    """Net cents of every term's amendments, and whether any of them is an expansion."""
+    cents = np.zeros(n_terms, dtype=np.int64)
+    expanded = np.zeros(n_terms, dtype=bool)
+    term = values(amendments, "term")
+    np.add.at(cents, term, values(amendments, "amount_cents"))
+    expanded[term[values(amendments, "amount_cents") > 0]] = True
+    return cents, expanded
+
+
+def one_off_table(engine: Engine, placed: pa.Table, terms: pa.Table) -> pa.Table:
+    """Change orders and referrals by (line, day, event_id), with y = log(amount / base of their spell)."""
+    frame = engine.lazy(placed).filter(nw.col("kind").is_in(("change_order", "referral")) & (nw.col("line") >= 0))
+    columns = ("event_id", "row", "line", "kind", "amount_cents", "day", "end_day", "months")
+    table = engine.collect(frame.select(*columns), ("line", "day", "row"))
+    line, day = values(table, "line"), values(table, "day")
+    term_line, start_day = values(terms, "line"), values(terms, "start_day")
+    latest = last_before(term_line, start_day, line, day)
+    spell_base = values(terms, "spell_base")[np.where(latest >= 0, latest, np.searchsorted(term_line, line))]
+    amount = values(table, "amount_cents") / 100.0
+    return with_columns(table, amount=amount, spell_base=spell_base, y=np.log(amount / spell_base))

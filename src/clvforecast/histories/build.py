@@ -1,0 +1,129 @@
+"""`build_histories`: the stages from a ledger's events to `Histories`, in order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clvforecast.errors import HistoryError
+from clvforecast.histories.amendments import amendment_sums, amendment_table, one_off_table
+from clvforecast.histories.churns import SUPERSEDED, TERMINATED, attach_churns, churn_roles, link_ends
+from clvforecast.histories.decisions import decision_table
+from clvforecast.histories.engine import Engine, open_engine, values, with_columns
+from clvforecast.histories.items import debookings, item_table
+from clvforecast.histories.lines import describe_lines, event_days, find_lines, place_events, segment_columns
+from clvforecast.histories.money import account_money, recognise_items
+from clvforecast.histories.records import EPOCH, Histories
+from clvforecast.histories.runs import run_starts, run_sums
+from clvforecast.histories.terms import (
+    amended_values,
+    base_terms,
+    directions,
+    link_terms,
+    spell_values,
+    stop_days,
+    term_arrays,
+)
+from clvforecast.ledger import Ledger
+
+
+def build_histories(ledger: Ledger) -> Histories:
+    """Contract terms, renewal decisions, exposures and money as known on the ledger's `as_of`.
+
+    Only `ledger.events` are used (booked by `as_of`); a booked term that starts later is committed. The
+    order of the ledger's rows does not matter.
+
+    Raises
+    ------
+    HistoryError
+        When no initial or renewal is booked by `as_of`: then there is nothing to model.
+
+    Examples
+    --------
+    >>> from clvforecast.datasets import load_phl_contracts
+    >>> histories = build_histories(load_phl_contracts(as_of="2018-06-30"))
+    >>> histories.lines.num_rows, histories.terms.num_rows
+    (1542, 4968)
+    """
+    as_of_day = (ledger.as_of - EPOCH).days
+    with open_engine() as engine:
+        events = event_days(engine, ledger.events)
+        lines = find_lines(engine, events)
+        if not lines.num_rows:
+            raise HistoryError(
+                f"the ledger has no initial or renewal event booked by {ledger.as_of}, so no contract to "
+                "model. Check the `kind` column, or take a later as_of."
+            )
+        placed = place_events(engine, events, lines)
+        terms, churns = _terms_and_churns(engine, placed, ledger.grace_days)
+        terms = spell_values(terms)
+        amendments = amendment_table(engine, placed, terms)
+        terms = directions(amended_values(terms, *amendment_sums(amendments, terms.num_rows)))
+        churns = debookings(churns, terms, amendments)
+        decisions = decision_table(terms, churns, as_of_day)
+        items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
+        described = _with_exposures(describe_lines(engine, lines, ledger), terms, decisions, as_of_day + 1)
+        return Histories(
+            lines=described,
+            terms=terms,
+            decisions=decisions,
+            amendments=amendments.drop_columns(["row"]),
+            one_offs=one_off_table(engine, placed, terms).drop_columns(["row"]),
+            churns=churns.drop_columns(["row"]),
+            items=items,
+            account_money=account_money(engine, items, ledger.accounts),
+            segment_columns=segment_columns(ledger.accounts),
+            as_of=ledger.as_of,
+            grace_days=ledger.grace_days,
+            warnings=_warnings(placed, terms, churns, items),
+        )
+
+
+def _terms_and_churns(engine: Engine, placed: pa.Table, grace_days: int | None) -> tuple[pa.Table, pa.Table]:
+    """Linked terms with their `stop_day`, and churns with their roles."""
+    terms = base_terms(engine, placed, grace_days)
+    arrays = term_arrays(terms)
+    of_lines = placed.filter(pc.and_(pc.equal(placed["kind"], "churn"), pc.greater_equal(placed["line"], 0)))
+    columns = ["event_id", "row", "line", "amount_cents", "day", "booked_day"]
+    churns = attach_churns(of_lines.select(columns), arrays)
+    terms = link_terms(engine, with_columns(terms, link_end=link_ends(arrays, churns)))
+    churns = churn_roles(churns, values(terms, "renewed"))
+    terminations = churns.filter(pc.equal(churns["role"], TERMINATED))
+    terms = with_columns(terms, stop_day=stop_days(terms, terminations))
+    return terms.drop_columns(["link_end", "row"]), churns.drop_columns(["day", "early", "deciding"])
+
+
+def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origin_day: int) -> pa.Table:
+    """Lines with base, n_spells, n_returns, n_terminations and days active and lapsed to the origin."""
+    starts = run_starts(values(terms, "line"))
+    served_to = np.minimum(values(terms, "stop_day"), origin_day)
+    active = np.maximum(served_to - values(terms, "start_day"), 0)
+    returned = values(decisions, "returned")
+    terminated = values(decisions, "outcome") == TERMINATED
+    return with_columns(
+        lines,
+        base=values(terms, "base")[starts],
+        n_spells=run_sums((values(terms, "k") == 1).astype(np.int64), starts),
+        active_days=run_sums(active, starts),
+        ended_lapse_days=run_sums(np.where(returned, values(decisions, "lapsed_days"), 0), starts),
+        n_returns=run_sums(returned.astype(np.int64), starts),
+        n_terminations=run_sums(terminated.astype(np.int64), starts),
+    )
+
+
+def _warnings(placed: pa.Table, terms: pa.Table, churns: pa.Table, items: pa.Table) -> tuple[str, ...]:
+    """What was passed over, or looks wrong, in words with counts."""
+    superseded = int((values(churns, "role") == SUPERSEDED).sum())
+    homeless = items.filter(pc.less(items["line"], 0))
+    overlap = terms["gap_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+    days = values(terms, "end_day") - values(terms, "start_day")
+    parallel = int((overlap[1:] < -days[:-1] / 2).sum())
+    found = {
+        "churn events do not count: the contract was renewed after all, or another one decides.": superseded,
+        "events belong to accounts without a booked term yet: their money counts, they are not forecast.": (
+            homeless.num_rows
+        ),
+        "terms start before half of the one before is over. Give parallel contracts a contract_id.": parallel,
+    }
+    return tuple(f"{count} {words}" for words, count in found.items() if count)

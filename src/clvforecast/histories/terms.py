@@ -1,0 +1,156 @@
+"""Contract terms: chained into spells, with the quantities that the models speak of."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.histories.churns import TermArrays
+from clvforecast.histories.engine import Engine, values, with_columns
+from clvforecast.histories.lines import TERM_KINDS
+from clvforecast.histories.runs import run_starts, running_sums
+
+DAYS_PER_MONTH = 365.25 / 12
+ALMOST_END = 15
+"""A renewal that starts at most this many days before the term's end did not cut the term short."""
+FLAT = float(np.log(1.01))
+"""|log ratio| up to this is a flat renewal."""
+LEAST_CARRIED = 0.01
+"""Contractions leave at least this share of the term's money to carry into the next term."""
+
+
+def grace_of(days: NDArray[np.int64], grace_days: int | None) -> NDArray[np.int64]:
+    """Days after a term of `days` days in which a new one still renews it: min(92, max(15, days // 4))."""
+    if grace_days is not None:
+        return np.full(len(days), grace_days, dtype=np.int64)
+    return np.minimum(92, np.maximum(15, days // 4))
+
+
+def base_terms(engine: Engine, placed: pa.Table, grace_days: int | None) -> pa.Table:
+    """Term events, numbered by `term`: ordered by (line, start_day, booked_day, event_id); money and MRR."""
+    terms = engine.lazy(placed).filter(nw.col("kind").is_in(TERM_KINDS))
+    terms = terms.select("event_id", "row", "line", "end_day", "months", "amount_cents", "booked_day", start_day="day")
+    table = engine.collect(terms, ("line", "start_day", "booked_day", "row"))
+    amount = values(table, "amount_cents") / 100.0
+    days = values(table, "end_day") - values(table, "start_day")
+    return with_columns(
+        table,
+        term=np.arange(table.num_rows, dtype=np.int64),
+        amount=amount,
+        mrr=amount / values(table, "months"),
+        grace=grace_of(days, grace_days),
+    )
+
+
+def term_arrays(terms: pa.Table) -> TermArrays:
+    """The columns of `terms` that churns are attached by."""
+    return TermArrays(*(values(terms, name) for name in ("line", "start_day", "end_day", "booked_day", "grace")))
+
+
+def link_terms(engine: Engine, terms: pa.Table) -> pa.Table:
+    """Terms with spell, k, gap_days, lag_days, next_start and served_months.
+
+    Link rule: gap = start_{k+1} - link_end_k; gap <= grace_k renews (same spell), else a new spell opens. An
+    overlap (gap < 0) is an early renewal.
+    """
+    of_line = {name: nw.col(name).shift(1).over("line", order_by="term") for name in ("link_end", "end_day", "grace")}
+    frame = engine.lazy(terms).with_columns(
+        gap_link=nw.col("start_day") - of_line["link_end"],
+        gap_days=nw.col("start_day") - of_line["end_day"],
+        grace_before=of_line["grace"],
+        lag_days=nw.col("booked_day") - of_line["end_day"],
+        next_start=nw.col("start_day").shift(-1).over("line", order_by="term"),
+        one=nw.lit(1),
+    )
+    opens = nw.col("gap_link").is_null() | (nw.col("gap_link") > nw.col("grace_before"))
+    frame = frame.with_columns(opens=nw.when(opens).then(1).otherwise(0))
+    frame = frame.with_columns(spell=nw.col("opens").cum_sum().over("line", order_by="term").cast(nw.Int64) - 1)
+    # the first window's result must be a table of its own before the next one partitions by it
+    table = engine.collect(frame.drop("gap_link", "grace_before"), "term")
+    in_spell = engine.lazy(table).with_columns(
+        k=nw.col("one").cum_sum().over("line", "spell", order_by="term").cast(nw.Int64),
+        renewed_on=nw.col("start_day").shift(-1).over("line", "spell", order_by="term"),
+    )
+    served = nw.col("renewed_on") - nw.col("start_day")
+    cut_short = ~nw.col("renewed_on").is_null() & (nw.col("renewed_on") < nw.col("end_day") - ALMOST_END)
+    in_spell = in_spell.with_columns(
+        renewed=~nw.col("renewed_on").is_null(),
+        cut_short=cut_short,
+        served_days=nw.when(cut_short).then(served).otherwise(0),
+        gap_days=nw.when(nw.col("opens") == 0).then(nw.col("gap_days")),
+        lag_days=nw.when(nw.col("opens") == 0).then(nw.col("lag_days")),
+        last_in_line=nw.col("next_start").is_null(),
+    )
+    linked = engine.collect(in_spell.drop("one", "opens"), "term")
+    return with_columns(linked, served_months=_served_months(linked)).drop_columns(["cut_short", "served_days"])
+
+
+def _served_months(terms: pa.Table) -> NDArray[np.int64]:
+    """Months served: those of the contract, or up to the renewal where that cut it short."""
+    served = np.maximum(1, np.rint(values(terms, "served_days") / DAYS_PER_MONTH)).astype(np.int64)
+    return np.where(values(terms, "cut_short"), served, values(terms, "months"))
+
+
+def stop_days(terms: pa.Table, terminations: pa.Table) -> NDArray[np.int64]:
+    """Day on which each term's activity stops: its end, the next term's start, or its early termination."""
+    next_start = terms["next_start"].combine_chunks().fill_null(2**31 - 1).to_numpy(zero_copy_only=False)
+    stop = np.minimum(values(terms, "end_day"), next_start)
+    ended = values(terminations, "term")
+    stop[ended] = np.minimum(stop[ended], values(terminations, "effective_day"))
+    return np.maximum(stop, values(terms, "start_day"))
+
+
+def spell_values(terms: pa.Table) -> pa.Table:
+    """Terms with spell_base, base, and Σ log M0 (`log_mrr_sum`) of the spell's `n` terms so far."""
+    line, spell, mrr = (values(terms, name) for name in ("line", "spell", "mrr"))
+    spells, lines = run_starts(line, spell), run_starts(line)
+    return with_columns(
+        terms,
+        spell_base=np.repeat(mrr[spells], np.diff(np.append(spells, len(line)))),
+        base=np.repeat(mrr[lines], np.diff(np.append(lines, len(line)))),
+        log_mrr_sum=running_sums(np.log(mrr), spells),
+        n=values(terms, "k"),
+    )
+
+
+def amended_values(terms: pa.Table, amend_cents: NDArray[np.int64], expanded: NDArray[np.bool_]) -> pa.Table:
+    """Terms with what their amendments make of them: amend, expanded, size, carried0 and carried1.
+
+    size     = (amount + amend) / months, whose class the decision has (a sliver of the base if not positive)
+    carried0 = amount / months                       the next term does not take the amendments over
+    carried1 = max(amount + amend, 0.01 amount) / months         it does
+    """
+    amount, months, base = (values(terms, name) for name in ("amount", "months", "base"))
+    amend = amend_cents / 100.0
+    size = (amount + amend) / months
+    return with_columns(
+        terms,
+        amend_cents=amend_cents,
+        amend=amend,
+        expanded=expanded,
+        size=np.where(size > 0, size, 1e-9 * base),
+        carried0=amount / months,
+        carried1=np.maximum(amount + amend, LEAST_CARRIED * amount) / months,
+    )
+
+
+def direction_codes(log_ratio: NDArray[np.float64]) -> NDArray[np.int8]:
+    """1 down, 2 flat (within 1%), 3 up."""
+    return np.where(np.abs(log_ratio) <= FLAT, 2, np.where(log_ratio > 0, 3, 1)).astype(np.int8)
+
+
+def directions(terms: pa.Table) -> pa.Table:
+    """Terms with `prev`, the observable direction of the renewal that began them (0 first), and `cut` (down).
+
+    M' = new M0 is compared with carried0 or carried1 of the ended term, whichever is nearer in |log| (a tie:
+    carried0).
+    """
+    k, mrr, carried0, carried1 = (values(terms, name) for name in ("k", "mrr", "carried0", "carried1"))
+    renewal = np.flatnonzero(k > 1)
+    without, with_amendment = (np.log(mrr[renewal] / carried[renewal - 1]) for carried in (carried0, carried1))
+    nearer = np.where(np.abs(with_amendment) < np.abs(without), with_amendment, without)
+    prev = np.zeros(len(k), dtype=np.int8)
+    prev[renewal] = direction_codes(nearer)
+    return with_columns(terms, prev=prev, cut=prev == 1)

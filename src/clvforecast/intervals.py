@@ -1,0 +1,62 @@
+"""Ranges from draws: quantiles, equal-tailed and highest-density intervals, over the first axis."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.errors import ForecastError
+
+QUANTILES = {"q05": 0.05, "q10": 0.10, "q25": 0.25, "q50": 0.50, "q75": 0.75, "q90": 0.90, "q95": 0.95}
+CI_KINDS = ("eti", "hdi")
+Floats = NDArray[np.float64]
+
+
+def check_interval(ci_prob: float, ci_kind: str) -> None:
+    """Raise `ForecastError` unless 0 < ci_prob < 1 and the kind is known."""
+    if not 0.0 < ci_prob < 1.0:
+        raise ForecastError(f"ci_prob={ci_prob}: an interval's probability is above 0 and below 1, for example 0.9.")
+    if ci_kind not in CI_KINDS:
+        raise ForecastError(f"ci_kind={ci_kind!r} is not known. Use one of {', '.join(CI_KINDS)}.")
+
+
+def sorted_quantiles(draws: Floats, probabilities: Floats) -> Floats:
+    """Quantiles of draws already sorted along axis 0, interpolated linearly (type 7); (probabilities, ...)."""
+    position = np.asarray(probabilities) * (draws.shape[0] - 1)
+    low = np.floor(position).astype(np.int64)
+    high = np.minimum(low + 1, draws.shape[0] - 1)
+    share = (position - low).reshape((-1,) + (1,) * (draws.ndim - 1))
+    return draws[low] + share * (draws[high] - draws[low])
+
+
+def sorted_interval(draws: Floats, ci_prob: float, ci_kind: str) -> tuple[Floats, Floats]:
+    """Lower and upper end of an interval of draws sorted along axis 0.
+
+    "eti": the quantiles (1 − ci_prob)/2 and (1 + ci_prob)/2.  "hdi": the narrowest run of draws that holds at least
+    ci_prob of them (Hyndman 1996); of several, the lowest.
+    """
+    check_interval(ci_prob, ci_kind)
+    if ci_kind == "eti":
+        lower, upper = sorted_quantiles(draws, np.array([(1.0 - ci_prob) / 2.0, (1.0 + ci_prob) / 2.0]))
+        return lower, upper
+    n = draws.shape[0]
+    inside = min(n, math.ceil(ci_prob * n))
+    widths = draws[inside - 1 :] - draws[: n - inside + 1]
+    start = np.argmin(widths, axis=0)[None]
+    lower = np.take_along_axis(draws, start, axis=0)[0]
+    upper = np.take_along_axis(draws, start + inside - 1, axis=0)[0]
+    return lower, upper
+
+
+def describe(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
+    """mean, sd, q05 … q95, lower, upper of draws along axis 0, in that order."""
+    ordered = np.sort(draws, axis=0)
+    quantiles = sorted_quantiles(ordered, np.array(list(QUANTILES.values())))
+    lower, upper = sorted_interval(ordered, ci_prob, ci_kind)
+    return {
+        "mean": draws.mean(axis=0),
+        "sd": draws.std(axis=0, ddof=1) if draws.shape[0] > 1 else np.zeros(draws.shape[1:]),
+        **dict(zip(QUANTILES, quantiles, strict=True)),
+        "lower": lower,
+        "upper": upper,
+    }

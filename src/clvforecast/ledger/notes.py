@@ -1,0 +1,68 @@
+"""The warnings of a ledger: what was rejected, mended or left out, with counts."""
+
+import duckdb
+import pyarrow as pa
+
+from clvforecast.events import EVENT_SCHEMA
+from clvforecast.ledger.tables import NUMBER, RawTable, counts
+
+BINARY_NOISE = 1e-6  # currency units: what 0.1 + 0.2 is off by is no sub-cent amount
+
+
+def counts_by_rule(rejected: pa.Table) -> str:
+    by_rule = sorted(rejected["rule"].value_counts().to_pylist(), key=lambda c: (-c["counts"], c["values"]))
+    return ", ".join(f"{rule['values']} {rule['counts']}" for rule in by_rule)
+
+
+def rejection_warnings(rejected: pa.Table) -> list[str]:
+    if rejected.num_rows == 0:
+        return []
+    return [f"events: {rejected.num_rows} rows rejected ({counts_by_rule(rejected)}); see ledger.rejected"]
+
+
+def value_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
+    """What was changed in accepted rows: sub-cent amounts, times of day, term lengths of co-termed events."""
+    rounded, difference, clocks, terms = counts(
+        connection,
+        f"""
+        SELECT count(*) FILTER (WHERE off), sum(rounded - exact) FILTER (WHERE off),
+               count(*) FILTER (WHERE has_clock),
+               count(*) FILTER (WHERE term_text IS NOT NULL AND kept_months IS NULL)
+        FROM (
+            SELECT parsed.exact, parsed.has_clock, parsed.term_text, accepted.term_months AS kept_months,
+                   CAST(accepted.amount_cents AS DECIMAL(38, 18)) / 100 AS rounded,
+                   abs(rounded - parsed.exact) > {BINARY_NOISE} AS off
+            FROM (SELECT {NUMBER}, amount_cents, term_months FROM accepted) AS accepted
+            JOIN parsed USING ({NUMBER})
+        )
+        """,
+    )
+    warnings = []
+    if rounded:
+        warnings.append(
+            f"events: {rounded} amounts with fractions of a cent were rounded half-even to the cent; "
+            "together they "
+            f"changed by {float(difference):+.4f}"
+        )
+    if clocks:
+        warnings.append(f"events: {clocks} rows have a time of day in a date column; only the day is used")
+    if terms:
+        warnings.append(
+            f"events: {terms} expansion, contraction or churn rows give term_months; they run to the end of "
+            "their "
+            "term, so it is not used"
+        )
+    return [*warnings, *_copy_warnings(connection, raw)]
+
+
+def _copy_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
+    if "event_id" in raw.columns:
+        return []
+    content = ", ".join(name for name in EVENT_SCHEMA.names if name != "event_id")
+    (copies,) = counts(
+        connection,
+        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM accepted GROUP BY {content}) WHERE n > 1",
+    )
+    if not copies:
+        return []
+    return [f"events: {copies} rows repeat another row and all count; give event_id to load each event once"]

@@ -1,0 +1,167 @@
+"""`read_ledger`: from any input table to a checked `Ledger`."""
+
+from datetime import date
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from clvforecast.errors import LedgerError
+from clvforecast.events import COLUMN_NAMES, EVENT_SCHEMA, REJECTED_SCHEMA
+from clvforecast.ledger import checks
+from clvforecast.ledger.accounts import OBSERVED_FROM, accounts_from_events, accounts_from_table
+from clvforecast.ledger.known import as_day, fingerprint_of, split
+from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_warnings
+from clvforecast.ledger.records import Ledger, Totals
+from clvforecast.ledger.tables import NUMBER, RawTable, connect, counts, quoted, read_table
+
+LARGEST_TOTAL_CENTS = 2**62  # sums of cents, of either sign, stay inside int64
+
+
+def read_ledger(
+    events: Any, accounts: Any = None, as_of: date | str | None = None, grace_days: int | None = None
+) -> Ledger:
+    """Read revenue events, check every row, and keep what is known on `as_of`.
+
+    Parameters
+    ----------
+    events
+        pandas, Polars or PySpark DataFrame, pyarrow Table, DuckDB relation, or a path or glob of CSV or
+        Parquet files, with the columns of `events.COLUMNS`; extra columns are carried along. CSV values are
+        read as text: dates YYYY-MM-DD, plain numbers.
+    accounts
+        The same kinds of input: account_id (unique), any segment columns, observed_from. Without it, extra
+        text columns of the events that are constant in each account become the segments.
+    as_of
+        Day of knowledge: later bookings are kept aside. The latest event_date when not given.
+    grace_days
+        Longest gap in days between two terms of one spell; None: min(92, max(15, a quarter of the previous
+        term)).
+
+    Returns
+    -------
+    Ledger
+        Every input row is in exactly one of events, later and rejected_rows.
+
+    Raises
+    ------
+    LedgerError
+        The input as a whole cannot be used: unreadable file, missing column, no usable row, mixed currency,
+        an accounts table with copies or an impossible observed_from.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> events = pd.DataFrame({
+    ...     "account_id": ["a", "a", "b"], "event_date": ["2023-01-01", "2024-01-01", "2024-13-01"],
+    ...     "kind": ["initial", "renewal", "initial"], "amount": [1200.0, 1320.0, 500.0],
+    ...     "currency": "USD", "term_months": 12})
+    >>> ledger = read_ledger(events)
+    >>> ledger.as_of.isoformat(), ledger.events.num_rows
+    ('2024-01-01', 2)
+    >>> ledger.rejected[["row", "column", "value", "rule"]].values.tolist()
+    [[3, 'event_date', '2024-13-01', 'unreadable_date']]
+    """
+    if grace_days is not None and (isinstance(grace_days, bool) or int(grace_days) != grace_days or grace_days < 0):
+        raise LedgerError(f"grace_days is {grace_days!r}; give a whole number of days from 0 on, or None.")
+    with connect() as connection:
+        raw = read_table(connection, events, "events", COLUMN_NAMES)
+        checks.check_columns(raw)
+        checks.parse(connection, raw)
+        checks.judge_rows(connection)
+        checks.judge_places(connection)
+        rejected = connection.sql(checks.rejected_sql(raw)).to_arrow_table().cast(REJECTED_SCHEMA)
+        schema = _accept(connection, raw)
+        _refuse_empty(raw, rejected, connection)
+        currency = _single_currency(connection)
+        day = _latest_day(connection) if as_of is None else as_day(as_of, "as_of")
+        kept, later = split(connection, day, schema)
+        if accounts is None:
+            table, has_observed_from, account_warnings = accounts_from_events(connection, raw)
+        else:
+            raw_accounts = read_table(connection, accounts, "accounts", ("account_id", OBSERVED_FROM))
+            table, has_observed_from, account_warnings = accounts_from_table(connection, raw_accounts)
+        warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
+        read = _read_totals(connection)
+    grace = None if grace_days is None else int(grace_days)
+    return Ledger(
+        events=kept,
+        later=later,
+        rejected_rows=rejected,
+        accounts=table,
+        has_observed_from=has_observed_from,
+        as_of=day,
+        currency=currency,
+        grace_days=grace,
+        warnings=warnings,
+        fingerprint=fingerprint_of(kept, later, table, grace),
+        read=read,
+    )
+
+
+def _accept(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> pa.Schema:
+    """Make the table `accepted` (schema columns, extras, row number); return its schema but the number."""
+    extras = checks.extra_columns(raw)
+    own = ", ".join(quoted(name) for name in EVENT_SCHEMA.names)
+    carried = "".join(f", raw.{quoted(name)}" for name in extras)
+    connection.execute(
+        f"""
+        CREATE TABLE accepted AS
+        SELECT {", ".join(f"passed.{quoted(name)}" for name in EVENT_SCHEMA.names)}{carried}, {NUMBER}
+        FROM passed
+        JOIN (SELECT {NUMBER} FROM verdicts WHERE rule IS NULL) USING ({NUMBER})
+        JOIN {raw.name} AS raw USING ({NUMBER})
+        """
+        if extras
+        else f"CREATE TABLE accepted AS SELECT {own}, {NUMBER} FROM passed "
+        f"SEMI JOIN (SELECT {NUMBER} FROM verdicts WHERE rule IS NULL) USING ({NUMBER})"
+    )
+    found = connection.sql(f"SELECT * EXCLUDE ({NUMBER}) FROM accepted LIMIT 0").to_arrow_table().schema
+    return pa.schema([*EVENT_SCHEMA, *(found.field(name) for name in extras)])
+
+
+def _refuse_empty(raw: RawTable, rejected: pa.Table, connection: duckdb.DuckDBPyConnection) -> None:
+    (accepted,) = counts(connection, "SELECT count(*) FROM accepted")
+    if accepted:
+        return
+    if rejected.num_rows == 0:
+        raise LedgerError(f"{raw.label}: the table holds no rows. Check the source and its filters.")
+    first = rejected.slice(0, 1).to_pylist()[0]
+    raise LedgerError(
+        f"{raw.label}: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). The first "
+        "is row "
+        f"{first['row']} of {first['source']}: {first['column']} is {first['value']!r}; {first['hint']}."
+    )
+
+
+def _single_currency(connection: duckdb.DuckDBPyConnection) -> str:
+    currencies = connection.execute(
+        "SELECT currency, count(*), sum(abs(amount_cents)) FROM accepted GROUP BY currency ORDER BY 2 DESC, 1"
+    ).fetchall()
+    if len(currencies) > 1:
+        shown = ", ".join(f"{currency} ({rows} rows)" for currency, rows, _ in currencies)
+        raise LedgerError(
+            f"events: column currency holds {shown}; one ledger has one reporting currency. Convert the "
+            "amounts to "
+            "one currency first, or read one ledger a currency."
+        )
+    currency, _, total = currencies[0]
+    if total is not None and total > LARGEST_TOTAL_CENTS:
+        raise LedgerError(
+            f"events: the amounts add up to {float(total) / 100:.3g} {currency}, more than can be counted "
+            "exactly in "
+            "cents. Check the unit of column amount."
+        )
+    return str(currency)
+
+
+def _latest_day(connection: duckdb.DuckDBPyConnection) -> date:
+    (latest,) = counts(connection, "SELECT max(event_date) FROM accepted")
+    return latest
+
+
+def _read_totals(connection: duckdb.DuckDBPyConnection) -> Totals:
+    rows, readable, cents = counts(
+        connection, "SELECT count(*), count(amount_cents), coalesce(sum(amount_cents), 0) FROM parsed"
+    )
+    return Totals(rows, readable, int(cents))

@@ -1,0 +1,1 @@
+"""Forecasts for people: plots, tables on the terminal, files."""

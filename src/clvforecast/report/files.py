@@ -1,0 +1,74 @@
+"""Forecasts as files.  Each is written whole or not at all: to a temporary name first, then put in place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clvforecast.forecast import Forecast
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MONEY_DIGITS = 2
+MONEY_COLUMNS = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, put in the place of `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_accounts(forecast: Forecast, path: Path, ci_prob: float = 0.9, ci_kind: str = "eti") -> None:
+    """`Forecast.accounts` as Parquet; the file's metadata (key ``clvforecast``) tells as_of, currency and settings."""
+    table = pa.Table.from_pandas(forecast.accounts(ci_prob, ci_kind), preserve_index=False)
+    described = {
+        "as_of": str(forecast.as_of),
+        "currency": forecast.currency,
+        "settings": forecast.settings.model_dump(mode="json"),
+    }
+    metadata = {**(table.schema.metadata or {}), b"clvforecast": json.dumps(described).encode()}
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+
+
+def write_portfolio(
+    forecast: Forecast,
+    path: Path,
+    freq: str = "QE",
+    by: str | list[str] | None = None,
+    ci_prob: float = 0.9,
+    ci_kind: str = "eti",
+) -> None:
+    """`Forecast.portfolio` as CSV, money to cents, with the columns as_of and currency in front."""
+    table = forecast.portfolio(freq, by, ci_prob, ci_kind).round(dict.fromkeys(MONEY_COLUMNS, MONEY_DIGITS))
+    table.insert(0, "as_of", str(forecast.as_of))
+    table.insert(1, "currency", forecast.currency)
+    write_csv(table, path)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Any table as UTF-8 CSV, dates as YYYY-MM-DD."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """A figure as PNG, 150 dots an inch."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

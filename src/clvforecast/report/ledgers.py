@@ -1,0 +1,71 @@
+"""What was read, what is used, and what is left out, on the terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.console import Console
+
+from clvforecast.histories import Histories
+from clvforecast.ledger import Ledger
+from clvforecast.report.terminal import say, show_table
+
+OUTCOME_WORDS = {
+    "renewed": "renewed",
+    "open": "open, or lapsed without a notice",
+    "notified": "lapsed with a notice",
+    "terminated": "terminated early",
+}
+
+
+def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
+    """Rows and money read against those used, rejected rows by rule, contracts, warnings."""
+    say(console, f"known on {ledger.as_of}, {ledger.currency}, {ledger.accounts.num_rows:,} accounts", "bold")
+    show_table(console, "rows", reconciliation_rows(ledger), left=["part"])
+    if ledger.rejected_rows.num_rows:
+        show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "what to do"])
+    show_table(console, "contract terms", outcome_rows(histories), left=["outcome"])
+    for warning in (*ledger.warnings, *histories.warnings):
+        say(console, f"warning: {warning}", "yellow")
+
+
+def reconciliation_rows(ledger: Ledger) -> pd.DataFrame:
+    """part, rows, amount: read = accepted + later + rejected, to the cent."""
+    table = ledger.reconciliation()
+    return pd.DataFrame(
+        {
+            "part": table["part"],
+            "rows": table["rows"].map("{:,}".format),
+            f"amount, {ledger.currency}": table["amount"].map("{:,.2f}".format),
+        }
+    )
+
+
+def rejected_rows(ledger: Ledger) -> pd.DataFrame:
+    """rule, rows, the first row of it, and its hint."""
+    groups = ledger.rejected.groupby("rule", sort=False)
+    first = groups.first().assign(rows=groups.size()).sort_values("rows", ascending=False, kind="stable")
+    return pd.DataFrame(
+        {
+            "rule": first.index,
+            "rows": first["rows"].map("{:,}".format),
+            "first": [_place(row) for row in first.itertuples()],
+            "what to do": first["hint"],
+        }
+    )
+
+
+def _place(row: object) -> str:
+    source, number, column, value = (getattr(row, name) for name in ("source", "row", "column", "value"))
+    return f"{source} row {number}: {column} {'is empty' if pd.isna(value) else repr(value)}"
+
+
+def outcome_rows(histories: Histories) -> pd.DataFrame:
+    """outcome, terms: how the booked contract terms ended, as far as is known."""
+    counted = histories.decisions["outcome"].to_pandas().value_counts()
+    present = [name for name in OUTCOME_WORDS if name in counted]
+    return pd.DataFrame(
+        {
+            "outcome": [OUTCOME_WORDS[name] for name in present],
+            "terms": [f"{counted[name]:,}" for name in present],
+        }
+    )

@@ -1,0 +1,343 @@
+"""Plots of a forecast on Matplotlib axes; no pyplot state is touched and no global style changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from numpy.typing import NDArray
+
+from clvforecast.actuals import recognised_in_periods
+from clvforecast.errors import ForecastError
+from clvforecast.forecast import Forecast
+from clvforecast.intervals import describe
+from clvforecast.report.units import in_unit, money_unit
+
+Floats = NDArray[np.float64]
+
+BANDS = (0.95, 0.80, 0.50)
+BAND_COLOURS = {0.95: "#d6e4f2", 0.80: "#a9c8e6", 0.50: "#6fa3d4"}
+MEDIAN_COLOUR = "#1f4e79"
+HISTORY_COLOUR = "#8a8f98"
+ACTUAL_COLOUR = "#c8501e"
+SHOWN_HISTORY = 16
+"""Periods of history shown, at most."""
+FIGURE_SIZE = (9.0, 4.8)
+BINS = 40
+SHOWN_TAIL = 0.99
+"""The value axis of an account ends at this quantile; what lies beyond is told in words."""
+
+
+def plot_portfolio(
+    forecast: Forecast, ax: Axes | None = None, freq: str = "QE", actual: pd.Series | None = None
+) -> Axes:
+    """Recognised revenue of the forecast accounts by period, then the forecast's fan.
+
+    The fan is 50%, 80% and 95% equal-tailed ranges of summed draws and their median, at the middle of each period.  The
+    period that `as_of` falls into is split: what is already recognised is a hatched bar, and the fan stands on top of it
+    (recognised + still to come).  A last period that the horizon cuts short is left out, and the title says so.
+    History is what was known on `as_of`: late bookings are not yet in its last bars.
+
+    Parameters
+    ----------
+    forecast
+        From `forecast`.
+    ax
+        Axes to draw on; by default those of a new figure (``ax.figure``).
+    freq
+        Pandas period-end alias: "ME", "QE", "YE", "QE-JUN", ...
+    actual
+        What then happened: revenue in currency by the periods' last days, e.g. from
+        ``actual_portfolio(forecast, later_ledger, freq).set_index("period")["revenue"]``.
+
+    Examples
+    --------
+    >>> plot_portfolio(forecast, freq="QE").figure.savefig("fan.png")  # doctest: +SKIP
+    """
+    axes = _axes(ax)
+    history = _history(forecast, freq)
+    fan = _fan(forecast, freq, history)
+    largest = max(history["revenue"].max(), fan["high95"].max(), _largest(actual))
+    unit = money_unit(largest)
+    _draw_history(axes, history)
+    _draw_fan(axes, fan, history)
+    if actual is not None:
+        _draw_actual(axes, fan, actual)
+    axes.axvline(_as_of_end(forecast), color="0.25", linewidth=1.0, linestyle=(0, (4, 3)), zorder=4)
+    axes.annotate(
+        f"as of {forecast.as_of} ",
+        xy=(_as_of_end(forecast), 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3, -3),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize="small",
+        color="0.25",
+    )
+    axes.set_title(_portfolio_title(forecast, freq, fan), loc="left", fontsize="medium")
+    _money_axis(axes.yaxis, unit.size)
+    axes.set_ylabel(f"revenue a {_period_word(freq)}, {unit.label(forecast.currency)}")
+    axes.set_ylim(bottom=min(0.0, history["revenue"].min() * 1.05), top=largest * 1.12)
+    _date_axis(axes)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
+    _quiet(axes)
+    return axes
+
+
+def plot_account(forecast: Forecast, account_id: str, ax: Axes | None = None, value: str = "clv") -> Axes:
+    """The distribution of an account's forward CLV (discounted, with margin), or with ``value="revenue"`` of its revenue.
+
+    The draws in which the account brings nothing are a bar of their own at zero; the others are counted in bins of equal
+    width.  Heights are probabilities, so all bars together make 1.  The median and the 90% equal-tailed interval are
+    marked.
+
+    Raises
+    ------
+    ForecastError
+        The forecast kept no draws (``keep_draws=True``), has no such account, or `value` is neither.
+    """
+    draws = _account_draws(forecast, account_id, value)
+    axes = _axes(ax)
+    ranges = {name: float(found) for name, found in describe(draws[:, None], 0.9, "eti").items()}
+    low, high = min(0.0, float(draws.min())), float(np.quantile(draws, SHOWN_TAIL))
+    high = high if high > low else float(draws.max())
+    unit = money_unit(max(abs(low), abs(high)))
+    if high > low:
+        _draw_bins(axes, draws, low, high)
+    _draw_zero(axes, draws, high - low)
+    _draw_interval(axes, ranges, unit.size)
+    _money_axis(axes.xaxis, unit.size)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+    axes.set_ylabel("probability")
+    axes.set_xlabel(f"{_value_words(forecast, value)}, {unit.label(forecast.currency)}")
+    axes.set_title(_account_title(forecast, account_id, draws, high), loc="left", fontsize="medium")
+    axes.legend(loc="upper right", frameon=False, fontsize="small")
+    _quiet(axes)
+    return axes
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return Figure(figsize=FIGURE_SIZE, layout="constrained").add_subplot() if ax is None else ax
+
+
+# --- portfolio ----------------------------------------------------------------------------------------------
+
+
+def _history(forecast: Forecast, freq: str) -> pd.DataFrame:
+    """start, end (first day after), revenue, whole: the last periods up to the end of `as_of`."""
+    origin = pd.Timestamp(forecast.as_of) + pd.Timedelta(days=1)
+    offset = pd.tseries.frequencies.to_offset(freq)
+    items = forecast.history.items
+    first = pd.Timestamp(int(np.min(items["start_day"].to_numpy())), unit="D")
+    last_end = offset.rollback(pd.Timestamp(forecast.as_of))
+    ends = pd.date_range(end=last_end, periods=SHOWN_HISTORY, freq=offset)
+    whole_starts = ends + pd.Timedelta(days=1)
+    bounds = [*whole_starts[whole_starts > first]]
+    before = offset.rollback(bounds[0] - pd.Timedelta(days=2)) if bounds else last_end
+    bounds = [before + pd.Timedelta(days=1), *bounds]
+    partial = bounds[-1] < origin
+    bounds = [*bounds, origin] if partial else bounds
+    days = np.array([(bound - pd.Timestamp(0)).days for bound in bounds])
+    revenue = recognised_in_periods(forecast.history, forecast.table["account_id"], days)
+    whole = np.ones(len(revenue), dtype=bool)
+    if partial:
+        whole[-1] = False
+    return pd.DataFrame({"start": bounds[:-1], "end": bounds[1:], "revenue": revenue, "whole": whole})
+
+
+def _fan(forecast: Forecast, freq: str, history: pd.DataFrame) -> pd.DataFrame:
+    """start, end, period, median, low and high of each band; the running period with what it already has."""
+    table = forecast.portfolio(freq)
+    draws = forecast.portfolio_draws(freq).isel(group=0).values.copy()
+    starts = pd.DatetimeIndex(table["period_start"])
+    split = bool(len(history)) and not history["whole"].iloc[-1]
+    keep = ~table["partial"].to_numpy()
+    if split:
+        draws[:, 0] += history["revenue"].iloc[-1]
+        starts = starts[1:].insert(0, history["start"].iloc[-1])
+        keep[0] = True
+    if not keep.any():
+        keep[:] = True
+    ends = pd.DatetimeIndex(table["period"]) + pd.Timedelta(days=1)
+    fan = pd.DataFrame({"start": starts, "end": ends, "period": table["period"], "median": np.median(draws, axis=0)})
+    for band in BANDS:
+        ranges = describe(draws, band, "eti")
+        fan[f"low{band * 100:.0f}"], fan[f"high{band * 100:.0f}"] = ranges["lower"], ranges["upper"]
+    fan.attrs["cut"] = not keep[-1]
+    return fan[keep].reset_index(drop=True)
+
+
+def _draw_history(axes: Axes, history: pd.DataFrame) -> None:
+    whole = history[history["whole"]]
+    _bars(axes, whole, color=HISTORY_COLOUR, label="recognised")
+    split = history[~history["whole"]]
+    if len(split):
+        _bars(
+            axes,
+            split,
+            color="white",
+            edgecolor=HISTORY_COLOUR,
+            hatch="////",
+            linewidth=0.8,
+            label="recognised so far in the running period",
+        )
+
+
+def _bars(axes: Axes, periods: pd.DataFrame, **style: Any) -> None:
+    starts, ends = date2num(periods["start"]), date2num(periods["end"])
+    axes.bar(starts, periods["revenue"], width=(ends - starts) * 0.92, align="edge", zorder=2, **style)
+
+
+def _middles(periods: pd.DataFrame) -> Floats:
+    return np.asarray((date2num(periods["start"]) + date2num(periods["end"])) / 2.0)
+
+
+def _draw_fan(axes: Axes, fan: pd.DataFrame, history: pd.DataFrame) -> None:
+    """Bands through the middles of the periods; with a single period, bars."""
+    x = _middles(fan)
+    for band in BANDS:
+        low, high = fan[f"low{band * 100:.0f}"], fan[f"high{band * 100:.0f}"]
+        style: dict[str, Any] = {"color": BAND_COLOURS[band], "label": f"{band:.0%} range", "zorder": 3, "linewidth": 0}
+        if len(fan) > 1:
+            axes.fill_between(x, low, high, **style)
+        else:
+            width = date2num(fan["end"])[0] - date2num(fan["start"])[0]
+            axes.bar(x, high - low, bottom=low, width=width * 0.5, **style)
+    axes.plot(
+        x, fan["median"], color=MEDIAN_COLOUR, linewidth=1.8, marker="o", markersize=3.5, label="median", zorder=5
+    )
+
+
+def _draw_actual(axes: Axes, fan: pd.DataFrame, actual: pd.Series) -> None:
+    known = pd.Series(actual.to_numpy(dtype=np.float64), index=pd.DatetimeIndex(actual.index))
+    at = known.reindex(pd.DatetimeIndex(fan["period"]))
+    if not at.notna().any():
+        raise ForecastError(
+            f"actual is indexed by {known.index.min():%Y-%m-%d} to {known.index.max():%Y-%m-%d}, and no day of it ends a "
+            "period of the fan. Index it by the column `period` of actual_portfolio(forecast, ledger, freq)."
+        )
+    axes.plot(
+        _middles(fan),
+        at.to_numpy(),
+        color=ACTUAL_COLOUR,
+        linestyle="none",
+        marker="D",
+        markersize=5.5,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        label="what happened",
+        zorder=6,
+    )
+
+
+def _largest(actual: pd.Series | None) -> float:
+    return 0.0 if actual is None or actual.empty else float(actual.max())
+
+
+def _as_of_end(forecast: Forecast) -> float:
+    return float(date2num(pd.Timestamp(forecast.as_of) + pd.Timedelta(days=1)))
+
+
+def _portfolio_title(forecast: Forecast, freq: str, fan: pd.DataFrame) -> str:
+    cut = f"; the last, cut {_period_word(freq)} is left out" if fan.attrs["cut"] else ""
+    return f"Revenue of {len(forecast.table):,} accounts, {forecast.settings.horizon_months} months ahead{cut}"
+
+
+def _period_word(freq: str) -> str:
+    return {"M": "month", "Q": "quarter", "Y": "year"}.get(freq[:1].upper(), "period")
+
+
+# --- account ------------------------------------------------------------------------------------------------
+
+
+def _account_draws(forecast: Forecast, account_id: str, value: str) -> Floats:
+    if value not in ("clv", "revenue"):
+        raise ForecastError(f'value={value!r}: plot_account shows "clv" (discounted, with margin) or "revenue".')
+    draws = forecast.draws[value]
+    if account_id not in draws.indexes["account"]:
+        near = _near(account_id, draws.indexes["account"])
+        raise ForecastError(f"the forecast has no account {account_id!r}{near}. forecast.accounts() lists them all.")
+    return np.asarray(draws.sel(account=account_id).values, dtype=np.float64)
+
+
+def _near(account_id: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(account_id), [str(name) for name in known], n=3)
+    return f"; near are {', '.join(map(repr, close))}" if close else ""
+
+
+def _draw_bins(axes: Axes, draws: Floats, low: float, high: float) -> None:
+    shown = draws[(draws != 0.0) & (draws <= high)]
+    heights, edges = np.histogram(shown, bins=BINS, range=(low, high))
+    style: dict[str, Any] = {"color": BAND_COLOURS[0.50], "edgecolor": "white", "linewidth": 0.5, "zorder": 2}
+    axes.bar(edges[:-1], heights / len(draws), width=np.diff(edges), align="edge", label="brings revenue", **style)
+
+
+def _draw_zero(axes: Axes, draws: Floats, span: float) -> None:
+    share = float((draws == 0.0).mean())
+    if share == 0.0:
+        return
+    width = (span if span > 0.0 else 1.0) / BINS
+    axes.bar(0.0, share, width=width, align="center", color=ACTUAL_COLOUR, label=f"nothing: {share:.1%}", zorder=3)
+    axes.set_xlim(left=min(axes.get_xlim()[0], -2.0 * width))
+
+
+def _draw_interval(axes: Axes, ranges: dict[str, float], unit: float) -> None:
+    """The median as a line, the interval as a bar just under the top, both with their figures."""
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.2)
+    shown = money_unit(unit)
+    lower, upper, median = (in_unit(ranges[name], shown) for name in ("lower", "upper", "q50"))
+    axes.axvline(ranges["q50"], color=MEDIAN_COLOUR, linewidth=1.6, zorder=4, label=f"median {median}")
+    axes.errorbar(
+        ranges["q50"],
+        0.93,
+        xerr=[[ranges["q50"] - ranges["lower"]], [ranges["upper"] - ranges["q50"]]],
+        transform=axes.get_xaxis_transform(),
+        color=MEDIAN_COLOUR,
+        linewidth=1.6,
+        capsize=4,
+        zorder=4,
+        label=f"90% interval {lower} to {upper}",
+    )
+
+
+def _value_words(forecast: Forecast, value: str) -> str:
+    months = forecast.settings.horizon_months
+    if value == "revenue":
+        return f"revenue of the next {months} months"
+    margin = "" if forecast.settings.gross_margin == 1.0 else f", {forecast.settings.gross_margin:.0%} margin"
+    return f"forward CLV of {months} months (discounted at {forecast.settings.annual_discount_rate:.1%}{margin})"
+
+
+def _account_title(forecast: Forecast, account_id: str, draws: Floats, high: float) -> str:
+    beyond = float((draws > high).mean())
+    tail = f" ({beyond:.1%} of draws lie beyond the axis)" if beyond else ""
+    return f"{account_id}, from {forecast.as_of}{tail}"
+
+
+# --- both ---------------------------------------------------------------------------------------------------
+
+
+def _money_axis(axis: Any, unit: float) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda amount, _: f"{amount / unit:,.10g}"))
+
+
+def _date_axis(axes: Axes) -> None:
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _quiet(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color="0.9", linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)

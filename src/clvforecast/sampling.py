@@ -1,0 +1,205 @@
+"""Draws of one component: NUTS where a sampler is needed, closed form where not, and the gate that draws must pass.
+
+A graph is compiled once a process and structure; another fit, or another kind of event, only swaps its data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import nutpie
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from clvforecast.components import Component, Variable
+from clvforecast.errors import ConvergenceError, FitError
+
+Floats = NDArray[np.float64]
+Say = Callable[[str], None]
+
+RHAT_LIMIT = 1.01
+"""Rank-normalised R-hat (Vehtari, Gelman, Simpson, Carpenter and Buerkner 2021)."""
+ESS_LIMIT = 400.0
+"""Bulk and tail effective draws (same paper): below it the quantiles reported are not stable."""
+TAIL = (0.05, 0.95)
+KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample: draws and tuning steps a chain, chains, threads, seed."""
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    cores: int = 2
+    seed: int = 7
+    target_accept: float = 0.95
+    thin: int = 1
+    adaptation: str = "low_rank"
+
+    def __post_init__(self) -> None:
+        for name, least in (("draws", 4), ("tune", 1), ("chains", 2), ("cores", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if int(value) != value or value < least:
+                raise FitError(f"fit: {name}={value!r}, but it must be a whole number of at least {least}.")
+
+    def stricter(self) -> Settings:
+        """Smaller steps, twice the tuning, and four times the draws of which every fourth is kept."""
+        return dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One component's draws: its named variables, sampler statistics (empty in closed form), how they were made."""
+
+    component: Component
+    variables: dict[str, Variable]
+    stats: xr.Dataset
+    method: str
+
+
+@dataclass(frozen=True)
+class Failing:
+    """The figure that is furthest from its limit."""
+
+    parameter: str
+    figure: str
+    value: float
+    limit: str
+
+
+_COMPILED: dict[tuple[Any, ...], Any] = {}
+
+
+def compiled_model(component: Component, say: Say) -> Any:
+    """The compiled graph of a component with the component's own data, compiling only where no equal one is."""
+    if component.structure not in _COMPILED:
+        say(f"{component.name}: compiling")
+        _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
+    compiled = _COMPILED[component.structure].with_data(**component.arrays)
+    return dataclasses.replace(compiled, initial_point_func=_start(compiled.n_dim))
+
+
+def _start(n_dim: int) -> Callable[[Any], Floats]:
+    """Starting points: parameters are scaled so that their priors lie about (-1, 1) when unconstrained.
+
+    PyMC's own would be those of the data the graph was compiled with, so results would depend on what was fitted before.
+    """
+
+    def point(seed: Any) -> Floats:
+        return np.random.default_rng(seed).uniform(-1.0, 1.0, n_dim)
+
+    return point
+
+
+def component_rng(component: str, seed: int, purpose: str) -> np.random.Generator:
+    """A generator of the component's own, so that one part of the model never shifts the draws of another."""
+    digest = hashlib.blake2b(f"{component}\x1f{purpose}".encode(), digest_size=8).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest, "little")])
+
+
+def sample_component(component: Component, settings: Settings, say: Say) -> Sampled:
+    """Draws that pass the gate: a second, stricter run when the first does not, then `ConvergenceError`."""
+    if component.closed_form is not None:
+        rng = component_rng(component.name, settings.seed, "closed form")
+        raw = component.closed_form(rng, (settings.chains, settings.draws))
+        return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
+    first = _run(component, settings, say)
+    failing = failures(first)
+    if not failing:
+        return first
+    say(f"{component.name}: {failing[0].figure} of {failing[0].parameter} not good enough, sampling with smaller steps")
+    second = _run(component, settings.stricter(), say)
+    failing = failures(second)
+    if failing:
+        raise ConvergenceError(_message(component, failing, settings))
+    return second
+
+
+def prior_component(component: Component, settings: Settings) -> Sampled:
+    """The same variables, drawn from the priors."""
+    rng = component_rng(component.name, settings.seed, "prior")
+    raw = component.prior(rng, (settings.chains, settings.draws))
+    return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
+
+
+def _run(component: Component, settings: Settings, say: Say) -> Sampled:
+    compiled = compiled_model(component, say)
+    say(f"{component.name}: sampling")
+    seed = int(component_rng(component.name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
+    trace = nutpie.sample(
+        compiled,
+        draws=settings.draws * settings.thin,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=settings.cores,
+        seed=seed,
+        adaptation=settings.adaptation,
+        target_accept=settings.target_accept,
+        progress_bar=False,
+        save_warmup=False,
+    )
+    thin = settings.thin
+    raw = {str(name): values.values[:, ::thin] for name, values in trace["posterior"].data_vars.items()}
+    stats = trace["sample_stats"].dataset
+    kept = stats[[name for name in KEPT_STATS if name in stats]].drop_vars(["chain", "draw"], errors="ignore")
+    # A divergence between kept draws counts too: none may be hidden by thinning.
+    diverging = kept["diverging"].values.reshape(settings.chains, settings.draws, thin).any(axis=2)
+    thinned = kept.isel(draw=slice(None, None, thin)).assign(diverging=(("chain", "draw"), diverging))
+    return Sampled(component, component.variables(raw), thinned, f"NUTS, target_accept {settings.target_accept}")
+
+
+def diagnostics(values: Floats) -> dict[str, Floats]:
+    """R-hat and effective draws of draws (chain, draw, ...), shape (...); NaN for what does not vary."""
+    flat = values.reshape(*values.shape[:2], -1)
+    varies = np.ptp(flat, axis=(0, 1)) > 0 if flat.shape[2] else np.zeros(0, bool)
+    found = {name: np.full(flat.shape[2], np.nan) for name in ("rhat", "ess_bulk", "ess_tail")}
+    if varies.any():
+        moving = np.moveaxis(flat[..., varies], -1, 0)
+        axes = {"chain_axis": 1, "draw_axis": 2}
+        found["rhat"][varies] = array_stats.rhat(moving, **axes)
+        found["ess_bulk"][varies] = array_stats.ess(moving, method="bulk", **axes)
+        found["ess_tail"][varies] = array_stats.ess(moving, method="tail", prob=TAIL, **axes)
+    return {name: value.reshape(values.shape[2:]) for name, value in found.items()}
+
+
+def failures(sampled: Sampled) -> list[Failing]:
+    """What breaks the gate, the worst first; empty when all is well.
+
+    R-hat <= 1.01, bulk and tail effective draws >= 400, for population parameters and effects alike, and no divergence.
+    What is constant by definition (a reference class) is left out.
+    """
+    found: list[tuple[float, Failing]] = []
+    diverging = int(sampled.stats["diverging"].sum()) if "diverging" in sampled.stats else 0
+    if diverging:
+        found.append((np.inf, Failing("the sampler", "divergences", diverging, "0")))
+    for name, variable in sampled.variables.items():
+        figures = diagnostics(variable.values)
+        for figure, bad, excess, limit in (
+            ("rhat", figures["rhat"] > RHAT_LIMIT, figures["rhat"] / RHAT_LIMIT, f"at most {RHAT_LIMIT}"),
+            ("ess_bulk", figures["ess_bulk"] < ESS_LIMIT, ESS_LIMIT / figures["ess_bulk"], f"at least {ESS_LIMIT:.0f}"),
+            ("ess_tail", figures["ess_tail"] < ESS_LIMIT, ESS_LIMIT / figures["ess_tail"], f"at least {ESS_LIMIT:.0f}"),
+        ):
+            for index in np.argwhere(bad):
+                at = tuple(index)
+                label = name + (f"[{', '.join(map(str, at))}]" if at else "")
+                found.append((float(excess[at]), Failing(label, figure, float(figures[figure][at]), limit)))
+    return [failing for _, failing in sorted(found, key=lambda item: -item[0])]
+
+
+def _message(component: Component, failing: list[Failing], settings: Settings) -> str:
+    worst = failing[0]
+    others = f" ({len(failing) - 1} more figures miss their limits)" if len(failing) > 1 else ""
+    return (
+        f"component {component.name!r}: {worst.figure} of {worst.parameter} is {worst.value:.4g}, the limit is "
+        f"{worst.limit}{others}, after a second run with target_accept 0.99. The draws are not returned. Raise draws "
+        f"(now {settings.draws}) and tune (now {settings.tune}) in fit(); if that does not help, give tighter priors for "
+        f"this component or leave out a segment column whose levels hardly have data."
+    )

@@ -1,0 +1,407 @@
+"""The forward simulation: one line of business, one posterior draw, from the forecast's origin to its horizon.
+
+A line's life is a sequence of terms.  Inside a term, events arrive at exponential waiting times (`life`); at its end the
+renewal decision is taken; after a lapse the line may return (`terms`).  `simulate` runs every line of a batch under every
+draw, with draws spread over threads: each draw owns its cells of the output, so threads never meet.
+
+Order of random numbers within a stream: four event rates; then, in the order of time, the events (waiting time, kind,
+then what the kind needs; a size mean when its kind first occurs), early termination (refund or not), decisions (outcome,
+θ once it can be known, then for a renewal: booking lag, length, persistence, direction, size) and returns (rate of return
+when first needed, waiting time, value, length, θ).
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import DAYS_PER_YEAR
+from clvforecast.simulation.latents import beta_parameters, draw_rates, line_locations
+from clvforecast.simulation.life import live_through_term, terminate
+from clvforecast.simulation.random import STREAM_SLOTS, jit, log_beta_variate, start_stream
+from clvforecast.simulation.revenue import serve
+from clvforecast.simulation.slots import (
+    ACTIVE,
+    ACTIVE_DAYS,
+    AMEND,
+    AMOUNT,
+    BASE,
+    BEYOND,
+    BOOK_VIEW,
+    DECISIONS,
+    DIRECTION,
+    END,
+    EXPANDED,
+    EXPONENT,
+    FLOW_AT,
+    HAS_THETA,
+    ITEM_START,
+    ITEM_STOP,
+    ITEM_UNITS,
+    L_ACCOUNT,
+    L_BASE,
+    L_DECISIONS,
+    L_DIRECTION,
+    L_GROUP,
+    L_ITEM,
+    L_ITEM_END,
+    L_LAPSE_DAY,
+    L_LEAD,
+    L_LOG_MRR_SUM,
+    L_MRR_TERMS,
+    L_RETURNS,
+    L_SIZE_CLASS,
+    L_SPELL,
+    L_STATUS,
+    L_STEP,
+    L_STEP_END,
+    L_T_LAPSED,
+    L_TENURE,
+    L_TERM,
+    L_TERM_END,
+    L_UNKNOWN,
+    LEAD,
+    LOG_DISCOUNT,
+    LOG_MRR_SUM,
+    LOG_THETA,
+    MONTHS,
+    MRR,
+    MRR_NOW,
+    MRR_TERMS,
+    N_GROUPS,
+    N_MONTHS,
+    N_ORIGINS,
+    N_RETURNS,
+    NEXT_RENEWAL,
+    ORIGIN,
+    ORIGIN_FLOW_AT,
+    ORIGIN_TOTALS,
+    REAL_SLOTS,
+    RETURNS_DRAWN,
+    SEED,
+    SIZE_COLUMN,
+    SIZE_MEANS,
+    SPELL,
+    START,
+    STATUS_NOTIFIED,
+    STATUS_OPEN,
+    STATUS_TERMINATED,
+    T_LAPSED,
+    TENURE,
+    TERM_AMEND,
+    TERM_AMOUNT,
+    TERM_EXPANDED,
+    TERM_MONTHS,
+    TERM_MRR_NOW,
+    TERM_START,
+    TERM_STOP,
+    TERMINATION,
+    TIED,
+    UNKNOWN,
+    VALUE,
+    WEIGHT_AT,
+    WHOLE_SLOTS,
+    WINDOW_END,
+    WINDOW_START,
+    WORK,
+    Location,
+    Origin,
+)
+from clvforecast.simulation.terms import (
+    come_back,
+    decide,
+    decision_class,
+    decision_step,
+    open_probability,
+    renew,
+    step_length,
+)
+
+COMMITTED = int(Origin.COMMITTED)
+TERMINATION_RATE = int(Location.TERMINATION_RATE)
+TAIL_STEPS = 5000
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+Stream = NDArray[np.uint64]
+
+
+class Lines(NamedTuple):
+    """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
+
+    whole (L, 25), real (L, 10), columns (L, segments), key uint64 (L,); booked terms whole (T, 4) and real (T, 3); steps taken
+    real (S, 2) in years and their decision class (S,); items on the books (I, 4).
+    """
+
+    whole: NDArray[np.int64]
+    real: NDArray[np.float64]
+    columns: NDArray[np.int64]
+    key: NDArray[np.uint64]
+    terms: NDArray[np.int64]
+    term_money: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    step_class: NDArray[np.int64]
+    items: NDArray[np.int64]
+
+
+class Results(NamedTuple):
+    """What is simulated: D draws, A accounts of the batch.
+
+    whole: int64 (D, A, WHOLE_SLOTS − ORIGIN_TOTALS) results in the order of `slots`, from ORIGIN_TOTALS on
+    real: float64 (D, A, REAL_SLOTS − VALUE) results from VALUE on; a probability that does not exist is NaN
+    flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far
+    """
+
+    whole: NDArray[np.int64]
+    real: NDArray[np.float64]
+    flow: NDArray[np.int64]
+
+
+@jit
+def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """Discounted service of the running term after the horizon, at the MRR in force, in currency.
+
+    Nothing in the booked view: that money was counted when it was booked.
+    """
+    if table[BOOK_VIEW] == 1:
+        return 0.0
+    start = (max(whole[START], table[WINDOW_END]) - table[WINDOW_START]) / DAYS_PER_YEAR
+    end = (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR
+    rate = scale[LOG_DISCOUNT]
+    return 12.0 * real[MRR_NOW] * (math.exp(-rate * start) - math.exp(-rate * end)) / rate
+
+
+@jit
+def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
+    """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
+
+    Each is renewed with p = θ^w: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the origin, V a term's value at its start.  With
+    c = 1 this is V p / (1 − pδ), the residual value given θ of Fader and Hardie (2010), whose mean over θ is their DERL.
+    """
+    if whole[HAS_THETA] == 0:
+        a, b = beta_parameters(par, table, real, whole)
+        real[LOG_THETA] = log_beta_variate(stream, a + real[WORK], b)
+        whole[HAS_THETA] = 1
+    log_discount, years = scale[LOG_DISCOUNT], whole[MONTHS] / 12.0
+    delta = math.exp(-log_discount * years)
+    alive = math.exp(-log_discount * (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR)
+    value = 12.0 * real[MRR] * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
+    exponent, tenure, total = par[EXPONENT], real[TENURE], 0.0
+    weight = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
+    for _ in range(TAIL_STEPS):
+        p = math.exp(step_length(exponent, tenure, tenure + years) * weight * real[LOG_THETA])
+        if exponent == 1.0:
+            return alive * value * p / (1.0 - p * delta)
+        alive *= p
+        total += alive * value
+        alive *= delta
+        tenure += years
+        if alive < 1e-9:
+            break
+    return total
+
+
+@jit
+def begin_line(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    line_whole: Whole,
+    line_real: Real,
+    columns: Whole,
+    steps: NDArray[np.float64],
+    step_class: Whole,
+    items: NDArray[np.int64],
+) -> None:
+    """The line's state at the origin, and the money already on its books."""
+    real[VALUE:] = 0.0
+    real[NEXT_RENEWAL] = np.nan
+    whole[TIED:] = 0
+    line_locations(par, table, columns, table[SIZE_COLUMN] + line_whole[L_SIZE_CLASS], real)
+    real[TERMINATION] = math.exp(real[TERMINATION_RATE])
+    for kind in range(4):
+        real[SIZE_MEANS + kind] = np.nan
+    real[BASE], real[TENURE] = line_real[L_BASE], line_real[L_TENURE]
+    real[LOG_MRR_SUM], real[MRR_TERMS] = line_real[L_LOG_MRR_SUM], line_real[L_MRR_TERMS]
+    real[T_LAPSED] = line_real[L_T_LAPSED]
+    real[WORK] = 0.0
+    for step in range(line_whole[L_STEP], line_whole[L_STEP_END]):
+        length = step_length(par[EXPONENT], steps[step, 0], steps[step, 1])
+        real[WORK] += length * par[table[WEIGHT_AT] + step_class[step]]
+    whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
+    whole[SPELL], whole[UNKNOWN] = line_whole[L_SPELL], line_whole[L_UNKNOWN]
+    whole[N_RETURNS], whole[LEAD] = line_whole[L_RETURNS], line_whole[L_LEAD]
+    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
+    width = 2 * (table[N_MONTHS] + 1)
+    whole[FLOW_AT], whole[ORIGIN_FLOW_AT] = line_whole[L_GROUP] * width, table[N_GROUPS] * width
+    if table[BOOK_VIEW] == 1:
+        return
+    for item in range(items.shape[0]):
+        start = max(items[item, ITEM_START], table[WINDOW_START])
+        end, units = items[item, ITEM_STOP], items[item, ITEM_UNITS]
+        serve(table, scale, real, whole, flow, COMMITTED, start, start, end, units)
+
+
+@jit
+def take_booked_term(
+    real: Real,
+    whole: Whole,
+    terms: NDArray[np.int64],
+    term_money: NDArray[np.float64],
+    term: int,
+    last_term: int,
+) -> None:
+    """Make a term that is on the books the running one; its money is already served by `begin_line`."""
+    whole[START], whole[END] = terms[term, TERM_START], terms[term, TERM_STOP]
+    if term < last_term:  # an early renewal takes over before this one's end
+        whole[END] = max(min(whole[END], terms[term + 1, TERM_START]), whole[START] + 1)
+    whole[MONTHS], whole[EXPANDED] = terms[term, TERM_MONTHS], terms[term, TERM_EXPANDED]
+    real[AMOUNT], real[AMEND] = term_money[term, TERM_AMOUNT], term_money[term, TERM_AMEND]
+    real[MRR], real[MRR_NOW] = real[AMOUNT] / whole[MONTHS], term_money[term, TERM_MRR_NOW]
+    whole[TIED : TIED + N_ORIGINS] = 0
+
+
+@jit
+def run_line(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    line_whole: Whole,
+    line_real: Real,
+    terms: NDArray[np.int64],
+    term_money: NDArray[np.float64],
+    items: NDArray[np.int64],
+    stream: Stream,
+) -> int:
+    """Live from the origin to the horizon; returns the row of the booked term that runs there.
+
+    For a line that has renewed since, the last row; −1 for a line that is not active there.
+    """
+    status = line_whole[L_STATUS]
+    term, last_term = line_whole[L_TERM], line_whole[L_TERM_END] - 1
+    take_booked_term(real, whole, terms, term_money, term, last_term)
+    while True:
+        if status == STATUS_TERMINATED:
+            lapse_day = line_whole[L_LAPSE_DAY]
+        else:
+            lapse_day = whole[END]
+            if whole[END] > table[WINDOW_START]:
+                lapse_day = live_through_term(par, table, scale, real, whole, flow, line_whole, line_real, stream)
+            if lapse_day < whole[END]:
+                terminate(par, table, scale, real, whole, flow, items, lapse_day, stream)
+            elif lapse_day >= table[WINDOW_END]:
+                return term
+            elif term < last_term:
+                term += 1
+                take_booked_term(real, whole, terms, term_money, term, last_term)
+                continue
+            elif status == STATUS_OPEN:
+                renewed, known = decide(par, table, scale, real, whole, stream)
+                if renewed:
+                    renew(par, table, scale, real, whole, flow, known, stream)
+                    continue
+        status, term = STATUS_OPEN, last_term
+        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):
+            return -1
+
+
+@jit
+def simulate_line(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    lines: Lines,
+    line: int,
+    stream: Stream,
+) -> None:
+    """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
+    line_whole, line_real = lines.whole[line], lines.real[line]
+    items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
+    begin_line(
+        par, table, scale, real, whole, flow, line_whole, line_real, lines.columns[line], lines.steps, lines.step_class,
+        items,
+    )  # fmt: skip
+    draw_rates(par, real, line_whole, line_real, stream)
+    terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
+    term = run_line(
+        par, table, scale, real, whole, flow, line_whole, line_real, terms, term_money, items, stream
+    )  # fmt: skip
+    if term < 0:
+        return
+    discounting = scale[LOG_DISCOUNT] > 0.0
+    beyond = rest_of_term(table, scale, real, whole) if discounting else 0.0
+    while term < last_term:
+        term += 1
+        take_booked_term(real, whole, terms, term_money, term, last_term)
+        beyond += rest_of_term(table, scale, real, whole) if discounting else 0.0
+    notified = line_whole[L_STATUS] == STATUS_NOTIFIED and whole[SPELL] == line_whole[L_SPELL]
+    if whole[HAS_THETA] == 0 and not notified:  # the open decision falls after the horizon: worth telling all the same
+        open_probability(par, table, scale, real, whole, decision_step(par, table, scale, real, whole))
+    if discounting and not notified:
+        beyond += renewals_beyond(par, table, scale, real, whole, stream)
+    real[BEYOND] = beyond
+
+
+@jit
+def simulate_draws(
+    par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, results: Results, first: int, last: int
+) -> None:
+    """Simulate every line of the batch under draws first..last−1 of ``par``, adding lines up to their accounts."""
+    real = np.empty(REAL_SLOTS)
+    whole = np.empty(WHOLE_SLOTS, dtype=np.int64)
+    stream = np.empty(STREAM_SLOTS, dtype=np.uint64)
+    for draw in range(first, last):
+        for line in range(lines.key.size):
+            start_stream(stream, lines.key[line], table[SEED], draw)
+            simulate_line(par[draw], table, scale, real, whole, results.flow[draw], lines, line, stream)
+            add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)
+            add_real_to_account(results.real[draw, lines.whole[line, L_ACCOUNT]], real)
+
+
+@jit
+def add_to_account(account: Whole, whole: Whole, offset: int) -> None:
+    """Add a line's whole results to its account's; activity is that of any line, active days those of the longest."""
+    for slot in range(account.size):
+        value = whole[offset + slot]
+        if offset + slot == ACTIVE:
+            account[slot] |= value
+        elif offset + slot == ACTIVE_DAYS:
+            account[slot] = max(account[slot], value)
+        else:
+            account[slot] += value
+
+
+@jit
+def add_real_to_account(account: Real, real: Real) -> None:
+    """Add a line's real results to its account's; the next renewal is that of the leading line."""
+    for slot in range(account.size):
+        value = real[VALUE + slot]
+        if VALUE + slot != NEXT_RENEWAL:
+            account[slot] += value
+        elif not math.isnan(value):
+            account[slot] = value
+
+
+def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, results: Results, threads: int) -> None:
+    """Simulate a batch under all draws, a contiguous share of the draws to each thread.
+
+    Each draw owns its cells of the results, so threads never meet and their number changes nothing.
+    """
+    edges = np.linspace(0, par.shape[0], threads + 1).astype(np.int64)
+    with ThreadPoolExecutor(threads) as pool:
+        shares = [
+            pool.submit(simulate_draws, par, table, scale, lines, results, first, last)
+            for first, last in zip(edges[:-1], edges[1:], strict=True)
+        ]
+        for share in shares:
+            share.result()

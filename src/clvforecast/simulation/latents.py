@@ -1,0 +1,150 @@
+"""A line's latent traits, drawn from their exact posterior given what it did (all are conjugate), and small draws."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.random import jit, log_gamma_variate, normal, uniform
+from clvforecast.simulation.slots import (
+    L_EVENTS,
+    L_SIZE_N,
+    L_SIZE_SUM,
+    L_T_ACTIVE,
+    LAG_EDGES_AT,
+    LOCATIONS_AT,
+    N_COLUMNS,
+    N_LAG_EDGES,
+    N_LOCATIONS,
+    N_RETURNS,
+    N_SIZE_EDGES,
+    PHI,
+    RATES,
+    SECOND_SPELL_COLUMN,
+    SHAPE,
+    SIGMA,
+    SIZE_EDGES_AT,
+    SPELL,
+    T_LAPSED,
+    TAU,
+    UNKNOWN,
+    UNKNOWN_COLUMN,
+    Location,
+)
+
+RENEWAL = int(Location.RENEWAL)
+FIRST_RATE = int(Location.EXPANSION_RATE)
+FIRST_SIZE = int(Location.EXPANSION_SIZE)
+REACTIVATION = int(Location.REACTIVATION_RATE)
+MAX_KAPPA = 1e6
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+Stream = NDArray[np.uint64]
+
+
+@jit
+def beta_parameters(par: Real, table: Whole, real: Real, whole: Whole) -> tuple[float, float]:
+    """(a, b) of a spell's θ ~ Beta(a, b): a = μκ, b = (1 − μ)κ, κ = 1/φ − 1 (at most 1e6), logit μ additive."""
+    logit = real[RENEWAL]
+    if whole[SPELL] > 0:
+        logit += par[LOCATIONS_AT + table[SECOND_SPELL_COLUMN]]
+    elif whole[UNKNOWN] == 1:
+        logit += par[LOCATIONS_AT + table[UNKNOWN_COLUMN]]
+    mu = 1.0 / (1.0 + math.exp(-logit))
+    kappa = min(1.0 / par[PHI] - 1.0, MAX_KAPPA)
+    return mu * kappa, (1.0 - mu) * kappa
+
+
+@jit
+def draw_rates(par: Real, real: Real, line_whole: Whole, line_real: Real, stream: Stream) -> None:
+    """λ_k ~ Gamma(r + n, rate r/m + T) a year, for the four event kinds; n events in T years of activity."""
+    for kind in range(4):
+        mean = math.exp(real[FIRST_RATE + kind])
+        shape = par[SHAPE + kind]
+        variate = math.exp(log_gamma_variate(stream, shape + line_whole[L_EVENTS + kind]))
+        real[RATES + kind] = variate / (shape / mean + line_real[L_T_ACTIVE])
+
+
+@jit
+def draw_size_mean(par: Real, real: Real, line_whole: Whole, line_real: Real, kind: int, stream: Stream) -> float:
+    """ν ~ Normal with precision 1/τ² + n/σ² and mean (ν_g/τ² + Σy/σ²) / precision.
+
+    Written with shrinkage B = τ² / (τ² + σ²/n), so that τ = 0 is no special case.
+    """
+    group_mean = real[FIRST_SIZE + kind]
+    between, within = par[TAU + kind] ** 2, par[SIGMA + kind] ** 2
+    n = line_whole[L_SIZE_N + kind]
+    if n == 0:
+        return group_mean + math.sqrt(between) * normal(stream)
+    shrinkage = between / (between + within / n)
+    observed = line_real[L_SIZE_SUM + kind] / n
+    sd = math.sqrt(shrinkage * within / n)
+    return group_mean + shrinkage * (observed - group_mean) + sd * normal(stream)
+
+
+@jit
+def draw_rate_of_return(par: Real, real: Real, whole: Whole, lapsed_years: float, stream: Stream) -> float:
+    """Rate of return a lapsed year, as `draw_rates`; ``lapsed_years`` is the lapse that goes on at the origin."""
+    shape = par[SHAPE + 4]
+    exposure = real[T_LAPSED] + lapsed_years
+    variate = math.exp(log_gamma_variate(stream, shape + whole[N_RETURNS]))
+    return variate / (shape / math.exp(real[REACTIVATION]) + exposure)
+
+
+@jit
+def size_class(table: Whole, scale: Real, mrr: float) -> int:
+    """Class of a monthly revenue: how many edges its logarithm reaches."""
+    value = math.log(mrr)
+    found = 0
+    while found < table[N_SIZE_EDGES] and value >= scale[table[SIZE_EDGES_AT] + found]:
+        found += 1
+    return found
+
+
+@jit
+def cumulative_lag(par: Real, cdf_at: int, table: Whole, scale: Real, days: float) -> float:
+    """F(days): the share of bookings made at most ``days`` after the term's end, linear inside a bin."""
+    edges, last = table[LAG_EDGES_AT], table[N_LAG_EDGES] - 1
+    if days <= scale[edges]:
+        return 0.0
+    if days >= scale[edges + last]:
+        return 1.0
+    j = 0
+    while days >= scale[edges + j + 1]:
+        j += 1
+    share = (days - scale[edges + j]) / (scale[edges + j + 1] - scale[edges + j])
+    return par[cdf_at + j] + share * (par[cdf_at + j + 1] - par[cdf_at + j])
+
+
+@jit
+def draw_lag(par: Real, cdf_at: int, table: Whole, scale: Real, known_share: float, stream: Stream) -> int:
+    """A booking lag in whole days, given that it is beyond the ``known_share`` of the distribution."""
+    edges, last = table[LAG_EDGES_AT], table[N_LAG_EDGES] - 1
+    p = known_share + uniform(stream) * (1.0 - known_share)
+    j = 0
+    while j < last - 1 and p >= par[cdf_at + j + 1]:
+        j += 1
+    width = par[cdf_at + j + 1] - par[cdf_at + j]
+    share = (p - par[cdf_at + j]) / width if width > 0.0 else 1.0
+    return int(math.ceil(scale[edges + j] + min(share, 1.0) * (scale[edges + j + 1] - scale[edges + j])))
+
+
+@jit
+def pick(par: Real, cdf_at: int, size: int, stream: Stream) -> int:
+    """A category from ``size`` cumulative probabilities (the last one is 1)."""
+    p = uniform(stream)
+    found = 0
+    while found < size - 1 and p >= par[cdf_at + found]:
+        found += 1
+    return found
+
+
+@jit
+def line_locations(par: Real, table: Whole, columns: Whole, size_column: int, real: Real) -> None:
+    """Every location parameter of a line: intercept + its segment effects + the effect of its size class."""
+    for row in range(N_LOCATIONS):
+        at = LOCATIONS_AT + row * table[N_COLUMNS]
+        value = par[at] + par[at + size_column]
+        for position in range(columns.size):
+            value += par[at + columns[position]]
+        real[row] = value

@@ -1,0 +1,218 @@
+"""Inside a term: expansions, contractions, change orders, referrals and early termination, event by event."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import DAYS_PER_MONTH, DAYS_PER_YEAR
+from clvforecast.simulation.latents import draw_size_mean
+from clvforecast.simulation.random import exponential, jit, normal, uniform
+from clvforecast.simulation.revenue import add_on_day, book, take_back
+from clvforecast.simulation.slots import (
+    ACTIVE,
+    ACTIVE_DAYS,
+    AMEND,
+    BASE,
+    BOOK_VIEW,
+    CLIPS,
+    DEBOOKED,
+    DEFERRED,
+    END,
+    EXPANDED,
+    ITEM_START,
+    ITEM_STOP,
+    ITEM_TIED,
+    ITEM_UNITS,
+    MARKS,
+    MONTHS,
+    MRR_AT_MARKS,
+    MRR_NOW,
+    N_MARKS,
+    N_ORIGINS,
+    ORIGIN,
+    RATES,
+    REFUND,
+    SIGMA,
+    SIZE_MEANS,
+    START,
+    TERMINATION,
+    TIED,
+    UNITS_PER_CENT,
+    WINDOW_END,
+    WINDOW_START,
+    Origin,
+)
+
+COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)
+CONTRACTION, CHANGE_ORDER = int(Origin.CONTRACTION), int(Origin.CHANGE_ORDER)
+GREATEST_AMOUNT = 9.0e13  # cents of one booking; keeps the sums of a portfolio inside 64 bits
+EVENT_KINDS = 4
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+Stream = NDArray[np.uint64]
+
+
+@jit
+def whole_cents(whole: Whole, amount: float) -> int:
+    """A currency amount in units, rounded to a whole cent; bounded, and the bound counted."""
+    value = amount * 100.0
+    if not abs(value) < GREATEST_AMOUNT:
+        whole[CLIPS] += 1
+        value = math.copysign(GREATEST_AMOUNT, value)
+    return int(math.floor(value + 0.5)) * UNITS_PER_CENT
+
+
+@jit
+def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
+    """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop)."""
+    for mark in range(N_MARKS):
+        if start <= table[MARKS + mark] < stop:
+            whole[ACTIVE] |= 1 << mark
+            real[MRR_AT_MARKS + mark] += real[MRR_NOW]
+    first, last = max(start, table[WINDOW_START]), min(stop, table[WINDOW_END])
+    if first < last:
+        whole[ACTIVE_DAYS] += last - first
+    if start <= table[WINDOW_END] < stop:
+        whole[ACTIVE] |= 1 << N_MARKS
+
+
+@jit
+def amend(
+    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, amount: float
+) -> None:
+    """Book an expansion or contraction, co-termed: it adds to the term's money and to the MRR in force."""
+    units = whole_cents(whole, amount)
+    whole[TIED + origin] += book(table, scale, real, whole, flow, origin, day, day, whole[END], units)
+    booked = units / (100.0 * UNITS_PER_CENT)
+    real[AMEND] += booked
+    real[MRR_NOW] += booked * DAYS_PER_MONTH / (whole[END] - day)
+
+
+@jit
+def happen(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    line_whole: Whole,
+    line_real: Real,
+    kind: int,
+    day: int,
+    stream: Stream,
+) -> None:
+    """One event of a kind: y ~ Normal(ν, σ²) on the kind's own scale.
+
+    Expansion: base × months of the term × exp(y).  Contraction: the share logistic(y) of the MRR in force, for the rest
+    of the term.  Change order, referral: base × exp(y), served on the day.
+    """
+    if math.isnan(real[SIZE_MEANS + kind]):
+        real[SIZE_MEANS + kind] = draw_size_mean(par, real, line_whole, line_real, kind, stream)
+    y = real[SIZE_MEANS + kind] + par[SIGMA + kind] * normal(stream)
+    if kind == 0:
+        amount = real[BASE] * whole[MONTHS] * math.exp(y)
+        amend(table, scale, real, whole, flow, EXPANSION, day, amount)
+        whole[EXPANDED] = 1
+    elif kind == 1:
+        months_left = (whole[END] - day) / DAYS_PER_MONTH
+        amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))
+        amend(table, scale, real, whole, flow, CONTRACTION, day, amount)
+    else:
+        units = whole_cents(whole, real[BASE] * math.exp(y))
+        book(table, scale, real, whole, flow, CHANGE_ORDER + kind - 2, day, day, day + 1, units)
+
+
+@jit
+def live_through_term(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    line_whole: Whole,
+    line_real: Real,
+    stream: Stream,
+) -> int:
+    """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
+
+    Competing exponential clocks: the next event comes after Exp(1)/(Σλ + ζ) years and is of kind k with probability
+    λ_k / (Σλ + ζ); ζ is early termination.
+    """
+    now = max(whole[START], table[WINDOW_START])
+    end = min(whole[END], table[WINDOW_END])
+    hazard = real[TERMINATION]
+    for kind in range(EVENT_KINDS):
+        hazard += real[RATES + kind]
+    time = float(now)
+    while hazard > 0.0:
+        time += exponential(stream) / hazard * DAYS_PER_YEAR
+        if time >= end:
+            break
+        day = int(time)
+        pass_time(table, real, whole, now, day)
+        now = day
+        choice = uniform(stream) * hazard
+        kind = 0
+        while kind < EVENT_KINDS and choice >= real[RATES + kind]:
+            choice -= real[RATES + kind]
+            kind += 1
+        if kind == EVENT_KINDS:
+            return day
+        happen(par, table, scale, real, whole, flow, line_whole, line_real, kind, day, stream)
+    pass_time(table, real, whole, now, whole[END])
+    return whole[END]
+
+
+@jit
+def terminate(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    items: NDArray[np.int64],
+    day: int,
+    stream: Stream,
+) -> None:
+    """Early termination on ``day``: with the refund probability all that is unserved is de-booked, else all stays.
+
+    ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
+    """
+    if uniform(stream) >= par[REFUND]:
+        return
+    for origin in range(N_ORIGINS):
+        rate = whole[TIED + origin]
+        if rate != 0 and day < whole[END]:
+            take_back(table, scale, real, whole, flow, origin, day, whole[END], rate)
+    if whole[ORIGIN] != COMMITTED:  # what was on the books belongs to an earlier term
+        return
+    for item in range(items.shape[0]):
+        start = max(items[item, ITEM_START], table[WINDOW_START])
+        end = items[item, ITEM_STOP]
+        if items[item, ITEM_TIED] == 0 or day >= end:
+            continue
+        rate = items[item, ITEM_UNITS] // (end - start)
+        remainder = items[item, ITEM_UNITS] - rate * (end - start) if day <= start else 0
+        if table[BOOK_VIEW] == 1:  # counts on the day of the termination, even where service begins after the window
+            units = rate * (end - max(day, start)) + remainder
+            whole[DEBOOKED] += units
+            add_on_day(table, scale, real, whole, flow, COMMITTED, day, -units)
+            continue
+        take_back_remainder(table, scale, real, whole, flow, start, remainder)
+        take_back(table, scale, real, whole, flow, COMMITTED, max(day, start), end, rate)
+
+
+@jit
+def take_back_remainder(
+    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, start: int, remainder: int
+) -> None:
+    """De-book the part of a committed item that its daily rate leaves over, which is served on its first day."""
+    whole[DEBOOKED] += remainder
+    if start < table[WINDOW_END]:
+        add_on_day(table, scale, real, whole, flow, COMMITTED, start, -remainder)
+    else:
+        whole[DEFERRED] -= remainder

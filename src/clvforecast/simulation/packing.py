@@ -1,0 +1,209 @@
+"""Lay out parameters, constants and lines as the flat arrays that the kernel reads (`slots` names every place)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import Grid
+from clvforecast.simulation.kernel import Lines, Results
+from clvforecast.simulation.slots import (
+    AS_OF,
+    BOOK_VIEW,
+    BOUNDS_AT,
+    CLASS_AT,
+    CUMULATIVE_AT,
+    GRACE_DAYS,
+    KNOWN_BY,
+    L_REAL,
+    L_WHOLE,
+    LAG_CDF_AT,
+    LAG_EDGES_AT,
+    LOCATIONS_AT,
+    LONGEST,
+    MARKS,
+    MONTH_OF_AT,
+    N_COLUMNS,
+    N_GROUPS,
+    N_LAG_EDGES,
+    N_MARKS,
+    N_MONTHS,
+    N_ORIGINS,
+    N_SIZE_EDGES,
+    N_TERM_CLASSES,
+    N_VALUES,
+    NEXT_RENEWAL,
+    NOTICE_CDF_AT,
+    ORIGIN_TOTALS,
+    REAL_SLOTS,
+    SECOND_SPELL_COLUMN,
+    SEED,
+    SIZE_COLUMN,
+    SIZE_EDGES_AT,
+    TABLE_HEADER,
+    TERM_CDF_AT,
+    UNKNOWN_COLUMN,
+    VALUE,
+    VALUES_AT,
+    WEIGHT_AT,
+    WHOLE_SLOTS,
+    WINDOW_END,
+    WINDOW_START,
+)
+from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
+
+
+def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[int, int]]:
+    """One row a draw, and where the tables of variable size begin (slot of the constants table -> position)."""
+    n_draws = parameters.phi.size
+    front = (
+        np.column_stack(
+            (parameters.phi, parameters.exponent, parameters.return_sd, parameters.refund, parameters.notice_share)
+        ),
+        parameters.shape,
+        parameters.tau,
+        parameters.sigma,
+        parameters.direction,
+        parameters.change,
+        parameters.location,
+    )
+    tables = {
+        WEIGHT_AT: parameters.weight,
+        TERM_CDF_AT: parameters.term_cdf,
+        LAG_CDF_AT: parameters.lag_cdf,
+        NOTICE_CDF_AT: parameters.notice_cdf,
+    }
+    blocks = [block.reshape(n_draws, -1) for block in (*front, *tables.values())]
+    ends = np.cumsum([block.shape[1] for block in blocks])
+    if ends[len(front) - 2] != LOCATIONS_AT:
+        raise ValueError(f"the kernel expects locations at {LOCATIONS_AT}, they are at {ends[len(front) - 2]}")
+    starts = ends[len(front) - 1 : -1]
+    offsets = {slot: int(start) for slot, start in zip(tables, starts, strict=True)}
+    return np.ascontiguousarray(np.concatenate(blocks, axis=1)), offsets
+
+
+def pack_constants(
+    classes: Classes, settings: Settings, grid: Grid, n_columns: int, n_groups: int, offsets: dict[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The constants: whole-valued ``table`` and real-valued ``scale``."""
+    months = grid.discount.size
+    scale = np.concatenate(
+        (
+            [grid.log_discount, settings.max_ratio],
+            grid.discount,
+            grid.cumulative,
+            classes.size_edges,
+            classes.lag_edges,
+        )
+    )
+    header = np.zeros(TABLE_HEADER, dtype=np.int64)
+    arrays = {
+        MONTH_OF_AT: grid.month_of,
+        BOUNDS_AT: grid.bounds,
+        CLASS_AT: classes.class_of_months,
+        VALUES_AT: classes.term_values,
+    }
+    at = TABLE_HEADER
+    for slot, values in arrays.items():
+        header[slot] = at
+        at += values.size
+    header[CUMULATIVE_AT] = 2 + months
+    header[SIZE_EDGES_AT] = header[CUMULATIVE_AT] + months + 1
+    header[LAG_EDGES_AT] = header[SIZE_EDGES_AT] + classes.size_edges.size
+    header[MARKS : MARKS + N_MARKS] = grid.marks
+    values_of = {
+        **offsets,
+        N_COLUMNS: n_columns,
+        N_VALUES: classes.term_values.size,
+        N_TERM_CLASSES: classes.n_term_classes,
+        N_SIZE_EDGES: classes.size_edges.size,
+        N_LAG_EDGES: classes.lag_edges.size,
+        SIZE_COLUMN: classes.size_column,
+        SECOND_SPELL_COLUMN: classes.second_spell_column,
+        UNKNOWN_COLUMN: classes.unknown_column,
+        AS_OF: grid.as_of,
+        WINDOW_START: grid.bounds[0],
+        WINDOW_END: grid.bounds[-1],
+        N_MONTHS: months,
+        GRACE_DAYS: settings.grace_days,
+        KNOWN_BY: settings.known_by,
+        BOOK_VIEW: int(settings.booked),
+        LONGEST: classes.class_of_months.size - 1,
+        N_GROUPS: n_groups,
+        SEED: settings.seed,
+    }
+    for slot, value in values_of.items():
+        header[slot] = value
+    return np.concatenate((header, *(values.astype(np.int64) for values in arrays.values()))), scale
+
+
+def pack_lines(batch: Batch) -> Lines:
+    """The lines of a batch, one row each."""
+    whole = np.column_stack(
+        (
+            batch.account,
+            batch.group,
+            batch.lead,
+            batch.size_class,
+            batch.unknown,
+            batch.spell,
+            batch.status,
+            batch.lapse_day,
+            batch.bt_ptr[:-1],
+            batch.bt_ptr[1:],
+            batch.prev,
+            batch.st_ptr[:-1],
+            batch.st_ptr[1:],
+            batch.n_decisions,
+            batch.n_returns,
+            batch.ci_ptr[:-1],
+            batch.ci_ptr[1:],
+            batch.n_events,
+            batch.size_n,
+        )
+    ).astype(np.int64)
+    real = np.column_stack(
+        (
+            batch.log_mrr_sum,
+            batch.mrr_n,
+            batch.spell_base,
+            batch.tenure,
+            batch.T_active,
+            batch.T_lapsed,
+            batch.size_sum,
+        )
+    )
+    if whole.shape[1] != L_WHOLE or real.shape[1] != L_REAL:
+        raise ValueError(f"line tables are {whole.shape[1]} and {real.shape[1]} wide, not {L_WHOLE} and {L_REAL}")
+    return Lines(
+        whole=np.ascontiguousarray(whole),
+        real=np.ascontiguousarray(real),
+        columns=np.ascontiguousarray(batch.columns, dtype=np.int64),
+        key=np.ascontiguousarray(batch.line_key),
+        terms=_columns(batch.bt_start, batch.bt_end, batch.bt_months, batch.bt_expanded),
+        term_money=np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now)),
+        steps=np.column_stack((batch.st_t0, batch.st_t1)),
+        step_class=batch.st_class.astype(np.int64),
+        items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
+    )
+
+
+def _columns(*values: NDArray[np.generic]) -> NDArray[np.int64]:
+    return np.ascontiguousarray(np.column_stack([column.astype(np.int64) for column in values]))
+
+
+def empty_flow(n_draws: int, n_months: int, n_groups: int) -> NDArray[np.int64]:
+    """Zero monthly flows of every draw: groups, then origins."""
+    return np.zeros((n_draws, 2 * (n_months + 1) * (n_groups + N_ORIGINS)), dtype=np.int64)
+
+
+def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64]) -> Results:
+    """Zero results of a batch, adding to ``flow``; probabilities that do not come to be are NaN."""
+    real = np.zeros((n_draws, n_accounts, REAL_SLOTS - VALUE))
+    real[:, :, NEXT_RENEWAL - VALUE] = np.nan
+    return Results(np.zeros((n_draws, n_accounts, WHOLE_SLOTS - ORIGIN_TOTALS), dtype=np.int64), real, flow)
+
+
+def monthly(flow: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
+    """Revenue in units by month, (D, groups + 8, M): what falls in a month plus days × the running daily rate."""
+    months = grid.discount.size
+    blocks = flow.reshape(flow.shape[0], -1, 2, months + 1)
+    return blocks[:, :, 0, :months] + np.diff(grid.bounds) * np.cumsum(blocks[:, :, 1, :months], axis=-1)

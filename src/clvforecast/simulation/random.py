@@ -1,0 +1,176 @@
+"""Counter-based random numbers, keyed by (seed, line, draw).
+
+The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"):
+block ``i`` of a stream is a pure function of its key and its counter, so a result cannot depend on row order, batch
+size, number of threads or engine.  Here the key is the line's 64-bit hash and the 128-bit counter is
+``(block, draw, seed low, seed high)``.
+
+A stream's position lives in a small ``uint64`` array, so that the same functions run compiled and as plain Python
+(``NUMBA_DISABLE_JIT=1`` or ``function.py_func``).
+"""
+
+import math
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+jit = nb.njit(cache=True, error_model="numpy", nogil=True)
+
+_LOW32 = np.uint64(0xFFFFFFFF)
+_SHIFT32 = np.uint64(32)
+_SHIFT11 = np.uint64(11)
+_MULTIPLY_0, _MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+
+# Slots of a stream: key words, counter words, the second half of the last block and whether it is still unused.
+KEY_0, KEY_1, BLOCK, DRAW, SEED_LOW, SEED_HIGH, SPARE, HAS_SPARE = range(8)
+STREAM_SLOTS = 8
+
+
+@jit
+def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
+    """Put ``stream`` at the beginning of the stream of one line and one draw."""
+    key = np.uint64(line_key)
+    wide_seed = np.uint64(seed)
+    stream[KEY_0] = key & _LOW32
+    stream[KEY_1] = key >> _SHIFT32
+    stream[BLOCK] = _ZERO
+    stream[DRAW] = np.uint64(draw)
+    stream[SEED_LOW] = wide_seed & _LOW32
+    stream[SEED_HIGH] = wide_seed >> _SHIFT32
+    stream[HAS_SPARE] = _ZERO
+
+
+@jit
+def philox(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """One Philox4x32-10 block: four 32-bit words from a counter of four and a key of two 32-bit words."""
+    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
+    key_0, key_1 = np.uint64(k0), np.uint64(k1)
+    for _ in range(10):
+        product_0 = _MULTIPLY_0 * x0
+        product_1 = _MULTIPLY_1 * x2
+        x0 = (product_1 >> _SHIFT32) ^ x1 ^ key_0
+        x1 = product_1 & _LOW32
+        x2 = (product_0 >> _SHIFT32) ^ x3 ^ key_1
+        x3 = product_0 & _LOW32
+        key_0 = (key_0 + _WEYL_0) & _LOW32
+        key_1 = (key_1 + _WEYL_1) & _LOW32
+    return x0, x1, x2, x3
+
+
+@jit
+def next_bits(stream: NDArray[np.uint64]) -> np.uint64:
+    """The next 64 random bits of a stream (a Philox block gives two of them)."""
+    if stream[HAS_SPARE] == _ONE:
+        stream[HAS_SPARE] = _ZERO
+        return stream[SPARE]
+    x0, x1, x2, x3 = philox(
+        stream[BLOCK], stream[DRAW], stream[SEED_LOW], stream[SEED_HIGH], stream[KEY_0], stream[KEY_1]
+    )
+    stream[BLOCK] += _ONE
+    stream[SPARE] = (x3 << _SHIFT32) | x2
+    stream[HAS_SPARE] = _ONE
+    return (x1 << _SHIFT32) | x0
+
+
+@jit
+def uniform(stream: NDArray[np.uint64]) -> float:
+    """A uniform number strictly between 0 and 1: the middle of one of 2^53 cells."""
+    return (float(next_bits(stream) >> _SHIFT11) + 0.5) * _TO_UNIT
+
+
+@jit
+def exponential(stream: NDArray[np.uint64]) -> float:
+    """A standard exponential waiting time, -log U."""
+    return -math.log(uniform(stream))
+
+
+@jit
+def normal_quantile(p: float) -> float:
+    """Standard normal quantile, algorithm AS 241 (Wichura 1988), relative error about 1e-16."""
+    q = p - 0.5
+    if abs(q) <= 0.425:
+        r = 0.180625 - q * q
+        return (
+            q
+            * (
+                ((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r
+                + 45921.953931549871457) * r + 13731.693765509461125) * r + 1971.5909503065514427) * r
+                + 133.14166789178437745) * r + 3.387132872796366608
+            )
+            / (
+                ((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r
+                + 21213.794301586595867) * r + 5394.1960214247511077) * r + 687.1870074920579083) * r
+                + 42.313330701600911252) * r + 1.0
+            )
+        )  # fmt: skip
+    r = math.sqrt(-math.log(min(p, 1.0 - p)))
+    if r <= 5.0:
+        r -= 1.6
+        value = (
+            ((((((7.7454501427834140764e-4 * r + 0.0227238449892691845833) * r + 0.24178072517745061177) * r
+            + 1.27045825245236838258) * r + 3.64784832476320460504) * r + 5.7694972214606914055) * r
+            + 4.6303378461565452959) * r + 1.42343711074968357734
+        ) / (
+            ((((((1.05075007164441684324e-9 * r + 5.475938084995344946e-4) * r + 0.0151986665636164571966) * r
+            + 0.14810397642748007459) * r + 0.68976733498510000455) * r + 1.6763848301838038494) * r
+            + 2.05319162663775882187) * r + 1.0
+        )  # fmt: skip
+    else:
+        r -= 5.0
+        value = (
+            ((((((2.01033439929228813265e-7 * r + 2.71155556874348757815e-5) * r + 0.0012426609473880784386) * r
+            + 0.026532189526576123093) * r + 0.29656057182850489123) * r + 1.7848265399172913358) * r
+            + 5.4637849111641143699) * r + 6.6579046435011037772
+        ) / (
+            ((((((2.04426310338993978564e-15 * r + 1.4215117583164458887e-7) * r + 1.8463183175100546818e-5) * r
+            + 7.868691311456132591e-4) * r + 0.0148753612908506148525) * r + 0.13692988092273580531) * r
+            + 0.59983220655588793769) * r + 1.0
+        )  # fmt: skip
+    return -value if q < 0.0 else value
+
+
+@jit
+def normal(stream: NDArray[np.uint64]) -> float:
+    """A standard normal number by inversion: exactly one uniform each, so streams stay aligned."""
+    return normal_quantile(uniform(stream))
+
+
+@jit
+def log_gamma_variate(stream: NDArray[np.uint64], shape: float) -> float:
+    """Logarithm of a Gamma(shape, 1) number (Marsaglia and Tsang 2000).
+
+    In logarithms because a shape near 0 gives numbers that underflow, and a Beta from two such needs their ratio.
+    For shape < 1: log G(shape) = log G(shape + 1) + log(U) / shape.
+    """
+    if shape < 1.0:
+        return log_gamma_variate_large(stream, shape + 1.0) + math.log(uniform(stream)) / shape
+    return log_gamma_variate_large(stream, shape)
+
+
+@jit
+def log_gamma_variate_large(stream: NDArray[np.uint64], shape: float) -> float:
+    """`log_gamma_variate` for shape >= 1: accept d·v with v = (1 + x/√(9d))³, d = shape − 1/3."""
+    d = shape - 1.0 / 3.0
+    scale = 1.0 / math.sqrt(9.0 * d)
+    while True:
+        x = normal(stream)
+        root = 1.0 + scale * x
+        if root <= 0.0:
+            continue
+        v = root * root * root
+        if math.log(uniform(stream)) < 0.5 * x * x + d - d * v + d * math.log(v):
+            return math.log(d * v)
+
+
+@jit
+def log_beta_variate(stream: NDArray[np.uint64], a: float, b: float) -> float:
+    """Logarithm of a Beta(a, b) number: log X = −log(1 + G_b / G_a)."""
+    log_ratio = log_gamma_variate(stream, b)
+    log_ratio -= log_gamma_variate(stream, a)
+    if log_ratio > 0.0:
+        return -log_ratio - math.log1p(math.exp(-log_ratio))
+    return -math.log1p(math.exp(log_ratio))

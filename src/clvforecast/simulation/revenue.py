@@ -1,0 +1,184 @@
+"""Recognition: how money booked for a period of service becomes revenue of days and months.
+
+All sums are of integers (see `slots`), so they are exact and do not depend on their order.  A booking of A units over n
+days is served at ⌊A/n⌋ units a day, with the remainder on its first day.  The monthly flows keep, for each group and each
+origin, what falls in a month and the steps of the daily rate of whole months: a month's revenue is
+``month[m] + days[m] · Σ_{k≤m} step[k]``, so that a booking costs the same however long it is served.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.random import jit
+from clvforecast.simulation.slots import (
+    BOOK_VIEW,
+    BOOKED,
+    BOUNDS_AT,
+    CUMULATIVE_AT,
+    DEBOOKED,
+    DEFERRED,
+    DISCOUNT_AT,
+    FLOW_AT,
+    KNOWN_BY,
+    MONTH_OF_AT,
+    N_MONTHS,
+    ORIGIN_FLOW_AT,
+    ORIGIN_TOTALS,
+    VALUE,
+    WINDOW_END,
+    WINDOW_START,
+    Origin,
+)
+
+CATCH_UP = int(Origin.CATCH_UP)
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+
+
+@jit
+def add_on_day(
+    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, units: int
+) -> None:
+    """Recognise ``units`` whole on one day of the window."""
+    month = table[table[MONTH_OF_AT] + day - table[WINDOW_START]]
+    flow[whole[FLOW_AT] + month] += units
+    flow[whole[ORIGIN_FLOW_AT] + origin * 2 * (table[N_MONTHS] + 1) + month] += units
+    whole[ORIGIN_TOTALS + origin] += units
+    real[VALUE] += units * scale[DISCOUNT_AT + month]
+
+
+@jit
+def add_daily(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    origin: int,
+    start: int,
+    stop: int,
+    rate: int,
+) -> None:
+    """Recognise ``rate`` units a day over [start, stop) inside the window.
+
+    The months at the two ends get their part; the whole months between are a step up and a step down of the rate.
+    """
+    month_of = table[MONTH_OF_AT] - table[WINDOW_START]
+    first, last = table[month_of + start], table[month_of + stop - 1]
+    months = table[N_MONTHS] + 1
+    of_group = whole[FLOW_AT]
+    of_origin = whole[ORIGIN_FLOW_AT] + origin * 2 * months
+    whole[ORIGIN_TOTALS + origin] += rate * (stop - start)
+    if first == last:
+        units = rate * (stop - start)
+        flow[of_group + first] += units
+        flow[of_origin + first] += units
+        real[VALUE] += units * scale[DISCOUNT_AT + first]
+        return
+    head = rate * (table[table[BOUNDS_AT] + first + 1] - start)
+    tail = rate * (stop - table[table[BOUNDS_AT] + last])
+    for at in (of_group, of_origin):
+        flow[at + first] += head
+        flow[at + last] += tail
+        flow[at + months + first + 1] += rate
+        flow[at + months + last] -= rate
+    between = scale[table[CUMULATIVE_AT] + last] - scale[table[CUMULATIVE_AT] + first + 1]
+    real[VALUE] += head * scale[DISCOUNT_AT + first] + rate * between + tail * scale[DISCOUNT_AT + last]
+
+
+@jit
+def serve(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    origin: int,
+    booked_day: int,
+    start: int,
+    end: int,
+    units: int,
+) -> int:
+    """Recognise a booking over its service [start, end); returns its daily rate.
+
+    Service before the window was not known then: it is caught up on the day the booking is known.  What is served
+    after the window is deferred.
+    """
+    window_start, window_end = table[WINDOW_START], table[WINDOW_END]
+    rate = units // (end - start)
+    remainder = units - rate * (end - start)
+    recognised = 0
+    if start < window_start:
+        missed = rate * (min(end, window_start) - start) + remainder
+        day = max(booked_day, window_start)
+        if day < window_end:
+            add_on_day(table, scale, real, whole, flow, CATCH_UP, day, missed)
+            recognised += missed
+    elif remainder != 0 and start < window_end:
+        add_on_day(table, scale, real, whole, flow, origin, start, remainder)
+        recognised += remainder
+    first, stop = max(start, window_start), min(end, window_end)
+    if first < stop:
+        add_daily(table, scale, real, whole, flow, origin, first, stop, rate)
+        recognised += rate * (stop - first)
+    whole[DEFERRED] += units - recognised
+    return rate
+
+
+@jit
+def book(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    origin: int,
+    booked_day: int,
+    start: int,
+    end: int,
+    units: int,
+) -> int:
+    """Book new money for service over [start, end); returns the daily rate that a de-booking would take back.
+
+    A booking after the last day that counts is not counted at all (rate 0).  In the booked view money counts on the
+    day of booking; a booking after the window is deferred.
+    """
+    if booked_day > table[KNOWN_BY]:
+        return 0
+    whole[BOOKED] += units
+    if table[BOOK_VIEW] == 0:
+        return serve(table, scale, real, whole, flow, origin, booked_day, start, end, units)
+    day = max(booked_day, table[WINDOW_START])
+    if day < table[WINDOW_END]:
+        add_on_day(table, scale, real, whole, flow, origin, day, units)
+    else:
+        whole[DEFERRED] += units
+    return units // (end - start)
+
+
+@jit
+def take_back(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    origin: int,
+    stop: int,
+    end: int,
+    rate: int,
+) -> None:
+    """De-book the days [stop, end) of what was served at ``rate`` units a day, whether in the window or after it.
+
+    In the booked view the money goes back on day ``stop``, which must be in the window.
+    """
+    whole[DEBOOKED] += rate * (end - stop)
+    if table[BOOK_VIEW] == 1:
+        add_on_day(table, scale, real, whole, flow, origin, stop, -rate * (end - stop))
+        return
+    last = min(end, table[WINDOW_END])
+    if stop < last:
+        add_daily(table, scale, real, whole, flow, origin, stop, last, -rate)
+    first = max(stop, table[WINDOW_END])
+    if first < end:
+        whole[DEFERRED] -= rate * (end - first)

@@ -1,0 +1,115 @@
+"""Where everything is in the kernel's flat arrays.
+
+The kernel's functions share seven one-dimensional arrays, always in this order, because a compiled call passes an array
+cheaply and a structure of arrays dearly:
+
+par      float64, one posterior draw of everything that lines share
+table    int64, whole-valued constants: offsets, calendar, classes, settings
+scale    float64, real-valued constants: discount factors, class edges
+real     float64, the running line's real state (and its real results)
+whole    int64, the running line's whole state (and its results in money units)
+flow     int64, one draw's revenue by month, of each portfolio group and of each origin
+stream   uint64, position in the line's random numbers (`random`)
+
+Money is counted in whole ten-thousandths of a cent: sums of integers do not depend on their order, and a daily rate rounded
+to this unit is off by at most 0.1 cent over five years.
+"""
+
+from enum import IntEnum
+
+UNITS_PER_CENT = 10_000
+UNITS_PER_CURRENCY = 100 * UNITS_PER_CENT
+
+
+class Location(IntEnum):
+    """Location parameters: a population mean plus segment and size-class effects, on the parameter's own scale."""
+
+    RENEWAL = 0
+    EXPANSION_RATE = 1
+    CONTRACTION_RATE = 2
+    CHANGE_ORDER_RATE = 3
+    REFERRAL_RATE = 4
+    REACTIVATION_RATE = 5
+    TERMINATION_RATE = 6
+    EXPANSION_SIZE = 7
+    CONTRACTION_SIZE = 8
+    CHANGE_ORDER_SIZE = 9
+    REFERRAL_SIZE = 10
+    RETURN_VALUE = 11
+    CHANGE_DOWN = 12
+    CHANGE_UP = 13
+    CHANGE_DOWN_SIZE = 14
+    CHANGE_UP_SIZE = 15
+    PERSISTENCE = 16
+
+
+class Origin(IntEnum):
+    """Where a piece of forward revenue comes from."""
+
+    COMMITTED = 0
+    RENEWAL = 1
+    EXPANSION = 2
+    CONTRACTION = 3
+    CHANGE_ORDER = 4
+    REFERRAL = 5
+    REACTIVATION = 6
+    CATCH_UP = 7
+
+
+N_LOCATIONS = len(Location)
+N_ORIGINS = len(Origin)
+ORIGINS = tuple(origin.name.lower() for origin in Origin)
+
+# par: polarisation φ, tenure exponent c, SD of the return value, refund and notice shares; gamma shapes of five rates;
+# between- and within-line SD of four sizes; log odds (down, up) of five direction rows; for the sizes of cuts and of raises:
+# reversion ρ, slope on log term ratio, SD.  Then the location table (17 × columns) and the tables that `table` points to.
+PHI, EXPONENT, RETURN_SD, REFUND, NOTICE_SHARE = range(5)
+SHAPE, TAU, SIGMA, DIRECTION_ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
+
+# table: offsets into par, sizes, columns, days, settings, offsets into table itself and into scale.
+(
+    WEIGHT_AT, TERM_CDF_AT, LAG_CDF_AT, NOTICE_CDF_AT, N_COLUMNS, N_VALUES, N_TERM_CLASSES, N_SIZE_EDGES, N_LAG_EDGES,
+    SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
+    GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
+    LAG_EDGES_AT, N_GROUPS, SEED, TABLE_HEADER,
+) = range(33)  # fmt: skip
+N_MARKS = 3
+
+# scale: two numbers, then discount factors, their cumulative sums, size edges and lag edges.
+LOG_DISCOUNT, MAX_RATIO, DISCOUNT_AT = range(3)
+
+# real: the line's 17 location values, then its running state, then real-valued results.
+MRR, MRR_NOW, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, TENURE, WORK, LOG_THETA = range(17, 27)
+TERMINATION, RATE_OF_RETURN, T_LAPSED, RATES, SIZE_MEANS = 27, 28, 29, 30, 34
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 38, 39, 40, 41, 44
+
+# whole: running state, then the daily rates that a de-booking takes back, then results.
+START, END, MONTHS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN, RETURNS_DRAWN, N_RETURNS = range(11)
+FLOW_AT, ORIGIN_FLOW_AT, LEAD, UNKNOWN, TIED = 11, 12, 13, 14, 15
+ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, WHOLE_SLOTS = (
+    23, 31, 32, 33, 34, 35, 36, 37, 38,
+)  # fmt: skip
+
+# Columns of the line tables that a batch is made of.
+(
+    L_ACCOUNT, L_GROUP, L_LEAD, L_SIZE_CLASS, L_UNKNOWN, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
+    L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
+) = range(18)  # fmt: skip
+L_SIZE_N, L_WHOLE = 21, 25
+L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_TENURE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    10,
+)
+TERM_START, TERM_STOP, TERM_MONTHS, TERM_EXPANDED = range(4)
+TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW = range(3)
+ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED = range(4)
+
+# Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.
+STATUS_OPEN, STATUS_NOTIFIED, STATUS_TERMINATED = range(3)
+FIRST, DOWN, FLAT, UP, TERM_CHANGED = range(5)

@@ -1,0 +1,256 @@
+"""Every line's state at `as_of`, as flat arrays for the simulation kernel."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clvforecast.cells.frame import Frame
+from clvforecast.cells.groups import line_levels, line_size_classes
+from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
+from clvforecast.cells.records import EVENT_KINDS
+from clvforecast.cells.renewal import renewal_paths
+from clvforecast.histories import Histories
+from clvforecast.histories.engine import values
+from clvforecast.histories.keys import line_keys
+from clvforecast.histories.runs import counted, flat_ranges, offsets
+
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class States(NamedTuple):
+    """Lines at `as_of`: L lines ordered by (account_id, contract_id), A accounts, n_seg segment columns.
+
+    Days are int32 days since 1970-01-01, money float64 currency units unless named cents, `*_ptr` are CSR
+    offsets by line. The four event kinds are, in order, expansion, contraction, change_order, referral.
+    """
+
+    as_of: np.int32
+    account: Longs
+    """int64[L], 0-based index into `account_ids`."""
+    account_ids: tuple[str, ...]
+    """[A], sorted."""
+    line_key: NDArray[np.uint64]
+    """uint64[L], hash of account_id and contract_id (`histories.keys`): what random numbers are keyed by."""
+    columns: Ints
+    """int32[L, n_seg], column of the location layout; a level unseen in training has number of layout
+    columns + its position in `new_levels`."""
+    new_levels: tuple[tuple[str, str], ...]
+    """(segment column, level) of every level unseen in training."""
+    size_class: Ints
+    """int32[L], of the line's first base."""
+    unknown: Flags
+    """bool[L], tenure unknown (first spells only)."""
+    spell: Ints
+    """int32[L], number of the current (last) spell, 0-based."""
+    status: NDArray[np.int8]
+    """int8[L], 0 decision open, 1 notified (lapses at the last term's end), 2 early termination."""
+    lapse_day: Ints
+    """int32[L], status 2: the effective day; else 0."""
+    bt_ptr: Longs
+    """int64[L+1]; booked terms still active after `as_of`, or else the last term. The last one's decision is
+    open.
+    Activity in a booked term stops where the line's next one starts (an early renewal)."""
+    bt_start: Ints
+    bt_end: Ints
+    bt_months: Ints
+    bt_amount: Floats
+    """Money of the term itself."""
+    bt_amend: Floats
+    """Net money of its amendments known by `as_of`."""
+    bt_expanded: Flags
+    bt_mrr_now: Floats
+    """MRR in force now: amount / months plus the MRR of the amendments known by `as_of`."""
+    prev: NDArray[np.int8]
+    """int8[L], direction at the start of the last booked term: 0 first, 1 down, 2 flat, 3 up."""
+    log_mrr_sum: Floats
+    """float64[L], Σ log M0 over the current spell's terms incl. the last booked one."""
+    mrr_n: Floats
+    """float64[L], number of terms in `log_mrr_sum`."""
+    spell_base: Floats
+    """float64[L], MRR of the current spell's first term."""
+    st_ptr: Longs
+    """int64[L+1]; renewal steps taken in the current spell, the m earlier ones first."""
+    st_t0: Floats
+    """Years."""
+    st_t1: Floats
+    st_class: Ints
+    """Combined class: (((term class·Z + size class)·5 + number)·2 + expanded)·2 + cut."""
+    n_decisions: Ints
+    """int32[L], decisions renewed in the current spell, m included (the number of steps)."""
+    tenure: Floats
+    """float64[L], years at the start of the last booked term."""
+    T_active: Floats
+    """float64[L], years of activity to `as_of`."""
+    n_events: Ints
+    """int32[L, 4]."""
+    size_n: Ints
+    """int32[L, 4], events that have a size y."""
+    size_sum: Floats
+    """float64[L, 4], Σ y."""
+    T_lapsed: Floats
+    """float64[L], years in lapses that have ended (by a return)."""
+    n_returns: Ints
+    """int32[L]."""
+    ci_ptr: Longs
+    """int64[L+1]; booked items with service after `as_of`, the whole item (also what was served before)."""
+    ci_start: Ints
+    ci_end: Ints
+    """Money recognised at once has one day of service, its day."""
+    ci_cents: Longs
+    ci_tied: Flags
+    """Term and amendment money, which an early termination de-books; not change orders spread over time."""
+    booked_cents: Longs
+    """int64[A], booked to date."""
+    recognised_cents: Longs
+    """int64[A], recognised through the end of `as_of`."""
+
+
+def account_states(histories: Histories, frame: Frame) -> States:
+    """Every line's state at the histories' `as_of`, in the classes of a (possibly older) `frame`.
+
+    Accounts without any term are not among them: there is no contract to run forward.
+    """
+    last = last_terms(histories)
+    account_ids = histories.lines["account_id"].unique()
+    columns, new_levels = layout_columns(histories, frame)
+    events = event_sums(histories)
+    return States(
+        as_of=np.int32(histories.as_of_day),
+        account=values(histories.lines, "account").astype(np.int64),
+        account_ids=tuple(account_ids.to_pylist()),
+        line_key=line_keys(histories.lines),
+        columns=columns,
+        new_levels=new_levels,
+        size_class=line_size_classes(histories, frame),
+        **_status(histories, last),
+        **_booked_terms(histories, last),
+        **_renewal_steps(histories, frame),
+        T_active=values(histories.lines, "active_days") / DAYS_PER_YEAR,
+        n_events=line_event_counts(histories).astype(np.int32),
+        size_n=events[0],
+        size_sum=events[1],
+        T_lapsed=values(histories.lines, "ended_lapse_days") / DAYS_PER_YEAR,
+        n_returns=values(histories.lines, "n_returns").astype(np.int32),
+        **_committed_items(histories),
+        **_account_money(histories, account_ids),
+    )
+
+
+def last_terms(histories: Histories) -> Longs:
+    """int64[L], row of every line's last term."""
+    return np.flatnonzero(values(histories.terms, "last_in_line"))
+
+
+def layout_columns(histories: Histories, frame: Frame) -> tuple[Ints, tuple[tuple[str, str], ...]]:
+    """Columns of the location layout, and the levels unseen in training that come after its last column."""
+    columns = line_levels(histories, frame)
+    new_levels: list[tuple[str, str]] = []
+    for s, name in enumerate(frame.segments):
+        unseen = columns[:, s] < 0
+        columns[:, s] += frame.first_column(name)
+        if unseen.any():
+            names = histories.segment(name).filter(pa.array(unseen))
+            new = tuple(sorted(pc.unique(names).to_pylist()))
+            first = len(frame.location_columns) + len(new_levels)
+            columns[unseen, s] = first + pc.index_in(names, value_set=pa.array(new, pa.string())).to_numpy()
+            new_levels += [(name, level) for level in new]
+    return np.ascontiguousarray(columns), tuple(new_levels)
+
+
+def event_sums(histories: Histories) -> tuple[Ints, Floats]:
+    """int32[L, 4] number and float64[L, 4] sum of the sizes y of every line's events, by kind."""
+    n = histories.lines.num_rows
+    number, total = np.zeros((n, 4), dtype=np.int32), np.zeros((n, 4))
+    tables = (histories.amendments, histories.amendments, histories.one_offs, histories.one_offs)
+    for i, (kind, table) in enumerate(zip(EVENT_KINDS, tables, strict=True)):
+        rows = values(table, "kind") == kind
+        line = values(table, "line")[rows]
+        number[:, i] = counted(line, n)
+        total[:, i] = np.bincount(line, weights=values(table, "y")[rows], minlength=n)
+    return number, total
+
+
+def _status(histories: Histories, last: Longs) -> dict[str, Any]:
+    """The current spell and what is known of its open decision."""
+    terms, decisions = histories.terms, histories.decisions
+    outcome = values(decisions, "outcome")[last]
+    status = np.select([outcome == "notified", outcome == "terminated"], [1, 2], 0)
+    effective_day = decisions["effective_day"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)[last]
+    spell = values(terms, "spell")[last]
+    return {
+        "spell": spell.astype(np.int32),
+        "unknown": values(histories.lines, "tenure_unknown") & (spell == 0),
+        "status": status.astype(np.int8),
+        "lapse_day": np.where(status == 2, effective_day, 0).astype(np.int32),
+        "prev": values(terms, "prev")[last].astype(np.int8),
+        "log_mrr_sum": values(terms, "log_mrr_sum")[last],
+        "mrr_n": values(terms, "n")[last].astype(np.float64),
+        "spell_base": values(terms, "spell_base")[last],
+    }
+
+
+def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
+    """The terms still active after `as_of`, and every line's last one."""
+    terms = histories.terms
+    kept = values(terms, "stop_day") > histories.origin_day
+    kept[last] = True
+    rows = np.flatnonzero(kept)
+    amendments = histories.amendments
+    added = np.bincount(values(amendments, "term"), weights=values(amendments, "mrr"), minlength=terms.num_rows)
+    return {
+        "bt_ptr": offsets(counted(values(terms, "line")[rows], histories.lines.num_rows)),
+        "bt_start": values(terms, "start_day")[rows].astype(np.int32),
+        "bt_end": values(terms, "end_day")[rows].astype(np.int32),
+        "bt_months": values(terms, "months")[rows].astype(np.int32),
+        "bt_amount": values(terms, "amount")[rows],
+        "bt_amend": values(terms, "amend")[rows],
+        "bt_expanded": values(terms, "expanded")[rows].astype(bool),
+        "bt_mrr_now": (values(terms, "mrr") + added)[rows],
+    }
+
+
+def _renewal_steps(histories: Histories, frame: Frame) -> dict[str, Any]:
+    """The steps taken in every line's current spell; the tenure at the start of its last term."""
+    paths = renewal_paths(histories, frame)
+    current = np.append(paths.line[1:] != paths.line[:-1], True)
+    start, taken = paths.start[current], paths.length[current] - 1
+    steps = flat_ranges(start, taken)
+    return {
+        "st_ptr": offsets(taken),
+        "st_t0": paths.t0[steps] / 12.0,
+        "st_t1": paths.t1[steps] / 12.0,
+        "st_class": frame.combined_class(*paths.classes[steps].T),
+        "n_decisions": taken.astype(np.int32),
+        "tenure": paths.t0[start + taken] / 12.0,
+    }
+
+
+def _committed_items(histories: Histories) -> dict[str, Any]:
+    """Booked items with service from the origin on, by line and day."""
+    items = histories.items
+    line, start, cents = (values(items, name) for name in ("line", "start_day", "cents"))
+    end = np.maximum(values(items, "end_day"), start + 1)
+    rows = np.flatnonzero((line >= 0) & (end > histories.origin_day) & (cents != 0))
+    rows = rows[np.lexsort((rows, end[rows], start[rows], line[rows]))]
+    return {
+        "ci_ptr": offsets(counted(line[rows], histories.lines.num_rows)),
+        "ci_start": start[rows].astype(np.int32),
+        "ci_end": end[rows].astype(np.int32),
+        "ci_cents": cents[rows].astype(np.int64),
+        "ci_tied": values(items, "tied")[rows].astype(bool),
+    }
+
+
+def _account_money(histories: Histories, account_ids: pa.Array) -> dict[str, Any]:
+    """Booked and recognised cents of every account."""
+    money = histories.account_money
+    rows = pc.index_in(account_ids, value_set=money["account_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+    return {name: values(money, name)[rows].astype(np.int64) for name in ("booked_cents", "recognised_cents")}

@@ -1,0 +1,135 @@
+"""What a simulation reads, as named tuples of arrays without labels; `packing` lays it out for the kernel.
+
+Dimensions: D posterior draws, C columns of the location layout, L lines, T booked terms, S steps, I items, V term values.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import Grid
+
+
+class Parameters(NamedTuple):
+    """Posterior draws of everything that lines share, draw first.
+
+    location: (D, 17, C) additive location parameters: logit, log rate a year, or mean on the size's own scale
+    phi, exponent: (D,) polarisation 1/(a+b+1) and the tenure exponent c of the renewal model
+    weight: (D, classes) exp(class effects) that multiplies each step of the tenure clock
+    shape: (D, 5) gamma shape r of the four event rates and of reactivation
+    tau, sigma: (D, 4) between-line and within-line SD of the four event sizes
+    direction: (D, 5, 2) log odds of (down, up) against flat, by direction row
+    change: (D, 2, 3) for (down, up): reversion rho, slope on log term ratio, SD of the size of the change
+    return_sd, refund: (D,)
+    term_cdf: (D, term classes + 1, V) cumulative; the last row is for a return
+    lag_cdf, notice_cdf: (D, J + 1) cumulative distribution of the booking lag at the lag edges
+    notice_share: (D,)
+    """
+
+    location: NDArray[np.float64]
+    phi: NDArray[np.float64]
+    exponent: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    shape: NDArray[np.float64]
+    tau: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    change: NDArray[np.float64]
+    return_sd: NDArray[np.float64]
+    refund: NDArray[np.float64]
+    term_cdf: NDArray[np.float64]
+    lag_cdf: NDArray[np.float64]
+    notice_cdf: NDArray[np.float64]
+    notice_share: NDArray[np.float64]
+
+
+class Classes(NamedTuple):
+    """The class boundaries that training fixed.
+
+    term_values: int64 (V,) contract lengths in months
+    class_of_months: int64 (longest + 1,) term class of a contract of that many months, of n_term_classes; longer contracts
+        have the class of the longest
+    size_edges: float64 (Z − 1,) on log MRR; lag_edges: float64 (J + 1,) days
+    size_column, second_spell_column, unknown_column: columns of the location layout
+    """
+
+    term_values: NDArray[np.int64]
+    class_of_months: NDArray[np.int64]
+    n_term_classes: int
+    size_edges: NDArray[np.float64]
+    lag_edges: NDArray[np.float64]
+    size_column: int
+    second_spell_column: int
+    unknown_column: int
+
+
+class Settings(NamedTuple):
+    """How to simulate.
+
+    grace_days: −1 for min(92, max(15, a quarter of the term)); max_ratio: bound on one renewal's price ratio
+    known_by: last booking day that counts; booked: money counts when booked rather than when served
+    """
+
+    seed: int
+    grace_days: int
+    max_ratio: float
+    known_by: int
+    booked: bool
+
+
+class Batch(NamedTuple):
+    """The lines to simulate, in the fields of `States`; items on the books hold what is still to be recognised.
+
+    account: (L,) numbered from 0 within the batch; group: (L,) portfolio group; lead: (L,) whose next decision is told
+    """
+
+    account: NDArray[np.int64]
+    group: NDArray[np.int64]
+    lead: NDArray[np.bool_]
+    line_key: NDArray[np.uint64]
+    columns: NDArray[np.int32]
+    size_class: NDArray[np.int32]
+    unknown: NDArray[np.bool_]
+    spell: NDArray[np.int32]
+    status: NDArray[np.int8]
+    lapse_day: NDArray[np.int32]
+    bt_ptr: NDArray[np.int64]
+    bt_start: NDArray[np.int32]
+    bt_end: NDArray[np.int32]
+    bt_months: NDArray[np.int32]
+    bt_amount: NDArray[np.float64]
+    bt_amend: NDArray[np.float64]
+    bt_expanded: NDArray[np.bool_]
+    bt_mrr_now: NDArray[np.float64]
+    prev: NDArray[np.int8]
+    log_mrr_sum: NDArray[np.float64]
+    mrr_n: NDArray[np.float64]
+    spell_base: NDArray[np.float64]
+    st_ptr: NDArray[np.int64]
+    st_t0: NDArray[np.float64]
+    st_t1: NDArray[np.float64]
+    st_class: NDArray[np.int32]
+    n_decisions: NDArray[np.int32]
+    tenure: NDArray[np.float64]
+    T_active: NDArray[np.float64]
+    n_events: NDArray[np.int32]
+    size_n: NDArray[np.int32]
+    size_sum: NDArray[np.float64]
+    T_lapsed: NDArray[np.float64]
+    n_returns: NDArray[np.int32]
+    ci_ptr: NDArray[np.int64]
+    ci_start: NDArray[np.int32]
+    ci_end: NDArray[np.int32]
+    ci_units: NDArray[np.int64]
+    ci_tied: NDArray[np.bool_]
+
+
+class World(NamedTuple):
+    """Everything that one simulation reads."""
+
+    batch: Batch
+    parameters: Parameters
+    classes: Classes
+    settings: Settings
+    grid: Grid

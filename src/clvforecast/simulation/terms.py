@@ -1,0 +1,309 @@
+"""At a term's end: the renewal decision, the next term's length and price, the lapse and the return."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months
+from clvforecast.simulation.latents import (
+    beta_parameters,
+    cumulative_lag,
+    draw_lag,
+    draw_rate_of_return,
+    pick,
+    size_class,
+)
+from clvforecast.simulation.life import whole_cents
+from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, uniform
+from clvforecast.simulation.revenue import book
+from clvforecast.simulation.slots import (
+    AMEND,
+    AMOUNT,
+    AS_OF,
+    BASE,
+    CHANGE_SIZE,
+    CHANGES,
+    CLASS_AT,
+    CLIPS,
+    DECISIONS,
+    DIRECTION,
+    DIRECTION_ODDS,
+    DOWN,
+    END,
+    EXPANDED,
+    EXPONENT,
+    FIRST,
+    FLAT,
+    GRACE_DAYS,
+    HAS_THETA,
+    LAG_CDF_AT,
+    LEAD,
+    LOG_MRR_SUM,
+    LOG_THETA,
+    LONGEST,
+    MAX_RATIO,
+    MONTHS,
+    MRR,
+    MRR_NOW,
+    MRR_TERMS,
+    N_ORIGINS,
+    N_SIZE_EDGES,
+    N_TERM_CLASSES,
+    N_VALUES,
+    NEXT_RENEWAL,
+    NOTICE_CDF_AT,
+    NOTICE_SHARE,
+    ORIGIN,
+    RATE_OF_RETURN,
+    RETURN_SD,
+    RETURNS_DRAWN,
+    SPELL,
+    START,
+    TENURE,
+    TERM_CDF_AT,
+    TERM_CHANGED,
+    TIED,
+    UNITS_PER_CENT,
+    UP,
+    VALUES_AT,
+    WEIGHT_AT,
+    WINDOW_END,
+    WINDOW_START,
+    WORK,
+    Location,
+    Origin,
+)
+
+COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), int(Origin.REACTIVATION)
+CHANGE_DOWN, CHANGE_UP = int(Location.CHANGE_DOWN), int(Location.CHANGE_UP)
+CHANGE_DOWN_SIZE, PERSISTENCE = int(Location.CHANGE_DOWN_SIZE), int(Location.PERSISTENCE)
+RETURN_VALUE = int(Location.RETURN_VALUE)
+FLAT_BAND = math.log(1.01)
+TERM_CHANGE = 0.1
+LEAST_FACTOR = 0.01
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+Stream = NDArray[np.uint64]
+
+
+@jit
+def term_class(table: Whole, months: int) -> int:
+    """Class of a contract length; lengths beyond the table have the class of its last."""
+    return table[table[CLASS_AT] + min(months, table[LONGEST])]
+
+
+@jit
+def decision_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
+    """Combined decision class: term class, size class, decision number, expanded in the term, last change a cut."""
+    money = max((real[AMOUNT] + real[AMEND]) / whole[MONTHS], 1e-9 * real[BASE])
+    sizes = table[N_SIZE_EDGES] + 1
+    combined = term_class(table, whole[MONTHS]) * sizes + size_class(table, scale, money)
+    combined = combined * 5 + min(whole[DECISIONS], 4)
+    combined = combined * 2 + whole[EXPANDED]
+    return combined * 2 + (1 if whole[DIRECTION] == DOWN else 0)
+
+
+@jit
+def step_length(exponent: float, start: float, stop: float) -> float:
+    """t₁^c − t₀^c, the renewal clock between two tenures in years."""
+    if exponent == 1.0:
+        return stop - start
+    return stop**exponent - start**exponent
+
+
+@jit
+def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """w_k = (t_k^c − t_{k−1}^c) · exp(class effects), for the decision at the end of the running term."""
+    length = step_length(par[EXPONENT], real[TENURE], real[TENURE] + whole[MONTHS] / 12.0)
+    return length * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
+
+
+@jit
+def open_probability(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, w: float) -> tuple[float, float]:
+    """Of the decision that was open at the origin: (P(renews | not booked by as_of), F).
+
+    p = S(n+1)/S(n) = B(a+W+w, b) / B(a+W, b), and with d = as_of − end, F = F(d) of bookings, G = G(d) of notices, ψ the
+    share of lapses that give notice: P = p(1 − F) / (p(1 − F) + (1 − p)(1 − ψG)).
+    """
+    a, b = beta_parameters(par, table, real, whole)
+    a += real[WORK]
+    log_p = math.lgamma(a + w) - math.lgamma(a) - math.lgamma(a + b + w) + math.lgamma(a + b)
+    p = math.exp(min(log_p, 0.0))
+    days = float(table[AS_OF] - whole[END])
+    known = cumulative_lag(par, table[LAG_CDF_AT], table, scale, days)
+    noticed = par[NOTICE_SHARE] * cumulative_lag(par, table[NOTICE_CDF_AT], table, scale, days)
+    waiting = p * (1.0 - known)
+    rest = waiting + (1.0 - p) * (1.0 - noticed)
+    p = waiting / rest if rest > 0.0 else 0.0
+    if whole[LEAD] == 1:
+        real[NEXT_RENEWAL] = p
+    return p, known
+
+
+@jit
+def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> tuple[bool, float]:
+    """The renewal decision at the term's end: (renewed, share of the booking-lag distribution already past).
+
+    θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn first, and then
+    θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.
+    """
+    w = decision_step(par, table, scale, real, whole)
+    if whole[HAS_THETA] == 1:
+        renewed, known = uniform(stream) < math.exp(w * real[LOG_THETA]), 0.0
+    else:
+        p, known = open_probability(par, table, scale, real, whole, w)
+        renewed = uniform(stream) < p
+        if renewed:
+            a, b = beta_parameters(par, table, real, whole)
+            real[LOG_THETA] = log_beta_variate(stream, a + real[WORK] + w, b)
+            whole[HAS_THETA] = 1
+    real[TENURE] += whole[MONTHS] / 12.0
+    return renewed, known
+
+
+@jit
+def draw_ratio(par: Real, scale: Real, real: Real, whole: Whole, months: int, carried: float, stream: Stream) -> float:
+    """The new MRR over the carried MRR.
+
+    Direction down, flat or up by the row of the last direction (or the row of a changed term); up: 1 + exp(y), at most
+    ``max_ratio``; down: 1 − logistic(y); y = α − ρx + γ log(term ratio) + σε, x = log(carried / geometric mean of the
+    spell's MRR).
+    """
+    row = TERM_CHANGED if abs(months - whole[MONTHS]) > TERM_CHANGE * whole[MONTHS] else whole[DIRECTION]
+    down = math.exp(par[DIRECTION_ODDS + 2 * row] + real[CHANGE_DOWN])
+    up = math.exp(par[DIRECTION_ODDS + 2 * row + 1] + real[CHANGE_UP])
+    choice = uniform(stream) * (1.0 + down + up)
+    if choice >= down + up:
+        return 1.0
+    side = 0 if choice < down else 1
+    x = math.log(carried) - real[LOG_MRR_SUM] / real[MRR_TERMS]
+    at = CHANGE_SIZE + 3 * side
+    y = real[CHANGE_DOWN_SIZE + side] - par[at] * x + par[at + 1] * math.log(months / whole[MONTHS])
+    y += par[at + 2] * normal(stream)
+    whole[CHANGES] += 1
+    if side == 0:
+        return 1.0 / (1.0 + math.exp(y))
+    ratio = 1.0 + math.exp(y)
+    if ratio > scale[MAX_RATIO]:
+        whole[CLIPS] += 1
+        return scale[MAX_RATIO]
+    return ratio
+
+
+@jit
+def observed_direction(mrr: float, plain: float, full: float) -> int:
+    """What a ledger shows: the change against the nearer of the MRR without and with the term's amendments."""
+    change, other = math.log(mrr / plain), math.log(mrr / full)
+    if abs(other) < abs(change):
+        change = other
+    if abs(change) <= FLAT_BAND:
+        return FLAT
+    return UP if change > 0.0 else DOWN
+
+
+@jit
+def begin_term(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    start: int,
+    months: int,
+    units: int,
+    booked_day: int,
+) -> None:
+    """Open a new term of ``months`` and book its money."""
+    whole[START], whole[MONTHS], whole[END] = start, months, add_months(start, months)
+    whole[EXPANDED] = 0
+    real[AMOUNT] = units / (100.0 * UNITS_PER_CENT)
+    real[MRR] = real[AMOUNT] / months
+    real[MRR_NOW] = real[MRR]
+    real[AMEND] = 0.0
+    real[LOG_MRR_SUM] += math.log(real[MRR])
+    real[MRR_TERMS] += 1.0
+    for origin in range(N_ORIGINS):
+        whole[TIED + origin] = 0
+    rate = book(table, scale, real, whole, flow, whole[ORIGIN], booked_day, whole[START], whole[END], units)
+    whole[TIED + whole[ORIGIN]] = rate
+
+
+@jit
+def renew(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    known_share: float,
+    stream: Stream,
+) -> None:
+    """A renewal: booking lag, length, price, and the next term from the end of the last.
+
+    Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.
+    """
+    lag = draw_lag(par, table[LAG_CDF_AT], table, scale, known_share, stream)
+    booked_day = max(whole[END] + lag, table[WINDOW_START])
+    cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
+    months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
+    plain = real[MRR]
+    full = plain * max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
+    carried = plain
+    if real[AMEND] != 0.0 and uniform(stream) < 1.0 / (1.0 + math.exp(-real[PERSISTENCE])):
+        carried = full
+    mrr = carried * draw_ratio(par, scale, real, whole, months, carried, stream)
+    units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
+    whole[DIRECTION] = observed_direction(units / (100.0 * UNITS_PER_CENT) / months, plain, full)
+    whole[DECISIONS] += 1
+    if whole[ORIGIN] == COMMITTED:
+        whole[ORIGIN] = RENEWED
+    begin_term(table, scale, real, whole, flow, whole[END], months, units, booked_day)
+
+
+@jit
+def grace(table: Whole, start: int, end: int) -> int:
+    """Days after a term's end in which a new term is still its renewal."""
+    if table[GRACE_DAYS] >= 0:
+        return table[GRACE_DAYS]
+    return min(92, max(15, (end - start) // 4))
+
+
+@jit
+def come_back(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    lapse_day: int,
+    stream: Stream,
+) -> bool:
+    """Wait for a return after a lapse; on return open a new spell.  False when none comes before the horizon."""
+    waiting_from = lapse_day + grace(table, whole[START], whole[END])
+    now = max(waiting_from, table[WINDOW_START])
+    if whole[RETURNS_DRAWN] == 0:
+        lapsed_years = (now - waiting_from) / DAYS_PER_YEAR
+        real[RATE_OF_RETURN] = draw_rate_of_return(par, real, whole, lapsed_years, stream)
+        whole[RETURNS_DRAWN] = 1
+    if real[RATE_OF_RETURN] <= 0.0:
+        return False
+    time = now + exponential(stream) / real[RATE_OF_RETURN] * DAYS_PER_YEAR
+    if time + 1.0 >= table[WINDOW_END]:
+        return False
+    day = int(time) + 1  # on the last day of grace it would still be a renewal
+    mrr = real[MRR] * math.exp(real[RETURN_VALUE] + par[RETURN_SD] * normal(stream))
+    cdf_at = table[TERM_CDF_AT] + table[N_TERM_CLASSES] * table[N_VALUES]
+    months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
+    whole[SPELL] += 1
+    whole[DECISIONS], whole[DIRECTION], whole[ORIGIN] = 0, FIRST, REACTIVATED
+    real[TENURE], real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0.0, 0.0, 0.0, 0.0
+    a, b = beta_parameters(par, table, real, whole)
+    real[LOG_THETA] = log_beta_variate(stream, a, b)
+    whole[HAS_THETA] = 1
+    units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
+    begin_term(table, scale, real, whole, flow, day, months, units, day)
+    real[BASE] = real[MRR]
+    return True

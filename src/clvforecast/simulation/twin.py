@@ -1,0 +1,413 @@
+"""A plain twin of the kernel: one line, one draw, in ordinary Python, for tests.
+
+It consumes the same random numbers in the same order, and is otherwise written from the forward model without
+the kernel's economies and without its arrays: parameters are looked up by name, a life is lived first and
+leaves dated bookings and periods of activity, and afterwards every booking is served day by day and the days
+are added up.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from clvforecast.simulation.random import (
+    STREAM_SLOTS,
+    exponential,
+    log_beta_variate,
+    normal,
+    start_stream,
+    uniform,
+)
+from clvforecast.simulation.slots import UNITS_PER_CENT, Origin
+from clvforecast.simulation.twin_line import (
+    EVENT_KINDS,
+    Line,
+    Stream,
+    log_beta_function,
+    log_odds,
+    logistic,
+    pick,
+)
+from clvforecast.simulation.twin_revenue import YEAR, Account, Activity, Booking, account_for, months_after
+
+MONTH = 365.25 / 12
+GREATEST_CENTS = 9.0e13
+OPEN, NOTIFIED, TERMINATED = 0, 1, 2
+FIRST, DOWN, FLAT, UP, TERM_CHANGED = range(5)
+ORIGIN_OF = {kind: Origin[kind.upper()] for kind in EVENT_KINDS}
+
+
+@dataclass
+class Term:
+    """A running term; ``number`` counts simulated terms, those on the books at the origin are 0."""
+
+    number: int
+    start: int
+    end: int
+    months: int
+    amount: float
+    amend: float
+    expanded: bool
+    mrr_now: float
+
+    @property
+    def mrr(self) -> float:
+        """Monthly recurring revenue as signed."""
+        return self.amount / self.months
+
+
+@dataclass
+class Life:
+    """One line under one draw: its state while it is lived, and what it leaves behind."""
+
+    line: Line
+    stream: Stream = field(default_factory=lambda: np.zeros(STREAM_SLOTS, dtype=np.uint64))
+    bookings: list[Booking] = field(default_factory=list)
+    activity: list[Activity] = field(default_factory=list)
+    next_renewal: float = math.nan
+    beyond: float = 0.0
+    changes: int = 0
+    clips: int = 0
+    terminations: int = 0
+    # The account, for ever.
+    rates: dict[str, float] = field(default_factory=dict)
+    size_means: dict[str, float] = field(default_factory=dict)
+    rate_of_return: float | None = None
+    # The present spell.
+    spell: int = 0
+    direction: int = FIRST
+    decisions: int = 0
+    tenure: float = 0.0
+    log_mrrs: float = 0.0
+    n_mrrs: float = 0.0
+    base: float = 0.0
+    log_theta: float | None = None
+    origin: Origin = Origin.COMMITTED
+    n_signed: int = 0
+
+    @property
+    def first_day(self) -> int:
+        """First day of the forecast."""
+        return int(self.line.states.as_of) + 1
+
+    @property
+    def horizon(self) -> int:
+        """First day after the forecast."""
+        return months_after(self.first_day, self.line.plan.horizon_months)
+
+    @property
+    def log_discount(self) -> float:
+        """Continuous discount rate a year."""
+        return math.log1p(self.line.plan.annual_discount_rate)
+
+    def account(self) -> Account:
+        """What the life brings, added up day by day."""
+        return account_for(
+            self.bookings,
+            self.activity,
+            self.first_day,
+            self.horizon,
+            self.log_discount,
+            self.line.plan.by_booking_day,
+        )
+
+    def begin(self) -> list[Term]:
+        """State at the origin, the money on the books, the rates of events; returns the booked terms."""
+        line, states = self.line, self.line.states
+        start_stream(self.stream, states.line_key[line.line], line.plan.seed, line.draw)
+        self.spell, self.direction = int(line.state("spell")), int(line.state("prev"))
+        self.decisions, self.tenure = int(line.state("n_decisions")), line.state("tenure")
+        self.log_mrrs, self.n_mrrs = line.state("log_mrr_sum"), line.state("mrr_n")
+        self.base = line.state("spell_base")
+        for kind, events in zip(EVENT_KINDS, states.n_events[line.line], strict=True):
+            self.rates[kind] = line.draw_rate(kind, int(events), line.state("T_active"), self.stream)
+        for item in line.rows("ci_ptr"):
+            start, end = int(states.ci_start[item]), int(states.ci_end[item])
+            cents = int(states.ci_cents[item])
+            served = round(Fraction(cents * max(self.first_day - start, 0), end - start))
+            units = (cents - served) * UNITS_PER_CENT
+            number = 0 if states.ci_tied[item] else None
+            first = max(start, self.first_day)
+            self.bookings.append(Booking(Origin.COMMITTED, self.first_day - 1, first, end, units, number))
+        terms = [self.booked_term(row) for row in line.rows("bt_ptr")]
+        for earlier, later in pairwise(terms):  # an early renewal ends the term before it
+            earlier.end = max(min(earlier.end, later.start), earlier.start + 1)
+        return terms
+
+    def booked_term(self, row: int) -> Term:
+        """A term on the books at the origin."""
+        states = self.line.states
+        return Term(
+            number=0,
+            start=int(states.bt_start[row]),
+            end=int(states.bt_end[row]),
+            months=int(states.bt_months[row]),
+            amount=float(states.bt_amount[row]),
+            amend=float(states.bt_amend[row]),
+            expanded=bool(states.bt_expanded[row]),
+            mrr_now=float(states.bt_mrr_now[row]),
+        )
+
+    def live(self) -> None:
+        """From the origin to the horizon."""
+        terms = self.begin()
+        term, coming = terms[0], terms[1:]
+        status = int(self.line.state("status"))
+        while True:
+            if status == TERMINATED:
+                lapse_day = int(self.line.state("lapse_day"))
+            else:
+                stop = self.pass_term(term) if term.end > self.first_day else None
+                if stop is not None:
+                    self.terminate(term, stop)
+                    lapse_day = stop
+                elif term.end >= self.horizon:
+                    self.reach_horizon(term, coming, told=status != OPEN)
+                    return
+                elif coming:
+                    term, coming = coming[0], coming[1:]
+                    continue
+                else:
+                    renewal = self.decide(term) if status == OPEN else None
+                    if renewal is not None:
+                        term = renewal
+                        continue
+                    lapse_day = term.end
+            returned = self.come_back(term, lapse_day)
+            if returned is None:
+                return
+            term, coming, status = returned, [], OPEN
+
+    def pass_term(self, term: Term) -> int | None:
+        """Events inside the term and the window; the day of an early termination, or None."""
+        hazards = [*self.rates.values(), self.line.termination_rate()]
+        now = max(term.start, self.first_day)
+        clock = float(now)
+        while sum(hazards) > 0:
+            clock += exponential(self.stream) / sum(hazards) * YEAR
+            if clock >= min(term.end, self.horizon):
+                break
+            day = math.floor(clock)
+            self.activity.append(Activity(now, day, term.mrr_now))
+            now = day
+            kind = pick(np.array(hazards), self.stream)
+            if kind == len(EVENT_KINDS):
+                return day
+            self.happen(term, EVENT_KINDS[kind], day)
+        self.activity.append(Activity(now, term.end, term.mrr_now))
+        return None
+
+    def happen(self, term: Term, kind: str, day: int) -> None:
+        """One expansion, contraction, change order or referral."""
+        if kind not in self.size_means:
+            self.size_means[kind] = self.line.draw_size_mean(kind, self.stream)
+        y = self.size_means[kind] + self.line.size_scales(kind)[1] * normal(self.stream)
+        if kind in ("change_order", "referral"):
+            self.book(ORIGIN_OF[kind], day, day, day + 1, self.units(self.base * math.exp(y)), term=None)
+            return
+        months_left = (term.end - day) / MONTH
+        if kind == "expansion":
+            units = self.units(self.base * term.months * math.exp(y))
+            term.expanded = True
+        else:
+            units = self.units(-logistic(y) * term.mrr_now * months_left)
+        self.book(ORIGIN_OF[kind], day, day, term.end, units, term.number)
+        term.amend += units / UNITS_PER_CENT / 100
+        term.mrr_now += units / UNITS_PER_CENT / 100 / months_left
+
+    def units(self, amount: float) -> int:
+        """Currency in whole cents, in the kernel's units."""
+        cents = amount * 100
+        if not abs(cents) < GREATEST_CENTS:
+            self.clips += 1
+            cents = math.copysign(GREATEST_CENTS, cents)
+        return math.floor(cents + 0.5) * UNITS_PER_CENT
+
+    def book(self, origin: Origin, day: int, start: int, end: int, units: int, term: int | None) -> None:
+        """A new booking, unless it becomes known too late to count."""
+        known_by = self.line.plan.known_by
+        if known_by is None or day <= known_by:
+            self.bookings.append(Booking(origin, day, start, end, units, term))
+
+    def terminate(self, term: Term, day: int) -> None:
+        """Early termination: with the refund probability, what is unserved of the term's bookings is de-booked."""
+        self.terminations += 1
+        if uniform(self.stream) < self.line.parameter("refund_share"):
+            self.bookings = [
+                replace(booking, cut=day) if booking.term == term.number else booking for booking in self.bookings
+            ]
+
+    def step(self, term: Term) -> float:
+        """w = (t_k^c - t_(k-1)^c) exp(class effects) of the decision at the term's end."""
+        size = max((term.amount + term.amend) / term.months, 1e-9 * self.base)
+        weight = self.line.weight(
+            term=int(self.line.frame.term_class_of(term.months)),
+            size=sum(math.log(size) >= edge for edge in self.line.frame.size_edges),
+            number=min(self.decisions, 4),
+            expanded=int(term.expanded),
+            cut=int(self.direction == DOWN),
+        )
+        return self.line.clock(self.tenure, self.tenure + term.months / 12) * weight
+
+    def open_probability(self, term: Term) -> tuple[float, float]:
+        """P(renews | not booked and not notified by as_of), and F, the share of bookings made by then.
+
+        p = S(n+1)/S(n) = B(a + W + w, b)/B(a + W, b); P = p (1 - F) / (p (1 - F) + (1 - p)(1 - psi G)).
+        """
+        a, b = self.line.beta(self.spell)
+        a, w = a + self.line.earlier_steps(), self.step(term)
+        p = math.exp(log_beta_function(a + w, b) - log_beta_function(a, b))
+        waited = self.first_day - 1 - term.end
+        booked = self.line.share_by("booking_lag", waited)
+        notified = self.line.parameter("notice_share") * self.line.share_by("notice_lag", waited)
+        renews, lapses = p * (1 - booked), (1 - p) * (1 - notified)
+        self.next_renewal = renews / (renews + lapses) if renews + lapses > 0 else 0.0
+        return self.next_renewal, booked
+
+    def decide(self, term: Term) -> Term | None:
+        """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""
+        known, w = 0.0, self.step(term)
+        if self.log_theta is not None:
+            renewed = uniform(self.stream) < math.exp(w * self.log_theta)
+        else:
+            probability, known = self.open_probability(term)
+            renewed = uniform(self.stream) < probability
+            if renewed:
+                a, b = self.line.beta(self.spell)
+                self.log_theta = log_beta_variate(self.stream, a + self.line.earlier_steps() + w, b)
+        self.tenure += term.months / 12
+        return self.renew(term, known) if renewed else None
+
+    def renew(self, term: Term, known: float) -> Term:
+        """The next term, booked with a lag."""
+        booked_day = max(term.end + self.line.draw_lag(known, self.stream), self.first_day)
+        months = self.line.draw_months(int(self.line.frame.term_class_of(term.months)), self.stream)
+        bare, amended = term.mrr, term.mrr * max(1 + term.amend / term.amount, 0.01)
+        carried = bare
+        if term.amend != 0:
+            effect = self.line.effects("persistence", size=False)
+            if uniform(self.stream) < logistic(log_odds(self.line.parameter("persistence")) + effect):
+                carried = amended
+        mrr = carried * self.ratio(term, months, carried)
+        if self.origin == Origin.COMMITTED:
+            self.origin = Origin.RENEWAL
+        renewal = self.sign(term.end, months, mrr, booked_day)
+        seen = min(renewal.mrr / bare, renewal.mrr / amended, key=lambda change: abs(math.log(change)))
+        self.direction = FLAT if abs(math.log(seen)) <= math.log(1.01) else UP if seen > 1 else DOWN
+        self.decisions += 1
+        return renewal
+
+    def ratio(self, term: Term, months: int, carried: float) -> float:
+        """New MRR over carried MRR: 1 - logistic(y) down, 1 flat, 1 + exp(y) up, at most ``max_ratio``."""
+        line = self.line
+        row = TERM_CHANGED if abs(months - term.months) > 0.1 * term.months else self.direction
+        logits = line.vector("change_logit")[row]
+        effects = [line.effects(f"change_{side}", size=False) for side in ("down", "up")]
+        odds = np.array([math.exp(logits[0] + effects[0]), math.exp(logits[1] + effects[1]), 1.0])
+        side = ("down", "up", "flat")[pick(odds, self.stream)]
+        if side == "flat":
+            return 1.0
+        self.changes += 1
+        name = f"change_{side}_size"
+        x = math.log(carried / math.exp(self.log_mrrs / self.n_mrrs))
+        y = line.parameter(f"{name}_mean") + line.effects(name, size=False)
+        y -= line.parameter(f"{name}_reversion") * x
+        y += line.parameter(f"{name}_term_slope") * math.log(months / term.months)
+        y += line.parameter(f"{name}_sd") * normal(self.stream)
+        ratio = logistic(-y) if side == "down" else 1 + math.exp(y)
+        if ratio > line.plan.max_ratio:
+            self.clips += 1
+        return min(ratio, line.plan.max_ratio)
+
+    def sign(self, start: int, months: int, mrr: float, booked_day: int) -> Term:
+        """A new term, on the books from ``booked_day``."""
+        units = max(self.units(mrr * months), UNITS_PER_CENT)
+        amount = units / UNITS_PER_CENT / 100
+        end = months_after(start, months)
+        self.n_signed += 1
+        self.book(self.origin, booked_day, start, end, units, self.n_signed)
+        self.log_mrrs += math.log(amount / months)
+        self.n_mrrs += 1
+        return Term(self.n_signed, start, end, months, amount, 0.0, expanded=False, mrr_now=amount / months)
+
+    def come_back(self, term: Term, lapse_day: int) -> Term | None:
+        """The first term of a new spell, or None when none comes before the horizon."""
+        line = self.line
+        grace = line.plan.grace_days
+        if grace is None:
+            grace = min(92, max(15, (term.end - term.start) // 4))
+        waiting_from = lapse_day + grace
+        now = max(waiting_from, self.first_day)
+        if self.rate_of_return is None:
+            lapsed = line.state("T_lapsed") + (now - waiting_from) / YEAR
+            returns = int(line.state("n_returns"))
+            self.rate_of_return = line.draw_rate("reactivation", returns, lapsed, self.stream)
+        if self.rate_of_return <= 0:
+            return None
+        clock = now + exponential(self.stream) / self.rate_of_return * YEAR
+        if clock + 1 >= self.horizon:
+            return None
+        day = math.floor(clock) + 1
+        change = line.parameter("return_value_mean") + line.effects("return_value", size=False)
+        change += line.parameter("return_value_sd") * normal(self.stream)
+        months = line.draw_months(-1, self.stream)
+        self.spell += 1
+        self.direction, self.origin = FIRST, Origin.REACTIVATION
+        self.decisions, self.tenure, self.log_mrrs, self.n_mrrs = 0, 0.0, 0.0, 0.0
+        self.log_theta = log_beta_variate(self.stream, *line.beta(self.spell))
+        returned = self.sign(day, months, term.mrr * math.exp(change), day)
+        self.base = returned.mrr
+        return returned
+
+    def reach_horizon(self, term: Term, coming: list[Term], told: bool) -> None:
+        """A line under contract at the horizon: its open decision if that lies beyond, and its value there."""
+        last = coming[-1] if coming else term
+        if self.log_theta is None and not told:
+            self.open_probability(last)
+        if self.log_discount > 0:
+            for booked in [term, *coming]:
+                if not self.line.plan.by_booking_day:
+                    start = max(booked.start, self.horizon)
+                    self.beyond += self.flow_value(
+                        booked.mrr_now, (start - self.first_day) / YEAR, (booked.end - self.first_day) / YEAR
+                    )
+            if not told:
+                self.beyond += self.renewals_beyond(last)
+
+    def renewals_beyond(self, term: Term) -> float:
+        """Discounted value of equal terms after the last one that is booked, while each is renewed.
+
+        sum over k of V discount(start of term k) prod over j <= k of theta^(w_j), until nothing is left.
+        """
+        if self.log_theta is None:
+            a, b = self.line.beta(self.spell)
+            self.log_theta = log_beta_variate(self.stream, a + self.line.earlier_steps(), b)
+        years, w = term.months / 12, self.step(term)
+        weight = w / self.line.clock(self.tenure, self.tenure + years)
+        start, tenure, survival, total = (term.end - self.first_day) / YEAR, self.tenure, 1.0, 0.0
+        for _ in range(100_000):
+            survival *= math.exp(self.line.clock(tenure, tenure + years) * weight * self.log_theta)
+            if self.line.plan.by_booking_day:
+                value = term.amount * math.exp(-self.log_discount * start)
+            else:
+                value = self.flow_value(term.mrr, start, start + years)
+            total += survival * value
+            tenure, start = tenure + years, start + years
+            if survival * value < 1e-12 * total:
+                break
+        return total
+
+    def flow_value(self, mrr: float, start: float, end: float) -> float:
+        """Present value of a monthly revenue that flows evenly between two times in years."""
+        rate = self.log_discount
+        return 12 * mrr * (math.exp(-rate * start) - math.exp(-rate * end)) / rate
+
+
+def live(line: Line) -> Life:
+    """Live one line under one draw."""
+    life = Life(line)
+    life.live()
+    return life

@@ -1,0 +1,170 @@
+"""What the twin knows of one line under one draw: parameters by their names in the posterior, and how to draw."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.cells.frame import Frame
+from clvforecast.simulation.parameters import Draws, unseen_effect
+from clvforecast.simulation.random import log_gamma_variate, normal, uniform
+from clvforecast.simulation.states import States
+
+EVENT_KINDS = ("expansion", "contraction", "change_order", "referral")
+MAX_PRECISION = 1e6
+Stream = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked."""
+
+    horizon_months: int
+    annual_discount_rate: float
+    seed: int
+    grace_days: int | None = None
+    max_ratio: float = 20.0
+    known_by: int | None = None
+    by_booking_day: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line's state and one posterior draw, looked up by name."""
+
+    states: States
+    frame: Frame
+    draws: Draws
+    plan: Plan
+    line: int
+    draw: int
+
+    def state(self, name: str) -> float:
+        """A number of the line's state."""
+        return float(getattr(self.states, name)[self.line])
+
+    def rows(self, pointer: str) -> range:
+        """The line's rows in a table of states with offsets ``pointer``."""
+        offsets = getattr(self.states, pointer)
+        return range(int(offsets[self.line]), int(offsets[self.line + 1]))
+
+    def parameter(self, name: str) -> float:
+        """A scalar of the draw."""
+        return float(self.draws[name][self.draw])
+
+    def vector(self, name: str) -> NDArray[np.float64]:
+        """A vector or table of the draw."""
+        return np.asarray(self.draws[name][self.draw])
+
+    def effects(self, prefix: str, size: bool) -> float:
+        """Segment effects of the line's levels, seen in training or not, and the effect of its size class."""
+        n_columns = len(self.frame.location_columns)
+        total = 0.0
+        for column in self.states.columns[self.line]:
+            if column < n_columns:
+                total += self.vector(f"{prefix}_segment_effect")[column - 1]
+            else:
+                name, level = self.states.new_levels[column - n_columns]
+                sd = self.draws[f"{prefix}_segment_sd"][:, self.frame.segments.index(name)]
+                total += unseen_effect(self.plan.seed, prefix, name, level, sd)[self.draw]
+        if size:
+            total += self.vector(f"{prefix}_size_effect")[int(self.state("size_class"))]
+        return total
+
+    def beta(self, spell: int) -> tuple[float, float]:
+        """a, b of a spell's theta: mu = a/(a + b) with logit mu additive, phi = 1/(a + b + 1)."""
+        logit = log_odds(self.parameter("renewal_mu")) + self.effects("renewal", size=False)
+        if spell > 0:
+            logit += self.parameter("renewal_second_spell_effect")
+        elif self.state("unknown"):
+            logit += self.parameter("renewal_tenure_unknown_effect")
+        precision = min(1 / self.parameter("renewal_phi") - 1, MAX_PRECISION)
+        return logistic(logit) * precision, logistic(-logit) * precision
+
+    def weight(self, term: int, size: int, number: int, expanded: int, cut: int) -> float:
+        """exp(class effects) of a renewal decision."""
+        return math.exp(
+            self.vector("renewal_term_effect")[term]
+            + self.vector("renewal_size_effect")[size]
+            + self.vector("renewal_number_effect")[number]
+            + self.parameter("renewal_expanded_effect") * expanded
+            + self.parameter("renewal_cut_effect") * cut
+        )
+
+    def clock(self, start: float, end: float) -> float:
+        """t_k^c - t_(k-1)^c of two tenures in years."""
+        c = self.parameter("renewal_c")
+        return end**c - start**c
+
+    def earlier_steps(self) -> float:
+        """W(n): the steps of the decisions already taken in the spell that runs at the origin."""
+        shape = (self.frame.n_term_classes, self.frame.n_size_classes, 5, 2, 2)
+        total = 0.0
+        for step in self.rows("st_ptr"):
+            classes = (int(number) for number in np.unravel_index(self.states.st_class[step], shape))
+            length = self.clock(float(self.states.st_t0[step]), float(self.states.st_t1[step]))
+            total += length * self.weight(*classes)
+        return total
+
+    def termination_rate(self) -> float:
+        """zeta, a year under contract."""
+        return self.parameter("termination_rate") * math.exp(self.effects("termination_rate", size=True))
+
+    def draw_rate(self, kind: str, events: int, years: float, stream: Stream) -> float:
+        """lambda ~ Gamma(r + n, rate r/m + T); a return has no size effect."""
+        mean = self.parameter(f"{kind}_rate")
+        mean *= math.exp(self.effects(f"{kind}_rate", size=kind != "reactivation"))
+        shape = self.parameter(f"{kind}_rate_shape")
+        return math.exp(log_gamma_variate(stream, shape + events)) / (shape / mean + years)
+
+    def size_scales(self, kind: str) -> tuple[float, float]:
+        """tau and sigma: SD between and within accounts; tau^2 = icc sd^2, sigma^2 = (1 - icc) sd^2."""
+        sd, share = self.parameter(f"{kind}_size_sd"), self.parameter(f"{kind}_size_icc")
+        return sd * math.sqrt(share), sd * math.sqrt(1 - share)
+
+    def draw_size_mean(self, kind: str, stream: Stream) -> float:
+        """nu ~ Normal with precision 1/tau^2 + n/sigma^2 and mean (nu_g/tau^2 + sum y/sigma^2) / precision."""
+        column = EVENT_KINDS.index(kind)
+        n, total = self.states.size_n[self.line, column], self.states.size_sum[self.line, column]
+        tau, sigma = self.size_scales(kind)
+        group = self.parameter(f"{kind}_size_mean") + self.effects(f"{kind}_size", size=True)
+        precision = 1 / tau**2 + n / sigma**2
+        mean = (group / tau**2 + total / sigma**2) / precision
+        return float(mean + normal(stream) / math.sqrt(precision))
+
+    def share_by(self, name: str, days: float) -> float:
+        """Share of bookings or notices at most ``days`` after a term's end, linear between the edges."""
+        cumulative = np.concatenate([[0.0], np.cumsum(self.vector(name))])
+        return float(np.interp(days, self.frame.lag_edges, cumulative / cumulative[-1]))
+
+    def draw_lag(self, known: float, stream: Stream) -> int:
+        """The first day by which the share of bookings reaches a uniform number above the ``known`` share."""
+        p = known + uniform(stream) * (1 - known)
+        first, last = int(self.frame.lag_edges[0]), int(self.frame.lag_edges[-1])
+        return next((day for day in range(first + 1, last) if self.share_by("booking_lag", day) >= p), last)
+
+    def draw_months(self, row: int, stream: Stream) -> int:
+        """A term length, by the row of the ended term's class (or of a return)."""
+        return int(self.frame.term_values[pick(self.vector("term_length")[row], stream)])
+
+
+def pick(shares: NDArray[np.float64], stream: Stream) -> int:
+    """A category drawn in proportion to ``shares``."""
+    bounds = np.cumsum(shares)
+    return min(int(np.searchsorted(bounds, uniform(stream) * bounds[-1], side="right")), len(shares) - 1)
+
+
+def logistic(value: float) -> float:
+    """1 / (1 + exp(-value))."""
+    return 1 / (1 + math.exp(-value))
+
+
+def log_odds(probability: float) -> float:
+    """log(p / (1 - p))."""
+    return math.log(probability / (1 - probability))
+
+
+def log_beta_function(a: float, b: float) -> float:
+    """log B(a, b)."""
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

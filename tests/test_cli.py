@@ -1,0 +1,233 @@
+"""The command line: exit codes, messages, files; the models themselves are tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import clvforecast as clv
+from clvforecast import cli, posterior
+
+HEAVY = {"pymc", "pytensor", "arviz", "nutpie", "numba", "matplotlib", "pandas", "duckdb", "xarray", "scipy", "rich"}
+
+
+@dataclass(frozen=True)
+class Files:
+    events: str
+    accounts: str
+    posterior: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A small synthetic company as files, with a posterior that is its prior (nothing to compile)."""
+    folder = tmp_path_factory.mktemp("company")
+    events, truth = clv.simulate_events(n_accounts=60, seed=3)
+    events.to_csv(folder / "events.csv", index=False)
+    truth.accounts.to_csv(folder / "accounts.csv", index=False)
+    ledger = clv.read_ledger(folder / "events.csv", folder / "accounts.csv", as_of=truth.as_of)
+    clv.prior(ledger, ["segment"], draws=50).save(folder / "posterior.nc")
+    return Files(*(str(folder / name) for name in ("events.csv", "accounts.csv", "posterior.nc")))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["clvforecast", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.mark.parametrize("command", [[], ["validate"], ["fit"], ["score"], ["demo"]])
+def test_help_tells_the_call_and_an_example(run, command: list[str]) -> None:
+    outcome = run(*command, "--help")
+    assert outcome.code == 0
+    assert "Usage: clvforecast" in outcome.out
+    if command:
+        assert f"clvforecast {command[0]}" in outcome.out.split("Example:")[1]
+    else:
+        assert "Exit codes" in outcome.out
+
+
+@pytest.mark.parametrize("module", ["clvforecast", "clvforecast.cli"])
+def test_importing_is_light(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+def test_public_names_are_there_and_forecast_is_the_function() -> None:
+    code = (
+        "import clvforecast as clv; from clvforecast.forecast import Forecast; assert callable(clv.forecast);"
+        "import clvforecast.forecast; assert clv.forecast.__name__ == 'forecast' and clv.Forecast is Forecast;"
+        "print(*(name for name in clv.__all__ if not hasattr(clv, name)))"
+    )
+    missing = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert missing.stdout.split() == []
+    with pytest.raises(AttributeError, match="no attribute 'renew'"):
+        clv.renew  # noqa: B018
+
+
+# --- validate -----------------------------------------------------------------------------------------------
+
+
+def test_validate_counts_rows_and_writes_the_rejected(run, files: Files, tmp_path: Path) -> None:
+    events = pd.read_csv(files.events, dtype=str)
+    events.loc[0, "amount"] = "12,5 USD"
+    events.loc[1, "kind"] = "upsell"
+    broken, rejected = tmp_path / "broken.csv", tmp_path / "new" / "rejected.csv"
+    events.to_csv(broken, index=False)
+    outcome = run("validate", str(broken), "--accounts", files.accounts, "--rejected", str(rejected))
+    assert outcome.code == 0 and outcome.err == ""
+    found = pd.read_csv(rejected)
+    assert {"unknown_kind", "unreadable_amount"} <= set(found["rule"])
+    for rule, rows in found["rule"].value_counts().items():
+        (line,) = (line for line in outcome.out.splitlines() if line.strip().startswith(str(rule)))
+        assert line.split()[1] == str(rows)
+    difference = next(line for line in outcome.out.splitlines() if line.startswith("difference"))
+    assert difference.split() == ["difference", "0", "0.00"]
+
+
+def test_validate_knows_only_what_was_booked(run, files: Files) -> None:
+    outcome = run("validate", files.events, "--as-of", "2018-12-31")
+    assert outcome.code == 0
+    assert outcome.out.startswith("known on 2018-12-31, USD")
+    later = next(line for line in outcome.out.splitlines() if line.startswith("later"))
+    assert int(later.split()[1].replace(",", "")) > 0
+
+
+# --- fit ----------------------------------------------------------------------------------------------------
+
+
+def test_fit_passes_its_settings_on_and_saves(run, files: Files, tmp_path: Path, monkeypatch) -> None:
+    asked: dict[str, object] = {}
+
+    def quick_fit(ledger: clv.Ledger, segments: list[str], **settings: object) -> clv.Posterior:
+        asked.update(settings, segments=segments, as_of=str(ledger.as_of))
+        return clv.prior(ledger, segments, draws=50)
+
+    monkeypatch.setattr(posterior, "fit", quick_fit)
+    output = tmp_path / "new" / "posterior.nc"
+    call = ["fit", files.events, "--accounts", files.accounts, "--segments", "segment, ", "-o", str(output)]
+    outcome = run(*call, "--as-of", "2022-12-31", "--seed", "3", "--draws", "20", "--tune", "30", "--chains", "2")
+    assert outcome.code == 0, outcome.err
+    assert asked == {
+        "segments": ["segment"],
+        "as_of": "2022-12-31",
+        "seed": 3,
+        "draws": 20,
+        "tune": 30,
+        "chains": 2,
+        "progress": False,
+    }
+    assert "renewal_mu" in outcome.out and str(output) in outcome.out
+    assert clv.load_posterior(output).frame.segments == ("segment",)
+    assert run(*call, "--quiet").out == ""
+
+
+# --- score --------------------------------------------------------------------------------------------------
+
+
+def score(run, files: Files, output: Path, *more: str) -> Outcome:
+    call = ["score", files.events, "--accounts", files.accounts, "--posterior", files.posterior]
+    return run(*call, "-o", str(output), "--horizon", "18", "--draws", "40", *more)
+
+
+def test_score_writes_accounts_and_portfolio(run, files: Files, tmp_path: Path) -> None:
+    outcome = score(run, files, tmp_path / "a", "--ci-prob", "0.8", "--by", "segment", "--freq", "YE-JUN")
+    assert outcome.code == 0, outcome.err
+    assert "80% range (eti)" in outcome.out
+    accounts = pd.read_parquet(tmp_path / "a" / "accounts.parquet")
+    assert accounts["account_id"].is_unique and accounts["account_id"].is_monotonic_increasing
+    assert set(accounts["ci_prob"]) == {0.8}
+    described = json.loads(pq.read_schema(tmp_path / "a" / "accounts.parquet").metadata[b"clvforecast"])
+    assert described["settings"]["horizon_months"] == 18 and described["currency"] == "USD"
+    portfolio = pd.read_csv(tmp_path / "a" / "portfolio.csv")
+    assert set(portfolio["segment"]) == set(accounts["segment"])
+    assert portfolio["period"].str.endswith("-06-30").all()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["accounts.parquet", "portfolio.csv"]
+
+
+def test_the_same_call_writes_the_same_bytes(run, files: Files, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        outcome = score(run, files, tmp_path / folder, "--quiet")
+        assert (outcome.code, outcome.out) == (0, "")
+    for name in ("accounts.parquet", "portfolio.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_origins_add_up_to_the_portfolio(run, files: Files, tmp_path: Path) -> None:
+    assert score(run, files, tmp_path / "whole").code == 0
+    assert score(run, files, tmp_path / "origin", "--by", "origin").code == 0
+    whole = pd.read_csv(tmp_path / "whole" / "portfolio.csv").set_index("period")["mean"]
+    origins = pd.read_csv(tmp_path / "origin" / "portfolio.csv").groupby("period")["mean"].sum()
+    assert origins.to_numpy() == pytest.approx(whole.to_numpy(), abs=0.05)
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_data_that_cannot_be_used_ends_with_1_and_says_why(run, files: Files, tmp_path: Path) -> None:
+    calls = {
+        "no file matches": ["validate", str(tmp_path / "none.csv")],
+        "no event is booked by": ["validate", files.events, "--as-of", "1999-01-01"],
+        "posterior": ["score", files.events, "--posterior", str(tmp_path / "none.nc"), "-o", str(tmp_path / "out")],
+        "no column 'colour'": ["score", files.events, "--posterior", files.posterior, "-o", str(tmp_path / "out")]
+        + ["--accounts", files.accounts, "--by", "colour"],
+    }
+    for message, call in calls.items():
+        outcome = run(*call)
+        assert outcome.code == 1, call
+        assert outcome.out == "" and "Traceback" not in outcome.err
+        assert outcome.err.startswith("clvforecast: ") and message in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_with_1(run, files: Files, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file, where a folder is asked for")
+    outcome = score(run, files, taken)
+    assert outcome.code == 1 and outcome.err.startswith(f"clvforecast: {taken}")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["score", "events.csv"],
+        ["fit", "events.csv"],
+        ["forecast", "events.csv"],
+        ["validate", "events.csv", "--as-of", "30.06.2024"],
+        ["fit", "events.csv", "-o", "p.nc", "--chains", "1"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--horizon", "0"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--ci-prob", "90"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--margin", "0"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--freq", "Q"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--timing", "cash"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_call_ends_with_2(run, call: list[str]) -> None:
+    outcome = run(*call)
+    assert outcome.code == 2
+    assert "Usage: clvforecast" in outcome.err and "--help" in outcome.err.replace("-h'", "--help'")

@@ -39,7 +39,7 @@ slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/fit_and_score.py
 
 clean:
 	rm -rf .venv demo-output build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

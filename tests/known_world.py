@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+
 from clvforecast.cells import Frame
 from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS
 from clvforecast.ledger import Ledger, read_ledger

@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+
 from clvforecast.simulation.calendar import add_months, civil_from_day, day_from_civil, day_number, make_grid
 
 

@@ -175,14 +175,21 @@ def change_of(mrr: float, carried: float, past: float) -> tuple[int, float, floa
 def test_change_cells_are_the_references_renewals(seed: int) -> None:
     company, lines, _, frame, cells = counted(seed)
     change = cells.change
+    reference = yardsticks(frame)
+
+    def group_of(g: int) -> tuple:
+        return *names_of(frame, change.group_levels[g]), int(change.group_size[g])
+
     directions: dict = defaultdict(lambda: [0, 0, 0])
     sums: dict = defaultdict(list)
     rows = []
     for line in lines:
-        level = company.segments[line.account_id]
+        segments = company.segments[line.account_id]
         for old, new in zip(line.terms, line.terms[1:], strict=False):
             if not old.renewed:
                 continue
+            size = (old.cents + old.amend_cents) / 100 / old.months
+            level = (*segments, reference.size_class(size if size > 0 else 1e-9 * line.base))
             row = 4 if abs(new.months - old.months) > 0.1 * old.months else old.prev
             logterm, past = math.log(new.months / old.months), sum(map(math.log, old.mrrs)) / len(old.mrrs)
             sides = [change_of(new.mrr, carried, past) for carried in old.carried]
@@ -194,7 +201,7 @@ def test_change_cells_are_the_references_renewals(seed: int) -> None:
             if where != 1:
                 sums[(*level, where // 2)].append(([1, -x, logterm], y))
     got = {
-        (*names_of(frame, change.group_levels[g]), int(row)): counts
+        (*group_of(g), int(row)): counts
         for g, row, counts in zip(
             change.direction_group, change.direction_row, change.direction_counts.tolist(), strict=True
         )
@@ -202,10 +209,7 @@ def test_change_cells_are_the_references_renewals(seed: int) -> None:
     assert got == dict(directions)
     assert len(change.size_n) == len(sums)
     for c, g in enumerate(change.size_group):
-        X, y = (
-            np.array(part)
-            for part in zip(*sums[(*names_of(frame, change.group_levels[g]), int(change.size_side[c]))], strict=True)
-        )
+        X, y = (np.array(part) for part in zip(*sums[(*group_of(g), int(change.size_side[c]))], strict=True))
         assert change.size_n[c] == len(y)
         np.testing.assert_allclose(change.size_xx[c], X.T @ X, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(change.size_xy[c], X.T @ y, rtol=1e-9, atol=1e-9)
@@ -214,15 +218,15 @@ def test_change_cells_are_the_references_renewals(seed: int) -> None:
         [change.amended_direction, change.amended_y, change.amended_x, change.amended_log_jac], axis=2
     ).reshape(-1, 8)
     amended = [
-        (*names_of(frame, change.group_levels[group]), int(row), logterm, *numbers)
+        (*group_of(group), int(row), logterm, *numbers)
         for group, row, logterm, numbers in zip(
             change.amended_group, change.amended_row, change.amended_logterm, by_side.tolist(), strict=True
         )
     ]
     assert len(amended) == len(rows) == change.n_amended
     for mine, theirs in zip(amended, rows, strict=True):
-        assert mine[:3] == theirs[:3]
-        assert mine[3:] == pytest.approx(theirs[3:], rel=1e-4, abs=1e-4)
+        assert mine[:4] == theirs[:4]
+        assert mine[4:] == pytest.approx(theirs[4:], rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

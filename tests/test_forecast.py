@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+
 from clvforecast.errors import ForecastError
-from clvforecast.forecast import Forecast, _Reduction, forecast
+from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
 from clvforecast.ledger import read_ledger
+from clvforecast.reduction import Reduction
 from clvforecast.simulation.run import Simulated
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CENT
 from clvforecast.simulation.states import account_states
@@ -82,7 +84,7 @@ def test_clv_identity_holds_for_every_account_and_draw(
         assert (simulated.debooked >= 0).any()
         checked.append(last - first)
 
-    monkeypatch.setattr(_Reduction, "add", check)
+    monkeypatch.setattr(Reduction, "add", check)
     forecast(posterior, ledger, horizon_months=36, draws=DRAWS, batch_accounts=128)
     assert sum(checked) == len(states.account_ids)
 
@@ -153,7 +155,7 @@ def test_no_renewal_leaves_the_committed_revenue(company: tuple[pd.DataFrame, Tr
         "renewal_mu": 0.5,
         "renewal_phi": 2e-6,
         "renewal_term_effect": [9.0] * 3,
-        **{name: 1e-12 for name in NOTHING_ELSE},
+        **dict.fromkeys(NOTHING_ELSE, 1e-12),
     }
     posterior = known_posterior(truth, n_draws=20, **never)
     made = forecast(posterior, known_ledger(events, truth), horizon_months=120, draws=20, keep_draws=True)

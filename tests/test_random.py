@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import special, stats
+
 from clvforecast.simulation.random import (
     STREAM_SLOTS,
     jit,
@@ -13,8 +16,6 @@ from clvforecast.simulation.random import (
     start_stream,
     uniform,
 )
-from numpy.typing import NDArray
-from scipy import special, stats
 
 FULL = 0xFFFFFFFF
 

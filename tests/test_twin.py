@@ -54,11 +54,11 @@ def random_posterior(frame: Frame, n_draws: int, rng: np.random.Generator) -> xr
     def share(name: str, low: float = 0.05, high: float = 0.95) -> None:
         values[name] = rng.uniform(low, high, n_draws)
 
-    def effects(prefix: str, size: bool = False) -> None:
+    def effects(prefix: str, size: bool = False, size_name: str = "size_effect") -> None:
         normal(f"{prefix}_segment_effect", 0, 0.3, n_levels)
         values[f"{prefix}_segment_sd"] = rng.uniform(0.1, 0.5, (n_draws, len(frame.segments)))
         if size:
-            normal(f"{prefix}_size_effect", 0, 0.2, n_classes)
+            normal(f"{prefix}_{size_name}", 0, 0.2, n_classes)
 
     share("renewal_mu", 0.5, 0.95)
     share("renewal_phi", 0.05, 0.6)
@@ -85,14 +85,14 @@ def random_posterior(frame: Frame, n_draws: int, rng: np.random.Generator) -> xr
     effects("return_value")
     normal("change_logit", 0, 0.7, 5, 2)
     for side in ("down", "up"):
-        effects(f"change_{side}")
+        effects(f"change_{side}", size=True, size_name="size_class_effect")
         normal(f"change_{side}_size_mean", -0.5, 1.0)
         values[f"change_{side}_size_sd"] = rng.uniform(0.3, 1.5, n_draws)
         normal(f"change_{side}_size_reversion", 0.2, 0.3)
         normal(f"change_{side}_size_term_slope", 0.1, 0.3)
-        effects(f"change_{side}_size")
+        effects(f"change_{side}_size", size=True, size_name="size_class_effect")
     share("persistence")
-    effects("persistence")
+    effects("persistence", size=True, size_name="size_class_effect")
     values["term_length"] = rng.dirichlet(np.ones(n_values), (n_draws, n_terms + 1))
     share("refund_share")
     return xr.Dataset(

@@ -231,7 +231,9 @@ def demo(
     ),
     seed: Seed = 7,
 ) -> None:
-    """Train on the City of Philadelphia's contracts of mid-2018, forecast two years, compare with what happened.
+    """Forecast the shipped contracts from mid-2018, beside what then happened.
+
+    Trains on what the City of Philadelphia had booked by 30 June 2018 and forecasts the two years after.
 
     \b
     Example:
@@ -261,7 +263,7 @@ def _shows_progress(quiet: bool) -> bool:
 def main() -> None:
     """Run the command line; what cannot be used ends with exit code 1 and a message, not a traceback."""
     try:
-        app()
+        app(prog_name="clvforecast")
     except ClvError as error:
         _fail(str(error))
     except OSError as error:

@@ -17,7 +17,7 @@ from clvforecast.datasets import load_phl_contracts
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior, fit
-from clvforecast.report.files import write_accounts, write_figure, write_portfolio
+from clvforecast.report.files import write_accounts, write_plot, write_portfolio
 from clvforecast.report.plots import plot_portfolio
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
@@ -118,7 +118,7 @@ def _introduce(console: Console, ledger: Ledger, later: Ledger) -> None:
     say(console, "City of Philadelphia, Professional Services Contracts (quarterly reports, 2008 to 2020)", "bold")
     say(
         console,
-        f"{ledger.events.num_rows:,} events of {later.accounts.num_rows:,} accounts in all were known on {ledger.as_of}; "
+        f"{ledger.events.num_rows:,} events were known on {ledger.as_of} and are the training data; "
         f"the {later.events.num_rows - ledger.events.num_rows:,} booked later, to {later.as_of}, are kept for the "
         "comparison.",
     )
@@ -140,7 +140,11 @@ def _show(console: Console, made: Forecast, later: Ledger) -> None:
         f"What happened is known to {later.as_of} only, and these ledgers book renewals late: the last quarters' figures "
         "will still grow. The forecast counts only what would be booked by that day, so both miss the same part.",
     )
-    say(console, "Accounts that were new after the origin are in neither.")
+    say(
+        console,
+        "Accounts that were new after the origin are in neither. Quarters move together: several outside are one miss, not "
+        "several. What makes a whole year good or bad for all accounts at once is not yet in the ranges.",
+    )
     largest = largest_beside_actual(made, later)
     top_unit = money_unit(made.accounts().nlargest(LARGEST, "mean")["upper"].max()).label(made.currency)
     title = f"the {LARGEST} accounts with the largest forecasts, {HORIZON_MONTHS} months, {top_unit}"
@@ -171,8 +175,7 @@ def _write(console: Console, posterior: Posterior, made: Forecast, later: Ledger
     write_portfolio(made, output / "portfolio.csv")
     posterior.save(output / "posterior.nc")
     actual = actual_portfolio(made, later, "QE").set_index("period")["revenue"]
-    figure = plot_portfolio(made, freq="QE", actual=actual).figure
-    write_figure(figure, output / "fan.png")
+    write_plot(plot_portfolio(made, freq="QE", actual=actual), output / "fan.png")
     console.print()
     say(console, "files", "bold")
     for name in ("accounts.parquet", "portfolio.csv", "posterior.nc", "fan.png"):

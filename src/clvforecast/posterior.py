@@ -25,7 +25,7 @@ from clvforecast.errors import FitError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
-from clvforecast.sampling import Sampled, Say, Settings, prior_component, sample_component
+from clvforecast.sampling import Sampled, Say, Settings, diagnostics, prior_component, sample_component
 from clvforecast.summary import meaning_of, scale_of_learning, summary_table
 
 DECISION_NUMBERS = ("1", "2", "3", "4", "5+")
@@ -93,7 +93,7 @@ class Posterior:
         ess_bulk, ess_tail, contraction (1 - posterior variance / prior variance), n_data, note. What does not vary by
         definition has NaN diagnostics.
         """
-        return summary_table(self.draws, self.idata["prior_sd"].to_dataset(), self.notes)
+        return summary_table(self.draws, self.idata["prior_sd"].to_dataset(), self.notes, diagnostics)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a netCDF-4 file (readable by xarray and ArviZ), complete or not at all. Raises PosteriorFileError."""
@@ -165,8 +165,8 @@ def fit(
     with _announcing(progress) as say:
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
-        components = build_components(cells, frame, chosen)
-        sampled = [sample_component(component, settings, say) for component in components]
+        components, labels = build_components(cells, frame, chosen), _coordinates(frame)
+        sampled = [sample_component(component, settings, say, labels) for component in components]
     return _posterior(sampled, frame, settings, _about(ledger, histories, cells, chosen))
 
 
@@ -191,8 +191,8 @@ def fit_cells(
     cells: Cells, frame: Frame, settings: Settings, priors: ModelPriors | None = None, say: Say = lambda message: None
 ) -> Posterior:
     """`fit` from cells that are already counted; the posterior then tells nothing of a ledger."""
-    components = build_components(cells, frame, _checked_priors(priors))
-    sampled = [sample_component(component, settings, say) for component in components]
+    components, labels = build_components(cells, frame, _checked_priors(priors)), _coordinates(frame)
+    sampled = [sample_component(component, settings, say, labels) for component in components]
     about = {"fingerprint": "", "as_of": "", "currency": "", "warnings": json.dumps(list(cells.warnings))}
     return _posterior(sampled, frame, settings, {**about, "priors": _describe(_checked_priors(priors))})
 

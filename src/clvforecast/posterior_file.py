@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,7 @@ from clvforecast.cells import Frame
 from clvforecast.errors import PosteriorFileError
 
 SCHEMA_VERSION = 1
-ENGINE = "h5netcdf"
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
 
 
 def frame_to_json(frame: Frame) -> str:

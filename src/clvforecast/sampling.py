@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,8 @@ class Settings:
     chains: int = 4
     cores: int = 2
     seed: int = 7
-    target_accept: float = 0.95
+    target_accept: float = 0.9
     thin: int = 1
-    adaptation: str = "low_rank"
 
     def __post_init__(self) -> None:
         for name, least in (("draws", 4), ("tune", 1), ("chains", 2), ("cores", 1), ("seed", 0)):
@@ -105,19 +105,24 @@ def component_rng(component: str, seed: int, purpose: str) -> np.random.Generato
     return np.random.default_rng([seed, int.from_bytes(digest, "little")])
 
 
-def sample_component(component: Component, settings: Settings, say: Say) -> Sampled:
-    """Draws that pass the gate: a second, stricter run when the first does not, then `ConvergenceError`."""
+def sample_component(
+    component: Component, settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
+) -> Sampled:
+    """Draws that pass the gate: a second, stricter run when the first does not, then `ConvergenceError`.
+
+    `labels` names the levels of the variables' dims in messages.
+    """
     if component.closed_form is not None:
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
     first = _run(component, settings, say)
-    failing = failures(first)
+    failing = failures(first, labels)
     if not failing:
         return first
     say(f"{component.name}: {failing[0].figure} of {failing[0].parameter} not good enough, sampling with smaller steps")
     second = _run(component, settings.stricter(), say)
-    failing = failures(second)
+    failing = failures(second, labels)
     if failing:
         raise ConvergenceError(_message(component, failing, settings))
     return second
@@ -134,18 +139,24 @@ def _run(component: Component, settings: Settings, say: Say) -> Sampled:
     compiled = compiled_model(component, say)
     say(f"{component.name}: sampling")
     seed = int(component_rng(component.name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
-    trace = nutpie.sample(
-        compiled,
-        draws=settings.draws * settings.thin,
-        tune=settings.tune,
-        chains=settings.chains,
-        cores=settings.cores,
-        seed=seed,
-        adaptation=settings.adaptation,
-        target_accept=settings.target_accept,
-        progress_bar=False,
-        save_warmup=False,
-    )
+    try:
+        trace = nutpie.sample(
+            compiled,
+            draws=settings.draws * settings.thin,
+            tune=settings.tune,
+            chains=settings.chains,
+            cores=settings.cores,
+            seed=seed,
+            adaptation="low_rank",
+            target_accept=settings.target_accept,
+            progress_bar=False,
+            save_warmup=False,
+        )
+    except RuntimeError as error:
+        raise FitError(
+            f"component {component.name!r}: the sampler could not start ({str(error).splitlines()[0]}). Its likelihood is "
+            "not finite at any starting point: look for extreme values among the priors given, or in the ledger's amounts."
+        ) from error
     thin = settings.thin
     raw = {str(name): values.values[:, ::thin] for name, values in trace["posterior"].data_vars.items()}
     stats = trace["sample_stats"].dataset
@@ -158,7 +169,7 @@ def _run(component: Component, settings: Settings, say: Say) -> Sampled:
 
 def diagnostics(values: Floats) -> dict[str, Floats]:
     """R-hat and effective draws of draws (chain, draw, ...), shape (...); NaN for what does not vary."""
-    flat = values.reshape(*values.shape[:2], -1)
+    flat = values.reshape(*values.shape[:2], math.prod(values.shape[2:]))
     varies = np.ptp(flat, axis=(0, 1)) > 0 if flat.shape[2] else np.zeros(0, bool)
     found = {name: np.full(flat.shape[2], np.nan) for name in ("rhat", "ess_bulk", "ess_tail")}
     if varies.any():
@@ -170,7 +181,7 @@ def diagnostics(values: Floats) -> dict[str, Floats]:
     return {name: value.reshape(values.shape[2:]) for name, value in found.items()}
 
 
-def failures(sampled: Sampled) -> list[Failing]:
+def failures(sampled: Sampled, labels: Mapping[str, Sequence[str]]) -> list[Failing]:
     """What breaks the gate, the worst first; empty when all is well.
 
     R-hat <= 1.01, bulk and tail effective draws >= 400, for population parameters and effects alike, and no divergence.
@@ -189,7 +200,8 @@ def failures(sampled: Sampled) -> list[Failing]:
         ):
             for index in np.argwhere(bad):
                 at = tuple(index)
-                label = name + (f"[{', '.join(map(str, at))}]" if at else "")
+                levels = [labels[dim][i] for dim, i in zip(variable.dims, at, strict=True)]
+                label = name + (f"[{', '.join(levels)}]" if levels else "")
                 found.append((float(excess[at]), Failing(label, figure, float(figures[figure][at]), limit)))
     return [failing for _, failing in sorted(found, key=lambda item: -item[0])]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from clvforecast.sampling import diagnostics
+Diagnose = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
+"""Draws (chain, draw, ...) -> rhat, ess_bulk, ess_tail."""
 
 CI_PROB = 0.95
 SIZE_SCALE = {
@@ -81,6 +82,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (r"change_(down|up)_segment_effect", "odds of going {0} at renewal by segment level", "log odds"),
     (r"change_(down|up)_segment_sd", "spread of the segment levels' odds of going {0}", "log odds"),
+    (r"change_(down|up)_size_class_effect", "odds of going {0} at renewal by size class of the ended term", "log odds"),
+    (r"change_(down|up)_size_class_sd", "spread of the size classes' odds of going {0}", "log odds"),
+    (r"(change_down|change_up)_size_size_class_effect", "size of {0} by size class of the ended term", "{scale}"),
+    (r"(change_down|change_up)_size_size_class_sd", "spread of the size classes' size of {0}", "{scale}"),
+    (r"persistence_size_class_effect", "persistence by size class of the ended term", "log odds"),
+    (r"persistence_size_class_sd", "spread of the size classes' persistence", "log odds"),
     (r"persistence", "probability that an amendment lasts beyond the term it was made in", "probability"),
     (r"persistence_segment_effect", "persistence by segment level, against the average level", "log odds"),
     (r"persistence_segment_sd", "spread of the segment levels' persistence", "log odds"),
@@ -101,32 +108,37 @@ def meaning_of(name: str) -> tuple[str, str]:
     raise KeyError(f"no description for the posterior variable {name!r}")
 
 
-def summary_table(posterior: xr.Dataset, prior_sd: xr.Dataset, notes: dict[str, str]) -> pd.DataFrame:
+def summary_table(
+    posterior: xr.Dataset, prior_sd: xr.Dataset, notes: dict[str, str], diagnose: Diagnose
+) -> pd.DataFrame:
     """One row a scalar parameter, see `Posterior.summary`."""
-    rows = [row for name in posterior.data_vars for row in _rows(posterior[name], prior_sd, notes)]
+    rows = [row for name in posterior.data_vars for row in _rows(posterior[name], prior_sd, notes, diagnose)]
     return pd.DataFrame(rows)
 
 
-def _rows(variable: xr.DataArray, prior_sd: xr.Dataset, notes: dict[str, str]) -> Iterator[dict[str, object]]:
+def _rows(
+    variable: xr.DataArray, prior_sd: xr.Dataset, notes: dict[str, str], diagnose: Diagnose
+) -> Iterator[dict[str, object]]:
     name = str(variable.name)
     values = variable.transpose("chain", "draw", ...).values
     meaning, unit = meaning_of(name)
     component, n_data = str(variable.attrs["component"]), int(variable.attrs["n_data"])
-    flat = values.reshape(-1, *values.shape[2:])
+    flat = values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
     tail = (1.0 - CI_PROB) / 2.0
     lower, upper = np.quantile(flat, [tail, 1.0 - tail], axis=0)
-    figures = diagnostics(values)
+    figures = diagnose(values)
     learnt = contraction(name, flat, prior_sd[name].values)
     labels = [variable[dim].values for dim in variable.dims[2:]]
     for at in product(*(range(size) for size in values.shape[2:])):
+        draws = np.moveaxis(flat, 0, -1)[at]
         label = ", ".join(str(labels[axis][i]) for axis, i in enumerate(at))
         yield {
             "parameter": f"{name}[{label}]" if at else name,
             "component": component,
             "meaning": meaning,
             "unit": unit,
-            "mean": float(flat[(slice(None), *at)].mean()),
-            "sd": float(flat[(slice(None), *at)].std(ddof=1)),
+            "mean": float(draws.mean()),
+            "sd": float(draws.std(ddof=1)),
             "lower": float(lower[at]),
             "upper": float(upper[at]),
             "ci_prob": CI_PROB,

@@ -28,11 +28,12 @@ DOWN, FLAT_SIDE, UP = 0, 1, 2
 
 @dataclass(frozen=True)
 class Renewals:
-    """Observed renewals, R of them: the line, row of the direction table, log term ratio, carried MRR for I
-    = 0, 1 (R, 2), new MRR, Σ log M0 / n of the spell so far, and whether the ended term had a net
-    amendment."""
+    """Observed renewals, R of them: the line, the ended term's size (MRR with its amendments), row of the direction
+    table, log term ratio, carried MRR for I = 0, 1 (R, 2), new MRR, Σ log M0 / n of the spell so far, and whether the
+    ended term had a net amendment."""
 
     line: Longs
+    size: Floats
     row: NDArray[np.int8]
     log_term: Floats
     carried: Floats
@@ -50,6 +51,7 @@ def observed_renewals(histories: Histories) -> Renewals:
     changed = np.abs(months[new] - months[old]) > TERM_CHANGE * months[old]
     return Renewals(
         line=values(terms, "line")[new],
+        size=values(terms, "size")[old],
         row=np.where(changed, TERM_CHANGED, values(terms, "prev")[old]).astype(np.int8),
         log_term=np.log(months[new] / months[old]),
         carried=np.stack([values(terms, "carried0")[old], values(terms, "carried1")[old]], axis=1),
@@ -98,7 +100,8 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
     """Change cells of all observed renewals."""
     renewals = observed_renewals(histories)
     levels = line_levels(histories, frame)
-    groups, group = distinct(levels[renewals.line].astype(np.int64))
+    size_class = frame.size_class_of(renewals.size)
+    groups, group = distinct(np.column_stack([levels[renewals.line], size_class]).astype(np.int64))
     sides = [changes(renewals.mrr, renewals.carried[:, i], renewals.past, frame.max_ratio) for i in (0, 1)]
     plain = ~renewals.amended
     direction_keys, direction_counts = _direction_counts(group[plain], renewals.row[plain], sides[0].direction[plain])
@@ -109,7 +112,8 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
         return np.stack([getattr(side, name)[rows] for side in sides], axis=1)
 
     return ChangeCells(
-        group_levels=groups.astype(np.int32),
+        group_levels=groups[:, :-1].astype(np.int32),
+        group_size=groups[:, -1].astype(np.int32),
         direction_group=direction_keys[:, 0].astype(np.int32),
         direction_row=direction_keys[:, 1].astype(np.int8),
         direction_counts=direction_counts,

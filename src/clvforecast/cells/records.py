@@ -177,8 +177,8 @@ class ChangeCells:
 
     Attributes
     ----------
-    group_levels
-        int32[G, segments].
+    group_levels, group_size
+        int32[G, segments], int32[G]: size class of the ended term's money a month, amendments included.
     direction_group, direction_row, direction_counts
         int32[D], int8[D] (first, down, flat, up, term_changed), int64[D, 3] (down, flat, up).
     size_group, size_side, size_n, size_xx, size_xy, size_yy
@@ -199,6 +199,7 @@ class ChangeCells:
     """
 
     group_levels: Ints
+    group_size: Ints
     direction_group: Ints
     direction_row: NDArray[np.int8]
     direction_counts: Longs

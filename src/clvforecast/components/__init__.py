@@ -5,8 +5,9 @@ from __future__ import annotations
 from clvforecast.cells import Cells, Frame
 from clvforecast.components.change import ChangePriors, change_component
 from clvforecast.components.component import Component, Priors, Variable
-from clvforecast.components.rates import TERMINATION_PRIORS, RatePriors, rate_component
-from clvforecast.components.renewal import RenewalPriors, renewal_component
+from clvforecast.components.rates import REACTIVATION_PRIORS, TERMINATION_PRIORS, RatePriors, rate_component
+from clvforecast.components.renewal import renewal_component
+from clvforecast.components.renewal_design import RenewalPriors
 from clvforecast.components.sizes import SIZE_PRIORS, SizePriors, size_component
 from clvforecast.components.terms import TermPriors, terms_component
 
@@ -31,7 +32,7 @@ class ModelPriors(Priors):
     contraction_rate: RatePriors = RatePriors()
     change_order_rate: RatePriors = RatePriors()
     referral_rate: RatePriors = RatePriors()
-    reactivation_rate: RatePriors = RatePriors(log_rate_mean=-2.5)
+    reactivation_rate: RatePriors = REACTIVATION_PRIORS
     termination_rate: RatePriors = TERMINATION_PRIORS
     expansion_size: SizePriors = SIZE_PRIORS["expansion"]
     contraction_size: SizePriors = SIZE_PRIORS["contraction"]

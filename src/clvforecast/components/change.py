@@ -1,13 +1,16 @@
 """What happens to the monthly revenue at a renewal: direction, size, and whether an expansion lasts.
 
 - Direction (down, flat, up against the carried MRR): multinomial logit with its own row of log odds for each previous
-  direction (first, down, flat, up) and for renewals whose term length changed; segment effects on both log odds.
+  direction (first, down, flat, up) and for renewals whose term length changed; effects of the segments and of the ending
+  term's size class on both log odds.
 - Size, given up or down: ``y = mean_g - rho x + gamma log(term ratio) + sd eps``; up: y = log(ratio - 1), down: y = logit(1 -
-  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back.
-- Persistence: the carried MRR of an amended term contains the amendment with probability q (segment effects on its
+  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back. mean_g has
+  effects of the segments and of the size class: large contracts are cut more often and raised by less.
+- Persistence: the carried MRR of an amended term contains the amendment with probability q (the same effects on its
   logit). Which it was is not seen, so an amended renewal is a mixture of both readings, densities taken in log ratio.
 
-One graph holds all three, as the mixture needs the other two.
+Both log odds, both mean sizes and logit q have effects of the segments and of the ended term's size class: small contracts
+are raised and cut otherwise than large ones. One graph holds all three, as the mixture needs the other two.
 """
 
 from __future__ import annotations
@@ -31,8 +34,9 @@ N_ROWS = 5
 """Rows of log odds: first, down, flat, up, term_changed."""
 DOWN, FLAT, UP = 0, 1, 2
 SIDES = ("down", "up")
+HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 PLACES = ("down", "up", "size_down", "size_up", "persistence")
-"""The five location parameters with segment effects, in the order of the leading axis of their arrays."""
+"""The five location parameters with segment and size effects, in the order of the leading axis of their arrays."""
 
 
 class ChangePriors(Priors):
@@ -101,8 +105,8 @@ def change_design(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> Cha
     """Poolings of the five places: the same columns, ordered and centred by each place's own data."""
     counts, G = cells.direction_counts.astype(float), len(cells.group_levels)
     amended = np.bincount(cells.amended_group, minlength=G).astype(float)
-    levels = [cells.group_levels[:, s] for s in range(len(frame.segments))]
-    sizes = [len(frame.levels[name]) for name in frame.segments]
+    levels = [*(cells.group_levels[:, s] for s in range(len(frame.segments))), cells.group_size]
+    sizes = [*(len(frame.levels[name]) for name in frame.segments), frame.n_size_classes]
     information = []
     for side in (DOWN, UP):
         # A yes-or-no outcome carries p (1 - p) of information: n_side n_flat / (n_side + n_flat) in all.
@@ -141,24 +145,8 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
         "centred": np.stack([p.centred for p in poolings]),
         "column_of": poolings[0].column_of,
         "regressor_mean": design.regressor_mean,
-        "direction_group": cells.direction_group.astype(np.int64),
-        "direction_row": cells.direction_row.astype(np.int64),
-        "direction_counts": cells.direction_counts.astype(float),
-        "size_group": cells.size_group.astype(np.int64),
-        "size_side": cells.size_side.astype(np.int64),
-        "size_n": cells.size_n.astype(float),
-        "size_xx": cells.size_xx.astype(float),
-        "size_xy": cells.size_xy.astype(float),
-        "size_yy": cells.size_yy.astype(float),
-        "amended_group": cells.amended_group.astype(np.int64),
-        "amended_row": cells.amended_row.astype(np.int64),
-        "amended_logterm": cells.amended_logterm.astype(float)[:, None],
-        "amended_direction": cells.amended_direction.astype(np.int64),
-        "amended_side": (cells.amended_direction == UP).astype(np.int64),
-        "amended_moves": (cells.amended_direction != FLAT).astype(float),
-        "amended_y": cells.amended_y.astype(float),
-        "amended_x": cells.amended_x.astype(float),
-        "amended_log_jac": cells.amended_log_jac.astype(float),
+        **_direction_arrays(cells),
+        **_size_arrays(cells),
         "prior_logit": np.array([priors.logit_mean, priors.logit_sd]),
         "prior_size": np.array([priors.size_mean, priors.size_mean_sd, priors.size_sd]),
         "prior_slope": np.array([priors.reversion_sd, priors.term_slope_sd]),
@@ -167,8 +155,59 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
     }
 
 
+def _direction_arrays(cells: ChangeCells) -> Arrays:
+    """Distinct (row, group) pairs with their counts, and the position in (direction, pair) of each amended reading.
+
+    Amended readings are flat: all rows with I = 0, then all rows with I = 1.
+    """
+    row = np.concatenate([cells.direction_row, cells.amended_row]).astype(np.int64)
+    group = np.concatenate([cells.direction_group, cells.amended_group]).astype(np.int64)
+    pairs, pair = np.unique(np.column_stack([row, group]), axis=0, return_inverse=True)
+    pair, D = pair.ravel(), len(cells.direction_row)
+    counts = np.zeros((len(pairs), 3))
+    np.add.at(counts, pair[:D], cells.direction_counts)
+    return {
+        "pair_row": pairs[:, 0],
+        "pair_group": pairs[:, 1],
+        "counts": counts.T.ravel(),
+        "amended_pick": (cells.amended_direction.T.astype(np.int64) * len(pairs) + pair[D:]).ravel(),
+        "amended_group": cells.amended_group.astype(np.int64),
+    }
+
+
+def _size_arrays(cells: ChangeCells) -> Arrays:
+    """Sizes as a few rows of ``y ~ features . (mean_g, rho, gamma)`` with the same sums as all renewals have.
+
+    ``X'X = V L V'`` gives rows ``L^(1/2) V'`` with ``y = L^(-1/2) V' X'y``: then ``|y - X b|^2 = |z - R b|^2 + rest``,
+    rest = y'y - z'z. Amended readings have rows of their own, features (1, -x, log term ratio).
+    """
+    side, group, G = cells.size_side.astype(np.int64), cells.size_group.astype(np.int64), len(cells.group_levels)
+    L, V = np.linalg.eigh(cells.size_xx.reshape(-1, 3, 3))
+    solid = L > 1e-10 * np.maximum(L[:, -1:], 1e-300)
+    root = np.sqrt(np.where(solid, L, 1.0))
+    z = np.where(solid, np.einsum("bpk,bp->bk", V, cells.size_xy.reshape(-1, 3)) / root, 0.0)
+    R = np.where(solid, root, 0.0)[:, :, None] * V.transpose(0, 2, 1)
+    rest = np.maximum(cells.size_yy - (z**2).sum(axis=1), 0.0)
+    amended_side = (cells.amended_direction.T == UP).astype(np.int64).ravel()
+    ones, rows = np.ones(amended_side.size), np.repeat(np.arange(len(side)), 3)[solid.ravel()]
+    return {
+        "size_features": R.reshape(-1, 3)[solid.ravel()].T,
+        "size_y": z.ravel()[solid.ravel()],
+        "size_side": side[rows],
+        "size_at": (side * G + group)[rows],
+        "size_n": np.bincount(side, weights=cells.size_n, minlength=2).astype(float),
+        "size_rest": np.bincount(side, weights=rest, minlength=2).astype(float),
+        "amended_features": np.stack([ones, -cells.amended_x.T.ravel(), np.tile(cells.amended_logterm, 2)]),
+        "amended_y": cells.amended_y.T.ravel().astype(float),
+        "amended_side": amended_side,
+        "amended_at": amended_side * G + np.tile(cells.amended_group.astype(np.int64), 2),
+        "amended_moves": (cells.amended_direction.T != FLAT).ravel().astype(float),
+        "amended_log_jac": cells.amended_log_jac.T.ravel().astype(float),
+    }
+
+
 def change_model(arrays: Arrays) -> pm.Model:
-    """The graph: multinomial counts, regressions from their sums (`likelihoods.regression_log_likelihood`), mixture rows."""
+    """The graph: multinomial counts, regressions (`likelihoods.regression_log_likelihood`), mixture of both readings."""
     places, _, K = arrays["X"].shape
     with pm.Model() as model:
         d = as_data(arrays)
@@ -187,53 +226,42 @@ def change_model(arrays: Arrays) -> pm.Model:
         sd = pm.HalfNormal("size_sd", d["prior_size"][2], shape=2)
         keep = pm.Normal("keep", shift[4] / d["prior_persistence"][1], 1.0)
         logit_q = d["prior_persistence"][0] + d["prior_persistence"][1] * keep - shift[4] + effect[4]
-        pm.Potential("direction", _direction_term(d, log_odds, effect))
-        pm.Potential("size", _size_term(d, mean, effect, slope, sd))
-        pm.Potential("amended", _amended_term(d, log_odds, mean, effect, slope, sd, logit_q))
+
+        shares = _log_shares(d, log_odds, effect)
+        alpha = (mean[:, None] + effect[2:4]).ravel()
+        centre = _centre(d, "size", alpha, slope)
+        miss = pt.sum(((d["size_y"] - centre) / sd[d["size_side"]]) ** 2) + pt.sum(d["size_rest"] / sd**2)
+        pm.Potential("direction", pt.sum(d["counts"] * shares))
+        pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
+        pm.Potential("amended", _amended_term(d, shares, _centre(d, "amended", alpha, slope), sd, logit_q))
     return model
 
 
-def _log_shares(log_odds: Any, effect: Any, row: Any, group: Any) -> Any:
-    """Log probabilities (n, 3) of down, flat, up."""
-    down = log_odds[row, 0] + effect[0, group]
-    up = log_odds[row, 1] + effect[1, group]
+def _log_shares(d: dict[str, Any], log_odds: Any, effect: Any) -> Any:
+    """Log probabilities of (down, flat, up) x pairs, flat."""
+    row, group = d["pair_row"], d["pair_group"]
+    down = log_odds[:, 0][row] + effect[0][group]
+    up = log_odds[:, 1][row] + effect[1][group]
     total = pt.log1p(pt.exp(down) + pt.exp(up))
-    return pt.stack([down - total, -total, up - total], axis=1)
+    return pt.concatenate([down - total, -total, up - total])
 
 
-def _direction_term(d: dict[str, Any], log_odds: Any, effect: Any) -> Any:
-    return pt.sum(d["direction_counts"] * _log_shares(log_odds, effect, d["direction_row"], d["direction_group"]))
+def _centre(d: dict[str, Any], rows: str, alpha: Any, slope: Any) -> Any:
+    """``features . (alpha, rho, gamma)`` of the size rows or of the amended readings."""
+    features, side = d[f"{rows}_features"], d[f"{rows}_side"]
+    return features[0] * alpha[d[f"{rows}_at"]] + features[1] * slope[:, 0][side] + features[2] * slope[:, 1][side]
 
 
-def _size_term(d: dict[str, Any], mean: Any, effect: Any, slope: Any, sd: Any) -> Any:
-    """``-n ln sd - (y'y - 2 b'X'y + b'X'X b) / 2 sd^2`` with b = (mean + effect, rho, gamma) by group and side."""
-    side = d["size_side"]
-    alpha = mean[side] + effect[2 + side, d["size_group"]]
-    b = pt.stack([alpha, slope[side, 0], slope[side, 1]], axis=1)
-    quadratic = pt.sum(d["size_xx"] * b[:, :, None] * b[:, None, :], axis=(1, 2))
-    squares = d["size_yy"] - 2.0 * pt.sum(b * d["size_xy"], axis=1) + quadratic
-    return pt.sum(-d["size_n"] * pt.log(sd[side]) - squares / (2.0 * sd[side] ** 2) - d["size_n"] * HALF_LOG_2PI)
-
-
-HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
-
-
-def _amended_term(d: dict[str, Any], log_odds: Any, mean: Any, effect: Any, slope: Any, sd: Any, logit_q: Any) -> Any:
+def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, logit_q: Any) -> Any:
     """``log(q density_1 + (1 - q) density_0)`` a row; density_I = P(direction_I) x density of the size in log ratio."""
-    group, side = d["amended_group"], d["amended_side"]
-    shares = _log_shares(log_odds, effect, d["amended_row"], group)
-    chosen = shares[pt.arange(shares.shape[0])[:, None], d["amended_direction"]]
-    centre = (
-        mean[side]
-        + effect[2 + side, group[:, None]]
-        - slope[side, 0] * d["amended_x"]
-        + slope[side, 1] * d["amended_logterm"]
-    )
-    normal = -0.5 * ((d["amended_y"] - centre) / sd[side]) ** 2 - pt.log(sd[side]) - HALF_LOG_2PI
-    density = chosen + d["amended_moves"] * normal + d["amended_log_jac"]
-    gain = logit_q[group] + density[:, 1] - density[:, 0]
-    # log(q e^1 + (1 - q) e^0) = log(1 - q) + density_0 + log(1 + e^gain)
-    return pt.sum(density[:, 0] + pt.softplus(gain) - pt.softplus(logit_q[group]))
+    spread = sd[d["amended_side"]]
+    normal = -0.5 * ((d["amended_y"] - centre) / spread) ** 2 - pt.log(spread) - HALF_LOG_2PI
+    density = shares[d["amended_pick"]] + d["amended_moves"] * normal + d["amended_log_jac"]
+    group = d["amended_group"]
+    without, with_ = density[: group.shape[0]], density[group.shape[0] :]
+    logit = logit_q[group]
+    # log(q e^1 + (1 - q) e^0) = density_0 + log(1 + e^(logit q + density_1 - density_0)) - log(1 + e^(logit q))
+    return pt.sum(without + pt.softplus(logit + with_ - without) - pt.softplus(logit))
 
 
 def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Generator, shape: Shape) -> Raw:
@@ -287,9 +315,12 @@ def change_variables(raw: Raw, frame: Frame, design: ChangeDesign, priors: Chang
     stems = ("change_down", "change_up", "change_down_size", "change_up_size", "persistence")
     counts = (directions, directions, *(n + amended for n in design.n_size), amended)
     for i, (stem, n, coords) in enumerate(zip(stems, counts, _coords(raw, design), strict=True)):
-        effects = segment_effects(effects_of(coords, design.poolings[i]), shape)
-        named[f"{stem}_segment_effect"] = Variable(("segment_level",), effects, n)
+        effects = effects_of(coords, design.poolings[i])
+        named[f"{stem}_segment_effect"] = Variable(("segment_level",), segment_effects(effects[:-1], shape), n)
         named[f"{stem}_segment_sd"] = Variable(("segment",), raw["sd"][..., i, :S], n)
+        # Not `_size_effect` and `_size_sd`: change_down_size_sd is the SD of the size of a decrease.
+        named[f"{stem}_size_class_effect"] = Variable(("size_class",), effects[-1], n)
+        named[f"{stem}_size_class_sd"] = Variable((), raw["sd"][..., i, S], n)
     return named
 
 

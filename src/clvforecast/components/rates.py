@@ -7,6 +7,8 @@ Early terminations have no account effect: r is held at a million there, which i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -39,35 +41,58 @@ class RatePriors(Priors):
     empty_years: float = Field(50.0, gt=0, description="half an event in 50 years: what was never seen is rare")
 
 
+REACTIVATION_PRIORS = RatePriors(log_rate_mean=-2.5, log_shape_sd=0.5)
+"""One return in twelve lapsed years. A handful of returns cannot tell a few quick returners from a slow rate of all, two far
+modes of r (.01 and 1); the prior settles for the second, 95% of r between .38 and 2.7."""
+
 TERMINATION_PRIORS = RatePriors(log_rate_mean=-3.5)
 """Terms are signed to be served: one early end in thirty years of service, 95% between .0016 and .57 a year."""
 
 
+@dataclass(frozen=True)
+class RateDesign:
+    """What turns raw draws into named variables: the pooling, the exposure in all, and which kind it is."""
+
+    pooling: Pooling
+    total_years: float
+    is_poisson: bool
+    has_sizes: bool
+    n_events: int
+
+
 def rate_component(cells: RateCells, frame: Frame, priors: RatePriors) -> Component:
     """The component of one kind. Without a single event it is drawn in closed form, see `_empty_raw`."""
-    pooling = rate_pooling(cells, frame)
-    arrays = rate_arrays(cells, pooling, priors)
-    events, years = int(cells.n_events.sum()), float((cells.n_lines * cells.exposure).sum())
-    name = cells.kind
-    empty = events == 0
-    note = f"no {name.replace('_', ' ')} in {years:.0f} years of exposure: the prior, almost none" if empty else ""
+    design = rate_design(cells, frame)
+    name, empty = cells.kind, design.n_events == 0
+    seen = f"no {name.replace('_', ' ')} in {design.total_years:.0f} years of exposure: the prior, almost none"
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
-        return _prior_raw(pooling, priors, rng, shape)
+        return _prior_raw(design, priors, rng, shape)
 
     def closed_form(rng: np.random.Generator, shape: Shape) -> Raw:
-        return _empty_raw(pooling, priors, years, rng, shape)
+        return _empty_raw(design, priors, rng, shape)
 
     return Component(
         name=f"{name}_rate",
-        arrays=arrays,
+        arrays=rate_arrays(cells, design, priors),
         build=rate_model,
-        structure=("rate", pooling.n_coords, pooling.n_sds),
+        structure=("rate", design.pooling.n_coords, design.pooling.n_sds),
         prior=prior,
-        variables=lambda raw: rate_variables(raw, name, frame, pooling, priors, events),
-        n_data=events,
+        variables=lambda raw: rate_variables(raw, name, frame, design, priors),
+        n_data=design.n_events,
         closed_form=closed_form if empty else None,
-        note=note,
+        note=seen if empty else "",
+    )
+
+
+def rate_design(cells: RateCells, frame: Frame) -> RateDesign:
+    """The design of one kind."""
+    return RateDesign(
+        pooling=rate_pooling(cells, frame),
+        total_years=float((cells.n_lines * cells.exposure).sum()),
+        is_poisson=cells.kind == "termination",
+        has_sizes=bool((cells.group_size >= 0).any()),
+        n_events=int(cells.n_events.sum()),
     )
 
 
@@ -80,17 +105,17 @@ def rate_pooling(cells: RateCells, frame: Frame) -> Pooling:
     return pooled_columns([*columns, cells.group_size], [*sizes, frame.n_size_classes], events)
 
 
-def rate_arrays(cells: RateCells, pooling: Pooling, priors: RatePriors) -> Arrays:
+def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arrays:
     """The graph's data."""
     return {
-        **pooling.data("rate"),
+        **design.pooling.data("rate"),
         "group": cells.group.astype(np.int64),
         "exposure": cells.exposure.astype(float),
         "n_lines": cells.n_lines.astype(float),
         "n_events": cells.n_events.astype(float),
         "hist_n": cells.hist_n.astype(float),
         "hist_count": cells.hist_count.astype(float),
-        "is_poisson": np.asarray(float(cells.kind == "termination")),
+        "is_poisson": np.asarray(float(design.is_poisson)),
         "prior_rate": np.array([priors.log_rate_mean, priors.log_rate_sd]),
         "prior_shape": np.array([priors.log_shape_mean, priors.log_shape_sd]),
         "prior_effect": np.asarray(priors.effect_sd),
@@ -108,51 +133,62 @@ def rate_model(arrays: Arrays) -> pm.Model:
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["rate_column_of"].max()) + 1)
         raw = pm.Normal("raw", 0.0, sd[d["rate_column_of"]] ** d["rate_centred"], shape=arrays["rate_X"].shape[1])
         coords = pooled_coords(raw, sd, d["rate_column_of"], d["rate_centred"])
-        level = pm.Normal("level", pt.dot(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
         log_shape = pm.Normal("log_shape", 0.0, 1.0)
-        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + pt.dot(d["rate_X"] - d["rate_X_mean"], coords)
         r = pt.exp(d["prior_shape"][0] + d["prior_shape"][1] * log_shape)
         r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
-        n, S = d["hist_n"], d["n_events"]
+        level = pm.Normal("level", pt.dot(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
+        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + pt.dot(d["rate_X"] - d["rate_X_mean"], coords)
         log_m = log_m[d["group"]]
+        n, S = d["hist_n"], d["n_events"]
         counts = d["hist_count"] * (pt.gammaln(r + n) - pt.gammaln(r) - n * pt.log(r))
         exposed = S * log_m - (d["n_lines"] * r + S) * pt.log1p(pt.exp(log_m) * d["exposure"] / r)
         pm.Potential("log_likelihood", pt.sum(counts) + pt.sum(exposed))
     return model
 
 
-def _prior_raw(pooling: Pooling, priors: RatePriors, rng: np.random.Generator, shape: Shape) -> Raw:
+def _shape(raw: Raw, design: RateDesign, priors: RatePriors) -> Floats:
+    """r, (chain, draw)."""
+    drawn = np.exp(priors.log_shape_mean + priors.log_shape_sd * raw["log_shape"])
+    return np.full_like(drawn, POISSON_SHAPE) if design.is_poisson else np.asarray(drawn, float)
+
+
+def _prior_raw(design: RateDesign, priors: RatePriors, rng: np.random.Generator, shape: Shape) -> Raw:
+    pooling = design.pooling
     sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
     raw = rng.normal(size=(*shape, pooling.n_coords)) * sd[..., pooling.column_of] ** pooling.centred
     shift = coords_of(raw, sd, pooling) @ pooling.mean / priors.log_rate_sd
     return {"sd": sd, "raw": raw, "level": shift + rng.normal(size=shape), "log_shape": rng.normal(size=shape)}
 
 
-def _empty_raw(pooling: Pooling, priors: RatePriors, years: float, rng: np.random.Generator, shape: Shape) -> Raw:
-    """Nothing was seen in `years`: ``rate ~ Gamma(1/2, 50 + years)``, no effects, the rest from the prior."""
-    rate = rng.gamma(priors.empty_events, 1.0 / (priors.empty_years + years), shape)
+def _empty_raw(design: RateDesign, priors: RatePriors, rng: np.random.Generator, shape: Shape) -> Raw:
+    """Nothing was seen in all the years: ``rate ~ Gamma(1/2, 50 + years)``, no effects, the rest from the prior."""
+    rate = rng.gamma(priors.empty_events, 1.0 / (priors.empty_years + design.total_years), shape)
     level = (np.log(np.maximum(rate, 1e-300)) - priors.log_rate_mean) / priors.log_rate_sd
-    drawn = dict(_prior_raw(pooling, priors, rng, shape))
-    return {**drawn, "raw": np.zeros((*shape, pooling.n_coords)), "level": level}
+    return {
+        **_prior_raw(design, priors, rng, shape),
+        "raw": np.zeros((*shape, design.pooling.n_coords)),
+        "level": level,
+    }
 
 
-def rate_variables(
-    raw: Raw, kind: str, frame: Frame, pooling: Pooling, priors: RatePriors, n_data: int
-) -> dict[str, Variable]:
-    """The named variables of one kind: rate a year, shape, effects on the log rate and their SDs."""
-    coords = coords_of(raw["raw"], raw["sd"], pooling)
-    effects = effects_of(coords, pooling)
-    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - coords @ pooling.mean
+def rate_variables(raw: Raw, kind: str, frame: Frame, design: RateDesign, priors: RatePriors) -> dict[str, Variable]:
+    """The named variables of one kind: rate a year, shape, effects on the log rate and their SDs.
+
+    A kind whose exposure is not told apart by size (reactivation) has size effects of zero.
+    """
+    coords = coords_of(raw["raw"], raw["sd"], design.pooling)
+    effects = effects_of(coords, design.pooling)
+    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - coords @ design.pooling.mean
     values: dict[str, tuple[tuple[str, ...], Floats]] = {
         "rate": ((), np.exp(log_rate)),
         "rate_segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),
         "rate_segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),
-        "rate_size_effect": (("size_class",), effects[-1]),
-        "rate_size_sd": ((), raw["sd"][..., len(frame.segments)]),
+        "rate_size_effect": (("size_class",), effects[-1] if design.has_sizes else np.zeros_like(effects[-1])),
+        "rate_size_sd": ((), raw["sd"][..., len(frame.segments)] * float(design.has_sizes)),
     }
-    if kind != "termination":
-        values["rate_shape"] = ((), np.exp(priors.log_shape_mean + priors.log_shape_sd * raw["log_shape"]))
-    return {f"{kind}_{name}": Variable(dims, value, n_data) for name, (dims, value) in values.items()}
+    if not design.is_poisson:
+        values["rate_shape"] = ((), _shape(raw, design, priors))
+    return {f"{kind}_{name}": Variable(dims, value, design.n_events) for name, (dims, value) in values.items()}
 
 
 def segment_effects(effects: tuple[Floats, ...], shape: tuple[int, ...]) -> Floats:

@@ -47,7 +47,6 @@ def terms_component(cells: TermCells, refunds: Refunds, frame: Frame, priors: Te
         },
         n_data=n_terms + n_refunds,
         closed_form=lambda rng, shape: draw(alpha + cells.counts, refunds.refunded, refunds.kept, rng, shape),
-        note="" if n_refunds else "no early termination in the data: the refund share is the prior alone",
     )
 
 

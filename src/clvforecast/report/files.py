@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from clvforecast.forecast import Forecast
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 MONEY_DIGITS = 2
 MONEY_COLUMNS = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper")
@@ -68,7 +68,9 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, date_format="%Y-%m-%d", lineterminator="\n")
 
 
-def write_figure(figure: Figure, path: Path) -> None:
-    """A figure as PNG, 150 dots an inch."""
+def write_plot(axes: Axes, path: Path) -> None:
+    """The figure that the axes are on as PNG, 150 dots an inch."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes of a plot are on a figure"
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

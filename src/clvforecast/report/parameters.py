@@ -28,7 +28,7 @@ def parameter_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """parameter, mean, 95% interval, meaning, unit: of whole-population parameters that the data speak to."""
     kept = summary[
         ~summary["parameter"].str.contains("[", regex=False)
-        & ~summary["parameter"].str.contains("_(?:segment|size)_sd$", regex=True)
+        & ~summary["parameter"].str.contains("(?:renewal|_rate|_size)_size_sd$", regex=True)
         & (summary["n_data"] > 0)
     ]
     return pd.DataFrame(

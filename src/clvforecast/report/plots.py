@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from clvforecast.actuals import recognised_in_periods
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
-from clvforecast.report.units import in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +32,9 @@ FIGURE_SIZE = (9.0, 4.8)
 BINS = 40
 SHOWN_TAIL = 0.99
 """The value axis of an account ends at this quantile; what lies beyond is told in words."""
+TITLE_LENGTH = 70
+NEGLIGIBLE = 0.01
+"""Leading periods of history under this share of the largest are not shown: the ledger had hardly begun."""
 
 
 def plot_portfolio(
@@ -86,7 +89,7 @@ def plot_portfolio(
     axes.set_ylabel(f"revenue a {_period_word(freq)}, {unit.label(forecast.currency)}")
     axes.set_ylim(bottom=min(0.0, history["revenue"].min() * 1.05), top=largest * 1.12)
     _date_axis(axes)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize="small")
+    _legend(axes, ["recognised", "recognised so far", *(f"{band:.0%} range" for band in BANDS)])
     _quiet(axes)
     return axes
 
@@ -105,20 +108,20 @@ def plot_account(forecast: Forecast, account_id: str, ax: Axes | None = None, va
     """
     draws = _account_draws(forecast, account_id, value)
     axes = _axes(ax)
-    ranges = {name: float(found) for name, found in describe(draws[:, None], 0.9, "eti").items()}
+    ranges = {name: float(found) for name, found in describe(draws, 0.9, "eti").items()}
     low, high = min(0.0, float(draws.min())), float(np.quantile(draws, SHOWN_TAIL))
     high = high if high > low else float(draws.max())
     unit = money_unit(max(abs(low), abs(high)))
     if high > low:
         _draw_bins(axes, draws, low, high)
     _draw_zero(axes, draws, high - low)
-    _draw_interval(axes, ranges, unit.size)
+    _draw_interval(axes, ranges, unit)
     _money_axis(axes.xaxis, unit.size)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.3g}%" if share <= 1.0 else ""))
     axes.set_ylabel("probability")
     axes.set_xlabel(f"{_value_words(forecast, value)}, {unit.label(forecast.currency)}")
     axes.set_title(_account_title(forecast, account_id, draws, high), loc="left", fontsize="medium")
-    axes.legend(loc="upper right", frameon=False, fontsize="small")
+    _legend(axes, ["nothing", "brings revenue"])
     _quiet(axes)
     return axes
 
@@ -147,21 +150,23 @@ def _history(forecast: Forecast, freq: str) -> pd.DataFrame:
     days = np.array([(bound - pd.Timestamp(0)).days for bound in bounds])
     revenue = recognised_in_periods(forecast.history, forecast.table["account_id"], days)
     whole = np.ones(len(revenue), dtype=bool)
-    if partial:
-        whole[-1] = False
-    return pd.DataFrame({"start": bounds[:-1], "end": bounds[1:], "revenue": revenue, "whole": whole})
+    whole[-1] = not partial
+    table = pd.DataFrame({"start": bounds[:-1], "end": bounds[1:], "revenue": revenue, "whole": whole})
+    begun = (revenue > NEGLIGIBLE * revenue.max()).argmax()
+    return table.iloc[begun:].reset_index(drop=True)
 
 
 def _fan(forecast: Forecast, freq: str, history: pd.DataFrame) -> pd.DataFrame:
-    """start, end, period, median, low and high of each band; the running period with what it already has."""
+    """start, end, period, median, low and high of each band; the running period with what it already has.
+
+    A running period is drawn over its days to come.
+    """
     table = forecast.portfolio(freq)
     draws = forecast.portfolio_draws(freq).isel(group=0).values.copy()
     starts = pd.DatetimeIndex(table["period_start"])
-    split = bool(len(history)) and not history["whole"].iloc[-1]
     keep = ~table["partial"].to_numpy()
-    if split:
+    if not history["whole"].iloc[-1]:
         draws[:, 0] += history["revenue"].iloc[-1]
-        starts = starts[1:].insert(0, history["start"].iloc[-1])
         keep[0] = True
     if not keep.any():
         keep[:] = True
@@ -186,7 +191,7 @@ def _draw_history(axes: Axes, history: pd.DataFrame) -> None:
             edgecolor=HISTORY_COLOUR,
             hatch="////",
             linewidth=0.8,
-            label="recognised so far in the running period",
+            label="recognised so far",
         )
 
 
@@ -290,11 +295,10 @@ def _draw_zero(axes: Axes, draws: Floats, span: float) -> None:
     axes.set_xlim(left=min(axes.get_xlim()[0], -2.0 * width))
 
 
-def _draw_interval(axes: Axes, ranges: dict[str, float], unit: float) -> None:
-    """The median as a line, the interval as a bar just under the top, both with their figures."""
+def _draw_interval(axes: Axes, ranges: dict[str, float], unit: MoneyUnit) -> None:
+    """The median as a line, the interval as a bar just under the top, both with their figures in the legend."""
     axes.set_ylim(top=axes.get_ylim()[1] * 1.2)
-    shown = money_unit(unit)
-    lower, upper, median = (in_unit(ranges[name], shown) for name in ("lower", "upper", "q50"))
+    lower, upper, median = (in_unit(ranges[name], unit) for name in ("lower", "upper", "q50"))
     axes.axvline(ranges["q50"], color=MEDIAN_COLOUR, linewidth=1.6, zorder=4, label=f"median {median}")
     axes.errorbar(
         ranges["q50"],
@@ -318,12 +322,28 @@ def _value_words(forecast: Forecast, value: str) -> str:
 
 
 def _account_title(forecast: Forecast, account_id: str, draws: Floats, high: float) -> str:
+    name = account_id if len(account_id) <= TITLE_LENGTH else f"{account_id[: TITLE_LENGTH - 1]}…"
     beyond = float((draws > high).mean())
-    tail = f" ({beyond:.1%} of draws lie beyond the axis)" if beyond else ""
-    return f"{account_id}, from {forecast.as_of}{tail}"
+    tail = f"; {beyond:.1%} of draws lie beyond the axis" if beyond else ""
+    return f"{name}\nas of {forecast.as_of}{tail}"
 
 
 # --- both ---------------------------------------------------------------------------------------------------
+
+
+def _legend(axes: Axes, first: Sequence[str]) -> None:
+    """To the right of the axes: first the labels that begin so, in that order, then the others."""
+    handles, labels = axes.get_legend_handles_labels()
+    rank = [next((n for n, start in enumerate(first) if label.startswith(start)), len(first)) for label in labels]
+    order = np.argsort(rank, kind="stable")
+    axes.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize="small",
+    )
 
 
 def _money_axis(axis: Any, unit: float) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from clvforecast.forecast import Forecast
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
 
 def show_portfolio(
@@ -18,24 +18,23 @@ def show_portfolio(
     whole = forecast.portfolio(None, None, ci_prob, ci_kind)
     unit = money_unit(periods["upper"].max())
     title = f"revenue of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
-    rows = portfolio_rows(pd.concat([periods, whole.assign(partial=False)]), unit.size)
+    rows = portfolio_rows(pd.concat([periods, whole.assign(partial=False)]), unit)
     rows.loc[rows.index[-1], "to"] = f"{forecast.settings.horizon_months} months"
     show_table(console, title, rows, left=["to"])
     if periods["partial"].any():
         say(console, "* part of a period: the window begins or ends inside it")
 
 
-def portfolio_rows(periods: pd.DataFrame, unit: float) -> pd.DataFrame:
+def portfolio_rows(periods: pd.DataFrame, unit: MoneyUnit) -> pd.DataFrame:
     """to (a period's last day), median, and the range; all texts, money in the unit."""
-    shown = money_unit(unit)
     ci_prob, ci_kind = periods["ci_prob"].iloc[0], periods["ci_kind"].iloc[0]
     days = pd.to_datetime(periods["period"]).dt.strftime("%Y-%m-%d")
     return pd.DataFrame(
         {
             "to": days + periods["partial"].map({True: "*", False: ""}),
-            "median": periods["q50"].map(lambda amount: in_unit(amount, shown)),
+            "median": periods["q50"].map(lambda amount: in_unit(amount, unit)),
             f"{ci_prob:.0%} range ({ci_kind})": [
-                f"{in_unit(low, shown)} to {in_unit(high, shown)}"
+                f"{in_unit(low, unit)} to {in_unit(high, unit)}"
                 for low, high in zip(periods["lower"], periods["upper"], strict=True)
             ],
         }

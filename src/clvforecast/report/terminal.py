@@ -35,7 +35,17 @@ def show_table(console: Console, title: str, rows: pd.DataFrame, left: Sequence[
         table.add_row(*(Text(value) for value in row))
     console.print()
     say(console, title, "bold")
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+    else:
+        _print_plain(console, table)
+
+
+def _print_plain(console: Console, table: Table) -> None:
+    """Without the blanks that fill the last column."""
+    with console.capture() as captured:
+        console.print(table)
+    say(console, "\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 @contextmanager

@@ -19,17 +19,23 @@ class MoneyUnit(NamedTuple):
 UNITS = (MoneyUnit(1e9, "billion"), MoneyUnit(1e6, "million"), MoneyUnit(1e3, "thousand"), MoneyUnit(1.0, ""))
 
 
+LEAST = 10.0
+"""Of a unit, so that with one digit after the point amounts keep three figures."""
+
+
 def money_unit(largest: float) -> MoneyUnit:
-    """The unit in which the largest amount of an axis or a table has one to three digits before the point.
+    """The unit for an axis or a table whose largest amount this is: the largest that it holds ten times.
 
     Examples
     --------
-    >>> money_unit(2_300_000).label("USD")
+    >>> money_unit(23_000_000).label("USD")
     'USD million'
+    >>> money_unit(2_300_000).label("USD")
+    'USD thousand'
     >>> money_unit(850).label("EUR")
     'EUR'
     """
-    return next((unit for unit in UNITS if abs(largest) >= unit.size), UNITS[-1])
+    return next((unit for unit in UNITS if abs(largest) >= LEAST * unit.size), UNITS[-1])
 
 
 def in_unit(amount: float, unit: MoneyUnit) -> str:
@@ -37,7 +43,7 @@ def in_unit(amount: float, unit: MoneyUnit) -> str:
 
     Examples
     --------
-    >>> in_unit(2_340_000, money_unit(2_340_000)), in_unit(850.4, money_unit(850.4))
-    ('2.3', '850')
+    >>> in_unit(23_410_000, money_unit(23_410_000)), in_unit(850.4, money_unit(850.4))
+    ('23.4', '850')
     """
     return f"{amount / unit.size:,.{0 if unit.size == 1.0 else 1}f}"

@@ -81,7 +81,6 @@ from clvforecast.simulation.slots import (
     REAL_SLOTS,
     RETURNS_DRAWN,
     SEED,
-    SIZE_COLUMN,
     SIZE_MEANS,
     SPELL,
     START,
@@ -221,7 +220,7 @@ def begin_line(
     real[VALUE:] = 0.0
     real[NEXT_RENEWAL] = np.nan
     whole[TIED:] = 0
-    line_locations(par, table, columns, table[SIZE_COLUMN] + line_whole[L_SIZE_CLASS], real)
+    line_locations(par, table, columns, line_whole[L_SIZE_CLASS], real)
     real[TERMINATION] = math.exp(real[TERMINATION_RATE])
     for kind in range(4):
         real[SIZE_MEANS + kind] = np.nan

@@ -23,6 +23,7 @@ from clvforecast.simulation.slots import (
     SECOND_SPELL_COLUMN,
     SHAPE,
     SIGMA,
+    SIZE_COLUMN,
     SIZE_EDGES_AT,
     SPELL,
     T_LAPSED,
@@ -36,6 +37,7 @@ RENEWAL = int(Location.RENEWAL)
 FIRST_RATE = int(Location.EXPANSION_RATE)
 FIRST_SIZE = int(Location.EXPANSION_SIZE)
 REACTIVATION = int(Location.REACTIVATION_RATE)
+FIRST_CHANGE = int(Location.CHANGE_DOWN)
 MAX_KAPPA = 1e6
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
@@ -140,11 +142,22 @@ def pick(par: Real, cdf_at: int, size: int, stream: Stream) -> int:
 
 
 @jit
-def line_locations(par: Real, table: Whole, columns: Whole, size_column: int, real: Real) -> None:
-    """Every location parameter of a line: intercept + its segment effects + the effect of its size class."""
+def line_locations(par: Real, table: Whole, columns: Whole, first_class: int, real: Real) -> None:
+    """Every location parameter of a line: intercept + its segment effects + the effect of its first base's size class.
+
+    Those of the change at renewal are left without a size class: `change_location` adds the one of the ending term.
+    """
     for row in range(N_LOCATIONS):
         at = LOCATIONS_AT + row * table[N_COLUMNS]
-        value = par[at] + par[at + size_column]
+        value = par[at]
+        if row < FIRST_CHANGE:
+            value += par[at + table[SIZE_COLUMN] + first_class]
         for position in range(columns.size):
             value += par[at + columns[position]]
         real[row] = value
+
+
+@jit
+def change_location(par: Real, table: Whole, real: Real, row: int, class_now: int) -> float:
+    """A location parameter of the change at renewal, for a term of size class ``class_now``."""
+    return real[row] + par[LOCATIONS_AT + row * table[N_COLUMNS] + table[SIZE_COLUMN] + class_now]

@@ -34,12 +34,14 @@ POPULATION = {
     Location.CHANGE_UP_SIZE: ("change_up_size_mean", "identity", "change_up_size"),
     Location.PERSISTENCE: ("persistence", "logit", "persistence"),
 }
-# The size class of the line's first base enters event rates and sizes; the renewal's own size effect is in `weight`.
+# Event rates and sizes go by the size class of the line's first base, the change at renewal by that of the ended term; the
+# renewal's own size effect is in `weight`.
 WITH_SIZE_CLASS = frozenset(
     {
         *range(Location.EXPANSION_RATE, Location.REACTIVATION_RATE),
         Location.TERMINATION_RATE,
         *range(Location.EXPANSION_SIZE, Location.RETURN_VALUE),
+        *range(Location.CHANGE_DOWN, len(Location)),
     }
 )
 
@@ -89,7 +91,8 @@ def location_table(
         if n_levels:
             table[:, row, 1 : 1 + n_levels] = draws[f"{prefix}_segment_effect"]
         if row in WITH_SIZE_CLASS:
-            sizes = draws[f"{prefix}_size_effect"]
+            kind = "size_class_effect" if row >= Location.CHANGE_DOWN else "size_effect"
+            sizes = draws[f"{prefix}_{kind}"]
             table[:, row, frame.first_size_column : frame.first_size_column + frame.n_size_classes] = sizes
         for position, (column, level) in enumerate(new_levels):
             sd = draws[f"{prefix}_segment_sd"][:, frame.segments.index(column)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.batches import batches
+from clvforecast.simulation.calendar import Grid
 from clvforecast.simulation.kernel import Results, simulate
 from clvforecast.simulation.packing import (
     empty_flow,
@@ -38,7 +39,6 @@ from clvforecast.simulation.slots import (
 )
 from clvforecast.simulation.states import States
 from clvforecast.simulation.structures import Classes, Parameters, Settings
-from clvforecast.simulation.calendar import Grid
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]

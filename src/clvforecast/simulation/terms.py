@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months
 from clvforecast.simulation.latents import (
     beta_parameters,
+    change_location,
     cumulative_lag,
     draw_lag,
     draw_rate_of_return,
@@ -94,11 +95,17 @@ def term_class(table: Whole, months: int) -> int:
 
 
 @jit
+def term_size_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
+    """Size class of the running term: its money with amendments, a month."""
+    money = (real[AMOUNT] + real[AMEND]) / whole[MONTHS]
+    return size_class(table, scale, max(money, 1e-9 * real[BASE]))
+
+
+@jit
 def decision_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
     """Combined decision class: term class, size class, decision number, expanded in the term, last change a cut."""
-    money = max((real[AMOUNT] + real[AMEND]) / whole[MONTHS], 1e-9 * real[BASE])
     sizes = table[N_SIZE_EDGES] + 1
-    combined = term_class(table, whole[MONTHS]) * sizes + size_class(table, scale, money)
+    combined = term_class(table, whole[MONTHS]) * sizes + term_size_class(table, scale, real, whole)
     combined = combined * 5 + min(whole[DECISIONS], 4)
     combined = combined * 2 + whole[EXPANDED]
     return combined * 2 + (1 if whole[DIRECTION] == DOWN else 0)
@@ -163,24 +170,35 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
 
 
 @jit
-def draw_ratio(par: Real, scale: Real, real: Real, whole: Whole, months: int, carried: float, stream: Stream) -> float:
+def draw_ratio(
+    par: Real,
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    months: int,
+    carried: float,
+    class_now: int,
+    stream: Stream,
+) -> float:
     """The new MRR over the carried MRR.
 
     Direction down, flat or up by the row of the last direction (or the row of a changed term); up: 1 + exp(y), at most
     ``max_ratio``; down: 1 − logistic(y); y = α − ρx + γ log(term ratio) + σε, x = log(carried / geometric mean of the
-    spell's MRR).
+    spell's MRR).  Odds and α have the effects of the segments and of the ending term's size class.
     """
     row = TERM_CHANGED if abs(months - whole[MONTHS]) > TERM_CHANGE * whole[MONTHS] else whole[DIRECTION]
-    down = math.exp(par[DIRECTION_ODDS + 2 * row] + real[CHANGE_DOWN])
-    up = math.exp(par[DIRECTION_ODDS + 2 * row + 1] + real[CHANGE_UP])
+    odds = DIRECTION_ODDS + 2 * row
+    down = math.exp(par[odds] + change_location(par, table, real, CHANGE_DOWN, class_now))
+    up = math.exp(par[odds + 1] + change_location(par, table, real, CHANGE_UP, class_now))
     choice = uniform(stream) * (1.0 + down + up)
     if choice >= down + up:
         return 1.0
     side = 0 if choice < down else 1
     x = math.log(carried) - real[LOG_MRR_SUM] / real[MRR_TERMS]
     at = CHANGE_SIZE + 3 * side
-    y = real[CHANGE_DOWN_SIZE + side] - par[at] * x + par[at + 1] * math.log(months / whole[MONTHS])
-    y += par[at + 2] * normal(stream)
+    y = change_location(par, table, real, CHANGE_DOWN_SIZE + side, class_now) - par[at] * x
+    y += par[at + 1] * math.log(months / whole[MONTHS]) + par[at + 2] * normal(stream)
     whole[CHANGES] += 1
     if side == 0:
         return 1.0 / (1.0 + math.exp(y))
@@ -251,9 +269,11 @@ def renew(
     plain = real[MRR]
     full = plain * max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
     carried = plain
-    if real[AMEND] != 0.0 and uniform(stream) < 1.0 / (1.0 + math.exp(-real[PERSISTENCE])):
+    class_now = term_size_class(table, scale, real, whole)
+    persistence = change_location(par, table, real, PERSISTENCE, class_now)
+    if real[AMEND] != 0.0 and uniform(stream) < 1.0 / (1.0 + math.exp(-persistence)):
         carried = full
-    mrr = carried * draw_ratio(par, scale, real, whole, months, carried, stream)
+    mrr = carried * draw_ratio(par, table, scale, real, whole, months, carried, class_now, stream)
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
     whole[DIRECTION] = observed_direction(units / (100.0 * UNITS_PER_CENT) / months, plain, full)
     whole[DECISIONS] += 1

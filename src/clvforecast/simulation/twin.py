@@ -288,7 +288,7 @@ class Life:
         bare, amended = term.mrr, term.mrr * max(1 + term.amend / term.amount, 0.01)
         carried = bare
         if term.amend != 0:
-            effect = self.line.effects("persistence", size=False)
+            effect = self.line.effects("persistence", self.size_class(term))
             if uniform(self.stream) < logistic(log_odds(self.line.parameter("persistence")) + effect):
                 carried = amended
         mrr = carried * self.ratio(term, months, carried)
@@ -305,7 +305,7 @@ class Life:
         line = self.line
         row = TERM_CHANGED if abs(months - term.months) > 0.1 * term.months else self.direction
         logits = line.vector("change_logit")[row]
-        effects = [line.effects(f"change_{side}", size=False) for side in ("down", "up")]
+        effects = [line.effects(f"change_{side}", self.size_class(term)) for side in ("down", "up")]
         odds = np.array([math.exp(logits[0] + effects[0]), math.exp(logits[1] + effects[1]), 1.0])
         side = ("down", "up", "flat")[pick(odds, self.stream)]
         if side == "flat":
@@ -313,7 +313,7 @@ class Life:
         self.changes += 1
         name = f"change_{side}_size"
         x = math.log(carried / math.exp(self.log_mrrs / self.n_mrrs))
-        y = line.parameter(f"{name}_mean") + line.effects(name, size=False)
+        y = line.parameter(f"{name}_mean") + line.effects(name, self.size_class(term))
         y -= line.parameter(f"{name}_reversion") * x
         y += line.parameter(f"{name}_term_slope") * math.log(months / term.months)
         y += line.parameter(f"{name}_sd") * normal(self.stream)
@@ -321,6 +321,11 @@ class Life:
         if ratio > line.plan.max_ratio:
             self.clips += 1
         return min(ratio, line.plan.max_ratio)
+
+    def size_class(self, term: Term) -> int:
+        """Of the term's money with its amendments, a month."""
+        money = max((term.amount + term.amend) / term.months, 1e-9 * self.base)
+        return int(self.line.frame.size_class_of(money))
 
     def sign(self, start: int, months: int, mrr: float, booked_day: int) -> Term:
         """A new term, on the books from ``booked_day``."""
@@ -351,7 +356,7 @@ class Life:
         if clock + 1 >= self.horizon:
             return None
         day = math.floor(clock) + 1
-        change = line.parameter("return_value_mean") + line.effects("return_value", size=False)
+        change = line.parameter("return_value_mean") + line.effects("return_value")
         change += line.parameter("return_value_sd") * normal(self.stream)
         months = line.draw_months(-1, self.stream)
         self.spell += 1

@@ -57,8 +57,8 @@ class Line:
         """A vector or table of the draw."""
         return np.asarray(self.draws[name][self.draw])
 
-    def effects(self, prefix: str, size: bool) -> float:
-        """Segment effects of the line's levels, seen in training or not, and the effect of its size class."""
+    def effects(self, prefix: str, size_class: int | None = None) -> float:
+        """Segment effects of the line's levels, seen in training or not, and the effect of a size class if given."""
         n_columns = len(self.frame.location_columns)
         total = 0.0
         for column in self.states.columns[self.line]:
@@ -68,13 +68,21 @@ class Line:
                 name, level = self.states.new_levels[column - n_columns]
                 sd = self.draws[f"{prefix}_segment_sd"][:, self.frame.segments.index(name)]
                 total += unseen_effect(self.plan.seed, prefix, name, level, sd)[self.draw]
-        if size:
-            total += self.vector(f"{prefix}_size_effect")[int(self.state("size_class"))]
+        if size_class is not None:
+            name = (
+                "size_class_effect" if prefix.startswith(("change_down", "change_up", "persistence")) else "size_effect"
+            )
+            total += self.vector(f"{prefix}_{name}")[size_class]
         return total
+
+    @property
+    def first_size_class(self) -> int:
+        """Of the line's first base."""
+        return int(self.state("size_class"))
 
     def beta(self, spell: int) -> tuple[float, float]:
         """a, b of a spell's theta: mu = a/(a + b) with logit mu additive, phi = 1/(a + b + 1)."""
-        logit = log_odds(self.parameter("renewal_mu")) + self.effects("renewal", size=False)
+        logit = log_odds(self.parameter("renewal_mu")) + self.effects("renewal")
         if spell > 0:
             logit += self.parameter("renewal_second_spell_effect")
         elif self.state("unknown"):
@@ -109,12 +117,12 @@ class Line:
 
     def termination_rate(self) -> float:
         """zeta, a year under contract."""
-        return self.parameter("termination_rate") * math.exp(self.effects("termination_rate", size=True))
+        return self.parameter("termination_rate") * math.exp(self.effects("termination_rate", self.first_size_class))
 
     def draw_rate(self, kind: str, events: int, years: float, stream: Stream) -> float:
         """lambda ~ Gamma(r + n, rate r/m + T); a return has no size effect."""
         mean = self.parameter(f"{kind}_rate")
-        mean *= math.exp(self.effects(f"{kind}_rate", size=kind != "reactivation"))
+        mean *= math.exp(self.effects(f"{kind}_rate", None if kind == "reactivation" else self.first_size_class))
         shape = self.parameter(f"{kind}_rate_shape")
         return math.exp(log_gamma_variate(stream, shape + events)) / (shape / mean + years)
 
@@ -128,7 +136,7 @@ class Line:
         column = EVENT_KINDS.index(kind)
         n, total = self.states.size_n[self.line, column], self.states.size_sum[self.line, column]
         tau, sigma = self.size_scales(kind)
-        group = self.parameter(f"{kind}_size_mean") + self.effects(f"{kind}_size", size=True)
+        group = self.parameter(f"{kind}_size_mean") + self.effects(f"{kind}_size", self.first_size_class)
         precision = 1 / tau**2 + n / sigma**2
         mean = (group / tau**2 + total / sigma**2) / precision
         return float(mean + normal(stream) / math.sqrt(precision))

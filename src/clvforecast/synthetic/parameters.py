@@ -121,18 +121,23 @@ class CompanyParameters:
     change_logit: Rows = ((-1.3, 0.0), (-0.6, -0.2), (-1.6, -0.7), (-1.1, 0.5), (1.0, 1.2))
     change_down_segment_effect: Vector = (0.2, 0.0, -0.2)
     change_up_segment_effect: Vector = (-0.2, 0.0, 0.2)
+    change_down_size_class_effect: Vector = (-0.3, -0.1, 0.1, 0.3)
+    change_up_size_class_effect: Vector = (-0.1, 0.0, 0.0, 0.1)
     change_up_size_mean: float = -2.5
     change_up_size_sd: float = 0.9
     change_up_size_reversion: float = 0.4
     change_up_size_term_slope: float = 0.3
     change_up_size_segment_effect: Vector = (0.0, 0.0, 0.0)
+    change_up_size_size_class_effect: Vector = (0.3, 0.1, -0.1, -0.3)
     change_down_size_mean: float = -1.5
     change_down_size_sd: float = 0.9
     change_down_size_reversion: float = -0.4
     change_down_size_term_slope: float = 0.1
     change_down_size_segment_effect: Vector = (0.0, 0.0, 0.0)
+    change_down_size_size_class_effect: Vector = (0.1, 0.0, 0.0, -0.1)
     persistence: float = 0.7
     persistence_segment_effect: Vector = (0.0, 0.0, 0.0)
+    persistence_size_class_effect: Vector = (0.0, 0.0, 0.0, 0.0)
 
     # One row a value of the ended term, and a last row for a return after a lapse.
     term_length: Rows = ((0.90, 0.09, 0.01), (0.30, 0.65, 0.05), (0.25, 0.15, 0.60), (0.80, 0.18, 0.02))
@@ -199,7 +204,7 @@ def _values_for_sizes(company: CompanyParameters, n_segments: int) -> dict[str, 
     for name in (field.name for field in fields(company)):
         if name.endswith("segment_effect"):
             values[name] = _stretched(getattr(CompanyParameters(), name), n_segments)
-        elif name.endswith("size_effect"):
+        elif name.endswith(("size_effect", "size_class_effect")):
             values[name] = _stretched(getattr(CompanyParameters(), name), n_classes)
     values["renewal_term_effect"] = (0.0,) * n_terms
     values["first_term_length"] = (1.0 / n_terms,) * n_terms
@@ -234,11 +239,11 @@ def check_parameters(company: CompanyParameters, n_segments: int) -> None:
         value = getattr(company, name)
         if name.endswith("segment_effect"):
             _require(len(value) == n_segments, name, value, f"one value a segment level ({n_segments})")
-        elif name.endswith("size_effect"):
+        elif name.endswith(("size_effect", "size_class_effect")):
             _require(len(value) == n_classes, name, value, f"one value a size class ({n_classes})")
         if name in lengths:
             _require(len(value) == lengths[name], name, value, f"length {lengths[name]}")
-        if name.endswith(("segment_effect", "size_effect")):
+        if name.endswith(("segment_effect", "size_effect", "size_class_effect")):
             _require(abs(sum(value)) < 1e-9, name, value, "zero-sum")
         if name.endswith(("_rate", "_sd")):
             _require(value >= 0, name, value, "at least 0")

@@ -225,14 +225,12 @@ def book_terminations(
 
 def decide(company: CompanyParameters, terms: Terms, outcome: Outcome, rng: np.random.Generator) -> Bools:
     """Whether each term is renewed at its end: probability theta^w; never after an early termination."""
-    total = terms.cents + outcome.amended_cents
-    size = np.maximum(total / 100 / terms.months, SMALLEST_SIZE_SHARE * terms.base)
     weight = step_weight(
         company,
         tenure=terms.tenure,
         months=terms.months,
         term=term_index(company, terms.months),
-        klass=size_class(company, size),
+        klass=term_size_class(company, terms, outcome.amended_cents),
         number=terms.decisions + 1,
         expanded=outcome.expanded,
         cut=terms.previous == DOWN,
@@ -273,13 +271,14 @@ def renew(
     changed = np.abs(months - old.months) > 0.1 * old.months
     total = np.maximum(old.cents + outcome.amended_cents[rows], SMALLEST_CARRIED_SHARE * old.cents)
     lasting = old.mrr * (total / old.cents)
-    q = logistic(logit(company.persistence) + np.array(company.persistence_segment_effect)[segment])
+    klass = term_size_class(company, old, outcome.amended_cents[rows])
+    q = logistic(logit(company.persistence) + group_effect(company, "persistence", segment, klass))
     lasts = (rng.random(len(rows)) < q) & (outcome.amended_cents[rows] != 0)
     carried = np.where(lasts, lasting, old.mrr)
-    direction = draw_directions(company, segment, np.where(changed, TERM_CHANGED_ROW, old.previous), rng)
+    direction = draw_directions(company, segment, klass, np.where(changed, TERM_CHANGED_ROW, old.previous), rng)
     past = np.exp(old.log_mrr_sum / old.mrr_n)
     x, log_term = np.log(carried / past), np.log(months / old.months)
-    cents = whole_cents(carried * draw_ratios(company, segment, direction, x, log_term, rng) * months)
+    cents = whole_cents(carried * draw_ratios(company, segment, klass, direction, x, log_term, rng) * months)
     return next_in_spell(
         old,
         start=outcome.end[rows],
@@ -290,17 +289,32 @@ def renew(
     )
 
 
-def draw_directions(company: CompanyParameters, segment: Ints, row: Ints, rng: np.random.Generator) -> Ints:
-    """DOWN, FLAT or UP by the row's softmax: logits (down, 0, up) with segment effects on down and up."""
+def term_size_class(company: CompanyParameters, terms: Terms, amended_cents: Cents) -> Ints:
+    """Size class of the terms' money with amendments, a month."""
+    size = (terms.cents + amended_cents) / 100 / terms.months
+    return size_class(company, np.maximum(size, SMALLEST_SIZE_SHARE * terms.base))
+
+
+def group_effect(company: CompanyParameters, stem: str, segment: Ints, klass: Ints) -> Floats:
+    """Effects of the segment and of the size class on one location parameter."""
+    by_segment = np.array(getattr(company, f"{stem}_segment_effect"))[segment]
+    return np.asarray(by_segment + np.array(getattr(company, f"{stem}_size_class_effect"))[klass])
+
+
+def draw_directions(
+    company: CompanyParameters, segment: Ints, klass: Ints, row: Ints, rng: np.random.Generator
+) -> Ints:
+    """DOWN, FLAT or UP by the row's softmax: logits (down, 0, up) with segment and size effects on down and up."""
     logits = np.array(company.change_logit)[row]
-    down = np.exp(logits[:, 0] + np.array(company.change_down_segment_effect)[segment])
-    up = np.exp(logits[:, 1] + np.array(company.change_up_segment_effect)[segment])
+    down = np.exp(logits[:, 0] + group_effect(company, "change_down", segment, klass))
+    up = np.exp(logits[:, 1] + group_effect(company, "change_up", segment, klass))
     return chosen_from(np.column_stack([down, np.ones(len(row)), up]), rng) + DOWN
 
 
 def draw_ratios(
     company: CompanyParameters,
     segment: Ints,
+    klass: Ints,
     direction: Ints,
     x: Floats,
     log_term: Floats,
@@ -308,7 +322,7 @@ def draw_ratios(
 ) -> Floats:
     """New MRR over carried MRR.
 
-    y = alpha + segment effect - rho x + gamma log(term ratio) + sd eps, x = log(carried / geometric mean of
+    y = alpha + segment and size effects - rho x + gamma log(term ratio) + sd eps, x = log(carried / geometric mean of
     the past);
     up: min(1 + exp(y), max_ratio); down: 1 - logistic(y); flat: 1.
     """
@@ -316,7 +330,7 @@ def draw_ratios(
 
     def y(side: str) -> npt.NDArray[np.float64]:
         alpha = getattr(company, f"change_{side}_size_mean")
-        effect = np.array(getattr(company, f"change_{side}_size_segment_effect"))[segment]
+        effect = group_effect(company, f"change_{side}_size", segment, klass)
         rho = getattr(company, f"change_{side}_size_reversion")
         gamma = getattr(company, f"change_{side}_size_term_slope")
         return alpha + effect - rho * x + gamma * log_term + getattr(company, f"change_{side}_size_sd") * noise

@@ -1,0 +1,312 @@
+"""The renewal graph's data: designs of the effects, paths to nodes, and what each cell's last decision says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import xlogy
+
+from clvforecast.cells import Frame, RenewalCells
+from clvforecast.components.component import Arrays, Floats, Priors
+from clvforecast.components.pooling import Pooling, pooled_columns
+from clvforecast.likelihoods import log_survival
+
+OPEN, NOTIFIED, UNREACHED = 0, 1, 2
+N_NUMBERS = 5
+LOG_ZERO = -200.0
+"""Logarithm that stands for a tenure of zero years: exp(-200 c) is nothing for any c."""
+LEVEL_PER_CLASS = 1.1
+"""About -log(p) / (1 - p), p = .8: how far logit(mu) must rise to keep p when all log w rise by one. It only centres the
+sampled level (a shift, Jacobian one); the model does not depend on it."""
+REFERENCE_MU, REFERENCE_PHI = 0.8, 0.27
+"""Where `_leans` linearises; only speed depends on it."""
+DECISIONS_FOR_C = 5
+"""With fewer decisions an account, c and phi cannot be told apart."""
+
+
+class RenewalPriors(Priors):
+    """Priors of renewal."""
+
+    logit_mu_mean: float = Field(
+        1.2, description="77% keep a yearly contract, the middle of published cohorts' first year"
+    )
+    logit_mu_sd: float = Field(1.0, gt=0, description="95% between 32% and 96%")
+    phi_alpha: float = Field(1.5, gt=0, description="Beta(1.5, 3): mean 1/3, as cohorts lie between .18 and .75;")
+    phi_beta: float = Field(3.0, gt=0, description="no mass at 0 (all alike) nor at 1 (each always or never)")
+    log_c_sd: float = Field(0.3, gt=0, description="published cohorts have c of 1.2 to 1.6; 95% between .55 and 1.8")
+    segment_sd: float = Field(0.5, gt=0, description="levels differ by half a logit typically")
+    spell_sd: float = Field(
+        1.0,
+        gt=0,
+        description="second spells and unknown tenure may differ much: 27% or 98% instead of 77%... by two SDs",
+    )
+    class_sd: float = Field(0.7, gt=0, description="a class may double or halve the hazard: one SD is a factor of two")
+    number_sd: float = Field(
+        0.4, gt=0, description="theta and c already bend the curve: a number's own effect is about half"
+    )
+    size_sd: float = Field(0.5, gt=0, description="size classes differ by a factor of 1.6 typically")
+    lag: float = Field(1.0, gt=0, description="Dirichlet(1): every distribution of booking lags alike")
+    notice_alpha: float = Field(1.0, gt=0, description="Beta(1, 1): companies tell of all lapses or of few")
+    notice_beta: float = Field(1.0, gt=0, description="as notice_alpha")
+
+
+@dataclass(frozen=True)
+class RenewalDesign:
+    """What turns raw draws into named variables.
+
+    All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
+    classes | effects that are not pooled (term classes but the `reference`, the commonest; numbers 2..5+; expanded; cut).
+    `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, 1); `base` (P,) is its prior SD where that is 1;
+    `centred`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and `_leans`.
+    """
+
+    segments: Pooling
+    sizes: Pooling
+    reference: int
+    n_term_classes: int
+    column_of: NDArray[np.int64]
+    centred: Floats
+    base: Floats
+    shift: Floats
+    lean: Floats
+    level_lean: Floats
+    free_c: bool
+    n_lags: int
+    uses_notice: bool
+    n_decisions: int
+    n_notices: int
+
+    @property
+    def n_effects(self) -> int:
+        return self.base.size
+
+    def split(self, effects: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """The four parts of a vector of effects (..., P)."""
+        K, Z = self.segments.n_coords, self.sizes.n_coords
+        cuts = (K, K + 2, K + 2 + Z)
+        first, second, third, last = np.split(effects, cuts, axis=-1)
+        return first, second, third, last
+
+
+def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> tuple[RenewalDesign, Arrays]:
+    """The graph's data and what is needed to name its draws."""
+    taken = _decisions_of_cells(cells)
+    per_group = np.bincount(
+        cells.node_group[cells.node_n], weights=taken * cells.count, minlength=len(cells.group_unknown)
+    ).astype(float)
+    # A yes-or-no decision with p near .8 carries about p (1 - p) of information on its logit.
+    segments = pooled_columns(
+        [cells.group_levels[:, s] for s in range(len(frame.segments))],
+        [len(frame.levels[name]) for name in frame.segments],
+        0.16 * per_group,
+    )
+    per_step = _times_taken(cells)
+    sizes = pooled_columns([cells.step_size_class], [frame.n_size_classes], 0.16 * per_step)
+    by_term = np.bincount(cells.step_term_class, weights=per_step, minlength=frame.n_term_classes)
+    reference = int(np.argmax(by_term))
+    fixed = _fixed_classes(cells, frame.n_term_classes, reference)
+    flags = np.column_stack([cells.group_second_spell, cells.group_unknown]).astype(float)
+    lean, level_lean = _leans(cells, fixed, per_step)
+    pooled = segments.n_coords + sizes.n_coords
+    design = RenewalDesign(
+        segments=segments,
+        sizes=sizes,
+        reference=reference,
+        n_term_classes=frame.n_term_classes,
+        **_effects_layout(segments, sizes, fixed.shape[1], frame.n_term_classes, priors),
+        shift=np.concatenate(
+            [
+                segments.mean,
+                _mean(flags, per_group),
+                -LEVEL_PER_CLASS * sizes.mean,
+                -LEVEL_PER_CLASS * _mean(fixed, per_step),
+            ]
+        ),
+        lean=np.vstack([np.zeros((pooled + 2, 2)), lean]),
+        level_lean=-LEVEL_PER_CLASS * level_lean,
+        free_c=cells.max_decisions >= DECISIONS_FOR_C,
+        n_lags=frame.n_lag_bins,
+        uses_notice=frame.uses_notice,
+        n_decisions=int((taken * cells.count).sum()),
+        n_notices=int(cells.count[cells.outcome == NOTIFIED].sum()),
+    )
+    G, S, P = len(flags), len(fixed), design.n_effects
+    before = segments.n_coords + 2
+    arrays: Arrays = {
+        "group_X": np.hstack([segments.X, flags, np.zeros((G, P - before))]),
+        "step_X": np.hstack([np.zeros((S, before)), sizes.X, fixed]),
+        "column_of": design.column_of,
+        "centred": design.centred,
+        "base": design.base,
+        "shift": design.shift,
+        "lean": design.lean,
+        "level_lean": design.level_lean,
+        **_path_arrays(cells),
+        **_likelihood_arrays(cells),
+        **_lag_arrays(cells, design, priors),
+        "prior_sd": np.append(np.full(segments.n_sds, priors.segment_sd), priors.size_sd),
+        "prior_mu": np.array([priors.logit_mu_mean, priors.logit_mu_sd]),
+        "prior_phi": np.array([priors.phi_alpha, priors.phi_beta]),
+    }
+    if design.free_c:
+        arrays["prior_log_c"] = np.asarray(priors.log_c_sd)
+    if not design.uses_notice:
+        del arrays["told_by"]
+    return design, arrays
+
+
+def _effects_layout(
+    segments: Pooling, sizes: Pooling, n_fixed: int, n_term_classes: int, priors: RenewalPriors
+) -> dict[str, Any]:
+    """`column_of`, `centred` and `base` of `RenewalDesign`."""
+    size_column, no_column = segments.n_sds, segments.n_sds + 1
+    fixed_sd = np.full(n_fixed, priors.class_sd)
+    fixed_sd[n_term_classes - 1 : n_term_classes - 1 + N_NUMBERS - 1] = priors.number_sd
+    return {
+        "column_of": np.concatenate(
+            [segments.column_of, [no_column] * 2, np.full(sizes.n_coords, size_column), [no_column] * n_fixed]
+        ).astype(np.int64),
+        "centred": np.concatenate([segments.centred, np.ones(2), sizes.centred, np.ones(n_fixed)]),
+        "base": np.concatenate([np.ones(segments.n_coords), [priors.spell_sd] * 2, np.ones(sizes.n_coords), fixed_sd]),
+    }
+
+
+def _path_arrays(cells: RenewalCells) -> Arrays:
+    """Steps with their years, and which of them make W of a node: ``W = cs[end] - cs[start]``, cs the running sum."""
+    return {
+        "log_t0": np.where(cells.step_t0 > 0, np.log(np.maximum(cells.step_t0, 1e-300)), LOG_ZERO),
+        "log_t1": np.log(cells.step_t1),
+        "path_steps": cells.node_steps.astype(np.int64),
+        "path_start": cells.node_ptr[:-1].astype(np.int64),
+        "path_end": cells.node_ptr[1:].astype(np.int64),
+        "node_group": cells.node_group.astype(np.int64),
+    }
+
+
+def _decisions_of_cells(cells: RenewalCells) -> Floats:
+    """(C,) decisions of one history that were seen: the renewals after the m earlier ones, and a lapse that was told.
+
+    A decision that is open counts by how much of the booking lag has passed, which its F bin tells roughly: half.
+    """
+    length = np.diff(cells.node_ptr).astype(float)
+    earlier = np.where(cells.node_m >= 0, length[np.maximum(cells.node_m, 0)], 0.0)
+    last = np.select(
+        [cells.outcome == NOTIFIED, (cells.outcome == OPEN) & (cells.f_bin + cells.f_frac > 0)], [1.0, 0.5], 0.0
+    )
+    return np.asarray(length[cells.node_n] - earlier + last, float)
+
+
+def _times_taken(cells: RenewalCells) -> Floats:
+    """(S,) how often each step stands in the longest observed path of the histories, counted."""
+    longest = np.where(cells.node_n1 >= 0, cells.node_n1, cells.node_n)
+    of_node = np.bincount(longest, weights=cells.count, minlength=len(cells.node_group)).astype(float)
+    of_path = np.repeat(of_node, np.diff(cells.node_ptr))
+    return np.bincount(cells.node_steps, weights=of_path, minlength=len(cells.step_t0)).astype(float)
+
+
+def _fixed_classes(cells: RenewalCells, n_term_classes: int, reference: int) -> Floats:
+    """(S, P) 0/1 design of the effects that are not pooled: term classes but the reference, numbers 2..5+, expanded, cut."""
+    others = [t for t in range(n_term_classes) if t != reference]
+    terms = cells.step_term_class[:, None] == np.array(others, dtype=int)[None, :]
+    numbers = cells.step_number[:, None] == np.arange(1, N_NUMBERS)[None, :]
+    return np.column_stack([terms, numbers, cells.step_expanded, cells.step_cut]).astype(float)
+
+
+def _mean(design: Floats, weight: Floats) -> Floats:
+    total = float(weight.sum())
+    return np.asarray(weight @ design / total if total > 0 else np.zeros(design.shape[1]), float)
+
+
+def _leans(cells: RenewalCells, fixed: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """How class effects and level must move with (phi, log c) for the survival curve to stay where it is.
+
+    phi, c and the effects of decision numbers all bend one curve, a ridge that NUTS walks slowly. Keeping S fixed at the
+    reference W(t) = t needs ``dW/d phi = -(d log S/d phi) / (d log S/d W)``, and takes back
+    ``d log(t1^c - t0^c)/d log c = (t1 log t1 - t0 log t0)/(t1 - t0)`` for c. Per step these are slopes of log w; their
+    regression on the class design gives `lean` (P, 2), its constant `level_lean` (2,). The sampled effects are those
+    less lean (phi - reference, log c): a shear, Jacobian one, the model does not depend on it.
+    """
+    t0, t1 = cells.step_t0, cells.step_t1
+    by_phi = (_clock_slope(t1) - _clock_slope(t0)) / (t1 - t0)
+    by_c = -(xlogy(t1, t1) - xlogy(t0, t0)) / (t1 - t0)
+    root = np.sqrt(weight)[:, None]
+    X = np.column_stack([np.ones(len(t0)), fixed])
+    solution = np.linalg.lstsq(X * root, np.column_stack([by_phi, by_c]) * root, rcond=1e-8)[0]
+    return solution[1:], solution[0]
+
+
+def _clock_slope(W: Floats) -> Floats:
+    """dW / d phi at constant S(W), mu and phi at their references; central differences."""
+    h = 1e-4
+
+    def log_S(W: Floats, phi: float) -> Floats:
+        total = 1.0 / phi - 1.0
+        return log_survival(W, REFERENCE_MU * total, (1.0 - REFERENCE_MU) * total)
+
+    by_phi = (log_S(W, REFERENCE_PHI + h) - log_S(W, REFERENCE_PHI - h)) / (2 * h)
+    below = np.minimum(W, h)
+    by_W = (log_S(W + h, REFERENCE_PHI) - log_S(W - below, REFERENCE_PHI)) / (h + below)
+    return np.asarray(-by_phi / by_W, float)
+
+
+def _likelihood_arrays(cells: RenewalCells) -> Arrays:
+    """Weights of log S by node (S(n) of all cells less S(m)), and the cells whose last decision says something."""
+    V = len(cells.node_group)
+    weight = np.bincount(cells.node_n, weights=cells.count, minlength=V).astype(float)
+    known = cells.node_m >= 0
+    weight -= np.bincount(cells.node_m[known], weights=cells.count[known], minlength=V)
+    said = cells.outcome != UNREACHED
+    delays, delay_of = _delays(cells, said)
+    return {
+        "node_weight": weight,
+        "before": cells.node_n[said].astype(np.int64),
+        "after": cells.node_n1[said].astype(np.int64),
+        "cell_count": cells.count[said].astype(float),
+        "delay_of": delay_of.astype(np.int64),
+        "not_yet": delays[0],
+        "told_by": delays[1],
+    }
+
+
+def _delays(cells: RenewalCells, said: np.ndarray) -> tuple[tuple[Floats, Floats], np.ndarray]:
+    """Rows (not_yet, told_by), each (distinct delays, J): ``1 - F = not_yet f``, ``G = told_by g``, and a row a cell.
+
+    A notified lapse is surely no late renewal and its notice is out: both rows are zero, which leaves (1 - p).
+    """
+    J = cells.lag_counts.size
+    notified = cells.outcome[said] == NOTIFIED
+    keys = np.column_stack([notified, cells.f_bin[said], cells.f_frac[said]])
+    distinct, delay_of = np.unique(keys, axis=0, return_inverse=True)
+    bins = np.arange(J)[None, :]
+    bin_, frac = distinct[:, 1:2], distinct[:, 2:3]
+    told_by = np.where(bins < bin_, 1.0, np.where(bins == bin_, frac, 0.0))
+    is_open = 1.0 - distinct[:, :1]
+    return (is_open * (1.0 - told_by), is_open * told_by), delay_of.ravel()
+
+
+def _lag_arrays(cells: RenewalCells, design: RenewalDesign, priors: RenewalPriors) -> Arrays:
+    """Lags that were seen are counts of a Dirichlet; its stick-breaking fractions are independent betas.
+
+    ``f_j = v_j (1 - v_1) ... (1 - v_{j-1})``, ``v_j ~ Beta(d_j, d_{j+1} + ... + d_J)``, d = prior + counts.
+    """
+    arrays: Arrays = {}
+    if design.n_lags > 1:
+        arrays["renewal_sticks"] = sticks(priors.lag + cells.lag_counts.astype(float))
+    if design.uses_notice:
+        told = cells.outcome == NOTIFIED
+        counts = np.bincount(cells.lag_bin[told], weights=cells.count[told], minlength=design.n_lags)
+        arrays["prior_notice"] = np.array([priors.notice_alpha, priors.notice_beta])
+        arrays["n_notices"] = np.asarray(float(design.n_notices))
+        if design.n_lags > 1:
+            arrays["notice_sticks"] = sticks(priors.lag + counts.astype(float))
+    return arrays
+
+
+def sticks(d: Floats) -> Floats:
+    """(2, J - 1) parameters of the stick-breaking betas of Dirichlet(d)."""
+    rest = np.cumsum(d[::-1])[::-1]
+    return np.stack([d[:-1], rest[1:]])

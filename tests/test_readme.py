@@ -1,0 +1,67 @@
+"""The README says what is so: its help texts, its tables, and its Python run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clvforecast as clv
+from clvforecast.events import COLUMNS, KINDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+HELP = [text for language, text in BLOCKS if language == "text" and "--help" in text.splitlines()[0]]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+
+
+@pytest.mark.parametrize("block", HELP, ids=lambda block: block.splitlines()[0])
+def test_help_is_what_the_command_prints(block: str) -> None:
+    call, expected = block.split("\n", 1)
+    arguments = call.removeprefix("$ clvforecast").split()
+    code = "from clvforecast.cli import main; main()"
+    printed = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    assert printed.stdout.rstrip() == expected.rstrip()
+
+
+def test_there_is_help_to_compare() -> None:
+    assert len(HELP) == 3 and len(PYTHON) == 2
+
+
+def test_tables_are_those_of_the_schema() -> None:
+    for column in COLUMNS:
+        assert f"| `{column.name}` | {'yes' if column.required else 'no'} | {column.meaning} |" in README
+    for kind in KINDS:
+        assert f"| `{kind.name}` | {kind.meaning} |" in README
+
+
+def test_files_and_commands_exist() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks in one session, as a reader would type them, on a small synthetic company."""
+    events, truth = clv.simulate_events(n_accounts=300, seed=1)
+    events.to_csv(tmp_path / "events.csv", index=False)
+    truth.accounts.to_csv(tmp_path / "accounts.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, object] = {}
+    for number, block in enumerate(PYTHON, start=1):
+        exec(compile(block, f"README.md, Python block {number}", "exec"), session)  # noqa: S102
+    assert str(truth.as_of) == "2023-12-31"
+    assert len(session["happened"]) == len(session["then"].table)  # type: ignore[attr-defined,arg-type]

@@ -14,17 +14,18 @@ from clvforecast import demo
 from clvforecast.report.terminal import make_console
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> clv.Forecast:
-    monkeypatch.setattr(demo, "fit", lambda ledger, segments, **_: clv.prior(ledger, segments, draws=100))
-    return demo.run_demo(tmp_path / "demo-output", make_console())
-
-
 def test_demo_prints_ranges_beside_what_happened(
-    made: clv.Forecast, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed = capsys.readouterr().out
-    lines = printed.splitlines()
+    monkeypatch.setattr(demo, "fit", lambda ledger, segments, **_: clv.prior(ledger, segments, draws=250))
+    output = tmp_path / "demo-output"
+    made = demo.run_demo(output, make_console())
+    lines = capsys.readouterr().out.splitlines()
+    check_tables(made, lines)
+    check_files(made, output)
+
+
+def check_tables(made: clv.Forecast, lines: list[str]) -> None:
     later = clv.datasets.load_phl_contracts()
     happened = clv.actual_portfolio(made, later, "QE")
     for day, amount in zip(happened["period"], happened["revenue"], strict=True):
@@ -38,8 +39,7 @@ def test_demo_prints_ranges_beside_what_happened(
     assert "do the accounts' ranges hold what they promise?" in lines
 
 
-def test_demo_writes_its_files(made: clv.Forecast, tmp_path: Path) -> None:
-    output = tmp_path / "demo-output"
+def check_files(made: clv.Forecast, output: Path) -> None:
     assert sorted(path.name for path in output.iterdir()) == [
         "accounts.parquet",
         "fan.png",

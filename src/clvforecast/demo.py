@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from clvforecast.actuals import actual_portfolio, actual_revenue
-from clvforecast.calibration import coverage, randomised_pit
+from clvforecast.calibration import CENT, coverage, randomised_pit
 from clvforecast.datasets import load_phl_contracts
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger
@@ -96,7 +96,7 @@ def accounts_coverage(made: Forecast, later: Ledger, ledger: Ledger) -> pd.DataF
 
 
 def _ranges_beside_actual(front: pd.DataFrame, ranges: pd.DataFrame, unit: MoneyUnit) -> pd.DataFrame:
-    inside = (ranges["lower"] <= ranges["revenue"]) & (ranges["revenue"] <= ranges["upper"])
+    inside = (ranges["lower"] - CENT <= ranges["revenue"]) & (ranges["revenue"] <= ranges["upper"] + CENT)
     return front.assign(
         median=[in_unit(amount, unit) for amount in ranges["q50"]],
         **{

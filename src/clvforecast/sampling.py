@@ -29,6 +29,8 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 """Bulk and tail effective draws (same paper): below it the quantiles reported are not stable."""
 TAIL = (0.05, 0.95)
+PILOT_TUNE, PILOT_DRAWS = 300, 200
+"""The short run that tells which effects to sample centred."""
 KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
 
 
@@ -116,6 +118,7 @@ def sample_component(
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
+    component = _in_suiting_form(component, settings, say)
     first = _run(component, settings, say)
     failing = failures(first, labels)
     if not failing:
@@ -135,9 +138,23 @@ def prior_component(component: Component, settings: Settings) -> Sampled:
     return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
 
 
+def _in_suiting_form(component: Component, settings: Settings, say: Say) -> Component:
+    """The component with each effect centred or not as a short run of it suggests."""
+    if component.recentred is None:
+        return component
+    pilot = dataclasses.replace(settings, draws=PILOT_DRAWS, tune=PILOT_TUNE, thin=1)
+    return component.recentred(_trace(component, pilot, say, "trying")[0])
+
+
 def _run(component: Component, settings: Settings, say: Say) -> Sampled:
+    raw, stats = _trace(component, settings, say, "sampling")
+    return Sampled(component, component.variables(raw), stats, f"NUTS, target_accept {settings.target_accept}")
+
+
+def _trace(component: Component, settings: Settings, say: Say, doing: str) -> tuple[dict[str, Floats], xr.Dataset]:
+    """Raw draws (chain, draw, ...) and sampler statistics of one run."""
     compiled = compiled_model(component, say)
-    say(f"{component.name}: sampling")
+    say(f"{component.name}: {doing}")
     seed = int(component_rng(component.name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
     try:
         trace = nutpie.sample(
@@ -164,7 +181,7 @@ def _run(component: Component, settings: Settings, say: Say) -> Sampled:
     # A divergence between kept draws counts too: none may be hidden by thinning.
     diverging = kept["diverging"].values.reshape(settings.chains, settings.draws, thin).any(axis=2)
     thinned = kept.isel(draw=slice(None, None, thin)).assign(diverging=(("chain", "draw"), diverging))
-    return Sampled(component, component.variables(raw), thinned, f"NUTS, target_accept {settings.target_accept}")
+    return raw, thinned
 
 
 def diagnostics(values: Floats) -> dict[str, Floats]:

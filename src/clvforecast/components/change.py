@@ -15,7 +15,7 @@ are raised and cut otherwise than large ones. One graph holds all three, as the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from scipy.special import expit
 
 from clvforecast.cells import ChangeCells, Frame
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns
+from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, recentred
 from clvforecast.components.rates import segment_effects
 
 N_ROWS = 5
@@ -72,9 +72,17 @@ class ChangeDesign:
     n_amended: int
 
 
-def change_component(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> Component:
-    """The component of the change at renewal; parts without data keep their priors."""
+def change_component(
+    cells: ChangeCells, frame: Frame, priors: ChangePriors, centred: list[Floats] | None = None
+) -> Component:
+    """The component of the change at renewal; parts without data keep their priors.
+
+    `centred`, five of (K,), replaces the first guess of which effects to sample centred.
+    """
     design = change_design(cells, frame, priors)
+    if centred is not None:
+        forms = zip(design.poolings, centred, strict=True)
+        design = replace(design, poolings=tuple(replace(pooling, centred=form) for pooling, form in forms))
     n_data = design.n_direction + design.n_amended
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
@@ -97,6 +105,7 @@ def change_component(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> 
         variables=lambda raw: change_variables(raw, frame, design, priors),
         n_data=n_data,
         closed_form=prior if n_data == 0 else None,
+        recentred=lambda raw: change_component(cells, frame, priors, _recentred(raw, design)),
         note="; ".join(notes),
     )
 
@@ -286,6 +295,14 @@ def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Genera
 
 def _coords(raw: Raw, design: ChangeDesign) -> list[Floats]:
     return [coords_of(raw["raw"][..., i, :], raw["sd"][..., i, :], p) for i, p in enumerate(design.poolings)]
+
+
+def _recentred(raw: Raw, design: ChangeDesign) -> list[Floats]:
+    """`pooling.recentred` for each of the five places."""
+    return [
+        recentred(coords, raw["sd"][..., i, :], design.poolings[i].column_of)
+        for i, coords in enumerate(_coords(raw, design))
+    ]
 
 
 def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:

@@ -53,6 +53,9 @@ class Component:
         Raw parameters, drawn from prior or posterior -> the posterior's named variables.
     closed_form
         Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
+    recentred
+        Raw draws of a short run -> the same component with its effects sampled in the form that suits the data
+        (`pooling.recentred`); the model is the same.
     n_data
         Observations that inform the component.
     note
@@ -67,6 +70,7 @@ class Component:
     variables: Callable[[Raw], dict[str, Variable]]
     n_data: int
     closed_form: Callable[[np.random.Generator, Shape], Raw] | None = None
+    recentred: Callable[[Raw], Component] | None = None
     note: str = ""
 
     def model(self) -> pm.Model:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-KNOWN_SD = 0.1
+KNOWN_SD = 0.03
 """A contrast that its data alone would tell to a tenth of a log unit is sampled centred: any spread of levels that could
 matter is wider. In between non-centred is the safe choice: it mixes well until the data are some tens of times sharper."""
 
@@ -139,6 +139,21 @@ def raw_log_prior(raw: Any, sd: Any, column_of: Any, centred: Any) -> Any:
 def coords_of(raw: Floats, sd: Floats, pooling: Pooling) -> Floats:
     """The coordinates (..., K) of draws `raw` (..., K) and `sd` (..., S)."""
     return np.asarray(raw * sd[..., pooling.column_of] ** (1.0 - pooling.centred), float)
+
+
+def recentred(coords: Floats, sd: Floats, column_of: Integers) -> Floats:
+    """Which coordinates to sample centred, 0 or 1 (K,), judged by draws of a first, short run.
+
+    A coordinate's centred form has a funnel where its SD s may be as small as what the data leave open of the coordinate;
+    its other form a narrow ridge where s is far larger than that. So: centred when even the 2% quantile of s is twice the
+    coordinate's own posterior SD.
+
+    Parameters
+    ----------
+    coords : draws (chain, draw, K) of the coordinates;  sd : draws (chain, draw, S) of the columns' SDs.
+    """
+    smallest = np.quantile(sd, 0.02, axis=(0, 1))[column_of]
+    return (smallest > 2.0 * coords.std(axis=(0, 1))).astype(float)
 
 
 def effects_of(coords: Floats, pooling: Pooling) -> tuple[Floats, ...]:

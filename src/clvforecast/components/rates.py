@@ -7,7 +7,7 @@ Early terminations have no account effect: r is held at a million there, which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pymc as pm
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from clvforecast.cells import Frame, RateCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords
+from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords, recentred
 
 POISSON_SHAPE = 1e6
 """A gamma of this shape is a point to six digits."""
@@ -60,9 +60,14 @@ class RateDesign:
     n_events: int
 
 
-def rate_component(cells: RateCells, frame: Frame, priors: RatePriors) -> Component:
-    """The component of one kind. Without a single event it is drawn in closed form, see `_empty_raw`."""
+def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, centred: Floats | None = None) -> Component:
+    """The component of one kind. Without a single event it is drawn in closed form, see `_empty_raw`.
+
+    `centred` (K,) replaces the first guess of which effects to sample centred.
+    """
     design = rate_design(cells, frame)
+    if centred is not None:
+        design = replace(design, pooling=replace(design.pooling, centred=centred))
     name, empty = cells.kind, design.n_events == 0
     seen = f"no {name.replace('_', ' ')} in {design.total_years:.0f} years of exposure: the prior, almost none"
 
@@ -81,6 +86,7 @@ def rate_component(cells: RateCells, frame: Frame, priors: RatePriors) -> Compon
         variables=lambda raw: rate_variables(raw, name, frame, design, priors),
         n_data=design.n_events,
         closed_form=closed_form if empty else None,
+        recentred=lambda raw: rate_component(cells, frame, priors, recentred_pooling(raw, design.pooling)),
         note=seen if empty else "",
     )
 
@@ -189,6 +195,11 @@ def rate_variables(raw: Raw, kind: str, frame: Frame, design: RateDesign, priors
     if not design.is_poisson:
         values["rate_shape"] = ((), _shape(raw, design, priors))
     return {f"{kind}_{name}": Variable(dims, value, design.n_events) for name, (dims, value) in values.items()}
+
+
+def recentred_pooling(raw: Raw, pooling: Pooling) -> Floats:
+    """`pooling.recentred` from raw draws."""
+    return recentred(coords_of(raw["raw"], raw["sd"], pooling), raw["sd"], pooling.column_of)
 
 
 def segment_effects(effects: tuple[Floats, ...], shape: tuple[int, ...]) -> Floats:

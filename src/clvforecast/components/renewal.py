@@ -9,6 +9,7 @@ scale, ``phi = 1/(a+b+1)`` is one number. A positive class effect makes lapsing 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,22 @@ from scipy.special import expit
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import effects_of
+from clvforecast.components.pooling import effects_of, recentred
 from clvforecast.components.rates import segment_effects
 from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalDesign, RenewalPriors, renewal_design, sticks
 from clvforecast.likelihoods import MAX_TOTAL
 
 
-def renewal_component(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> Component:
-    """The renewal component; c is free only where some account has five decisions or more."""
+def renewal_component(
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, centred: Floats | None = None
+) -> Component:
+    """The renewal component; c is free only where some account has five decisions or more.
+
+    `centred` (P,) replaces the first guess of which effects to sample centred.
+    """
     design, arrays = renewal_design(cells, frame, priors)
+    if centred is not None:
+        design, arrays = replace(design, centred=centred), {**arrays, "centred": centred}
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
         return _prior_raw(design, arrays, priors, rng, shape)
@@ -52,6 +60,7 @@ def renewal_component(cells: RenewalCells, frame: Frame, priors: RenewalPriors) 
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
+        recentred=lambda raw: renewal_component(cells, frame, priors, _recentred(raw, design)),
         note="; ".join(notes),
     )
 
@@ -154,6 +163,13 @@ def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
 def _moved(raw: Raw, design: RenewalDesign) -> Floats:
     """Effects without their lean, (chain, draw, P)."""
     return np.asarray(raw["raw"] * _scale(raw, design) ** (1.0 - design.centred), float)
+
+
+def _recentred(raw: Raw, design: RenewalDesign) -> Floats:
+    """`pooling.recentred` for the pooled effects; the others keep their one form."""
+    one = np.ones((*raw["phi"].shape, 1))
+    judged = recentred(_moved(raw, design), np.concatenate([raw["sd"], one], axis=-1), design.column_of)
+    return np.where(design.column_of < raw["sd"].shape[-1], judged, 1.0)
 
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:

@@ -8,6 +8,8 @@ The value on return has no account effect: every return counts as its own accoun
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -17,7 +19,7 @@ from pydantic import Field
 from clvforecast.cells import Frame, SizeCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords
-from clvforecast.components.rates import segment_effects
+from clvforecast.components.rates import recentred_pooling, segment_effects
 
 
 class SizePriors(Priors):
@@ -46,9 +48,14 @@ SIZE_PRIORS: dict[str, SizePriors] = {
 about a month's revenue (a fiftieth to fifty), a return about what it was before the lapse (a seventh to seven times)."""
 
 
-def size_component(cells: SizeCells, frame: Frame, priors: SizePriors) -> Component:
-    """The component of one kind; without data its draws are the prior's."""
+def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, centred: Floats | None = None) -> Component:
+    """The component of one kind; without data its draws are the prior's.
+
+    `centred` (K,) replaces the first guess of which effects to sample centred.
+    """
     pooling = size_pooling(cells, frame)
+    if centred is not None:
+        pooling = replace(pooling, centred=centred)
     n_data = int((cells.n_lines * cells.n).sum())
     name = cells.kind
     empty = n_data == 0
@@ -68,6 +75,7 @@ def size_component(cells: SizeCells, frame: Frame, priors: SizePriors) -> Compon
         variables=lambda raw: size_variables(raw, name, frame, pooling, priors, n_data),
         n_data=n_data,
         closed_form=closed_form if empty else None,
+        recentred=lambda raw: size_component(cells, frame, priors, recentred_pooling(raw, pooling)),
         note=f"no {name.replace('_', ' ')} in the data: the prior alone" if empty else "",
     )
 

@@ -377,13 +377,13 @@ def active_days(line: Line, as_of: int) -> int:
     return sum(max(0, min(term.stop, as_of + 1) - term.start) for term in line.terms)
 
 
-def lapses(line: Line, as_of: int, grace_days: int | None, last_lag: int) -> list[tuple[int, bool]]:
-    """(days after grace, ended by a return) of every established lapse."""
+def lapses(line: Line, as_of: int, grace_days: int | None, last_lag: int | None) -> list[tuple[int, bool]]:
+    """(days after grace, ended by a return) of every lapse that is told or past the last lag; without one, that returned."""
     found = []
     for spell in spells(line):
         last = spell[-1]
         returned = last is not line.terms[-1]
-        if not (returned or last.role or as_of - last.end > last_lag):
+        if not (returned if last_lag is None else last.role or as_of - last.end > last_lag):
             continue
         since = (last.deciding[1] if last.role == "terminated" else last.end) + grace(last, grace_days)
         until = min(last.next_start if returned else as_of + 1, as_of + 1)

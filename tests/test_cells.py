@@ -393,9 +393,10 @@ def test_shipped_contracts_counts_add_up() -> None:
     change = cells.change
     assert change.direction_counts.sum() + change.n_amended == outcomes["renewed"]
     assert change.size_n.sum() == change.direction_counts[:, [0, 2]].sum()
-    returns = cells.rates["reactivation"].n_events.sum()
+    returns = cells.sizes["return_value"].n_lines.sum()
+    assert cells.rates["reactivation"].n_events.sum() <= returns  # a young lapse does not count, returned or not
     assert cells.terms.counts[:-1].sum() == outcomes["renewed"]
-    assert cells.terms.counts[-1].sum() == returns == cells.sizes["return_value"].n_lines.sum()
+    assert cells.terms.counts[-1].sum() == returns
     assert outcomes["open"] == 1542 + returns
     assert len(cells.renewal.count) < 2000
     # unrecognised money is what the items have left

@@ -114,12 +114,20 @@ def lag_bin_of(lags: Floats, edges: Floats) -> NDArray[np.int32]:
 
 
 def lag_bins(lags: Floats) -> Floats:
-    """Edges of the lag bins: the grid cut to what was observed, neighbours merged until each holds enough."""
+    """Edges of the lag bins: the grid cut to what was observed, neighbours merged until each holds enough.
+
+    A thin tail is clipped in, not stretched over: one renewal booked two years late would otherwise spread the last bin
+    so far that accounts long overdue still seemed to wait for their booking.
+    """
     if not len(lags):
         return BOOKED_AT_ONCE.copy()
-    counts = np.bincount(lag_bin_of(lags, LAG_GRID), minlength=len(LAG_GRID) - 1)
-    occupied = np.flatnonzero(counts)
-    first, last = int(occupied[0]), int(occupied[-1])
+    bins = lag_bin_of(lags, LAG_GRID)
+    counts = np.bincount(bins, minlength=len(LAG_GRID) - 1)
+    few = min(LEAST_IN_LAG_BIN, len(lags))
+    first = int(np.argmax(np.cumsum(counts) >= few))
+    last = len(counts) - 1 - int(np.argmax(np.cumsum(counts[::-1]) >= few))
+    first, last = min(first, last), max(first, last)
+    counts = np.bincount(np.clip(bins, first, last), minlength=len(LAG_GRID) - 1)
     enough = max(LEAST_IN_LAG_BIN, LEAST_SHARE_IN_LAG_BIN * len(lags))
     edges, held = [LAG_GRID[first]], 0
     for j in range(first, last + 1):

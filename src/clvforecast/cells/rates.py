@@ -45,18 +45,18 @@ def line_event_counts(histories: Histories) -> Longs:
 def established_lapses(histories: Histories, frame: Frame) -> tuple[Longs, Longs]:
     """Lapsed days (after grace) and returns of every line, over lapses that are certain.
 
-    A lapse is certain when another spell follows, a churn says so, or d is past every lag a renewal was
-    booked with.
+    A lapse is certain when a churn says so, or d is past every lag a renewal was booked with. A young lapse that has
+    already returned does not count: chosen by its outcome, it would make returns look quicker than they are.
     """
     decisions = histories.decisions
     outcome, returned = values(decisions, "outcome"), values(decisions, "returned")
     told = (outcome == "notified") | (outcome == "terminated")
     overdue = (outcome == "open") & (values(decisions, "d") > frame.lag_edges[-1])
-    certain = returned | told | overdue
+    certain = told | overdue
     n, line = histories.lines.num_rows, values(decisions, "line")
     lapsed = np.zeros(n, dtype=np.int64)
     np.add.at(lapsed, line[certain], values(decisions, "lapsed_days")[certain])
-    return lapsed, counted(line[returned], n)
+    return lapsed, counted(line[certain & returned], n)
 
 
 def rate_cells(

@@ -24,7 +24,9 @@ from clvforecast.simulation.slots import (
     ITEM_STOP,
     ITEM_TIED,
     ITEM_UNITS,
+    KNOWN_BY,
     MARKS,
+    MAX_RATIO,
     MONTHS,
     MRR_AT_MARKS,
     MRR_NOW,
@@ -61,6 +63,19 @@ def whole_cents(whole: Whole, amount: float) -> int:
         whole[CLIPS] += 1
         value = math.copysign(GREATEST_AMOUNT, value)
     return int(math.floor(value + 0.5)) * UNITS_PER_CENT
+
+
+@jit
+def bounded_multiple(whole: Whole, y: float, bound: float) -> float:
+    """exp(y), at most ``bound``, and the bound counted.
+
+    With few data the SD of y is hardly known, and a lognormal with an unknown SD has no finite mean: one draw in a million
+    would decide the expected revenue.
+    """
+    if y > math.log(bound):
+        whole[CLIPS] += 1
+        return bound
+    return math.exp(y)
 
 
 @jit
@@ -106,13 +121,14 @@ def happen(
     """One event of a kind: y ~ Normal(ν, σ²) on the kind's own scale.
 
     Expansion: base × months of the term × exp(y).  Contraction: the share logistic(y) of the MRR in force, for the rest
-    of the term.  Change order, referral: base × exp(y), served on the day.
+    of the term.  Change order, referral: base × exp(y), served on the day.  exp(y) is at most ``max_ratio`` times the term,
+    or times a year at the base.
     """
     if math.isnan(real[SIZE_MEANS + kind]):
         real[SIZE_MEANS + kind] = draw_size_mean(par, real, line_whole, line_real, kind, stream)
     y = real[SIZE_MEANS + kind] + par[SIGMA + kind] * normal(stream)
     if kind == 0:
-        amount = real[BASE] * whole[MONTHS] * math.exp(y)
+        amount = real[BASE] * whole[MONTHS] * bounded_multiple(whole, y, scale[MAX_RATIO])
         amend(table, scale, real, whole, flow, EXPANSION, day, amount)
         whole[EXPANDED] = 1
     elif kind == 1:
@@ -120,7 +136,7 @@ def happen(
         amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))
         amend(table, scale, real, whole, flow, CONTRACTION, day, amount)
     else:
-        units = whole_cents(whole, real[BASE] * math.exp(y))
+        units = whole_cents(whole, real[BASE] * bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO]))
         book(table, scale, real, whole, flow, CHANGE_ORDER + kind - 2, day, day, day + 1, units)
 
 
@@ -180,9 +196,10 @@ def terminate(
 ) -> None:
     """Early termination on ``day``: with the refund probability all that is unserved is de-booked, else all stays.
 
+    A termination after the last day that counts is not known by then, and takes nothing back.
     ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
     """
-    if uniform(stream) >= par[REFUND]:
+    if uniform(stream) >= par[REFUND] or day > table[KNOWN_BY]:
         return
     for origin in range(N_ORIGINS):
         rate = whole[TIED + origin]

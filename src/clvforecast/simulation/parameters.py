@@ -56,9 +56,9 @@ def select_draws(posterior: xr.Dataset, draws: int) -> Draws:
             f"draws={draws}: the posterior holds {total} draws. Ask for 1 to {total}, or fit with more draws."
         )
     chosen = np.floor(np.arange(draws) * (total / draws)).astype(np.int64)
-    # Chain by chain would pair neighbours; draw by draw keeps the chains mixed however few are chosen.
+    # Chain by chain: an even step through all of them takes its share of each.
     return {
-        str(name): np.asarray(values.transpose("draw", "chain", ...).values).reshape(total, *values.shape[2:])[chosen]
+        str(name): np.asarray(values.transpose("chain", "draw", ...).values).reshape(total, *values.shape[2:])[chosen]
         for name, values in posterior.data_vars.items()
     }
 
@@ -96,7 +96,9 @@ def location_table(
             table[:, row, frame.first_size_column : frame.first_size_column + frame.n_size_classes] = sizes
         for position, (column, level) in enumerate(new_levels):
             sd = draws[f"{prefix}_segment_sd"][:, frame.segments.index(column)]
-            table[:, row, n_columns + position] = unseen_effect(seed, prefix, column, level, sd)
+            # The intercept is the mean of the L levels seen, itself uncertain by s²/L about the mean of all levels.
+            spread = sd * np.sqrt(1.0 + 1.0 / len(frame.levels[column]))
+            table[:, row, n_columns + position] = unseen_effect(seed, prefix, column, level, spread)
     table[:, Location.RENEWAL, n_columns - 2] = draws["renewal_second_spell_effect"]
     table[:, Location.RENEWAL, n_columns - 1] = draws["renewal_tenure_unknown_effect"]
     return table

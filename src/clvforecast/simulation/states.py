@@ -183,7 +183,9 @@ def _status(histories: Histories, last: Longs) -> dict[str, Any]:
     terms, decisions = histories.terms, histories.decisions
     outcome = values(decisions, "outcome")[last]
     status = np.select([outcome == "notified", outcome == "terminated"], [1, 2], 0)
-    effective_day = decisions["effective_day"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)[last]
+    effective_day = effective_days(histories)[last]
+    # An early termination that is known ahead is a lapse on its day: the line lives until then.
+    status = np.where((status == 2) & (effective_day > histories.as_of_day), 1, status)
     spell = values(terms, "spell")[last]
     return {
         "spell": spell.astype(np.int32),
@@ -197,6 +199,19 @@ def _status(histories: Histories, last: Longs) -> dict[str, Any]:
     }
 
 
+def _known_ends(histories: Histories) -> Longs:
+    """End of every term: its own, or the day of an early termination that is still to come."""
+    terminated = values(histories.decisions, "outcome") == "terminated"
+    day = effective_days(histories)
+    return np.where(terminated & (day > histories.as_of_day), day, values(histories.terms, "end_day"))
+
+
+def effective_days(histories: Histories) -> Longs:
+    """Day of the churn that ended each term; 0 where none did."""
+    days = histories.decisions["effective_day"].combine_chunks().fill_null(0)
+    return np.asarray(days.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
 def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
     """The terms still active after `as_of`, and every line's last one."""
     terms = histories.terms
@@ -208,7 +223,7 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
     return {
         "bt_ptr": offsets(counted(values(terms, "line")[rows], histories.lines.num_rows)),
         "bt_start": values(terms, "start_day")[rows].astype(np.int32),
-        "bt_end": values(terms, "end_day")[rows].astype(np.int32),
+        "bt_end": _known_ends(histories)[rows].astype(np.int32),
         "bt_months": values(terms, "months")[rows].astype(np.int32),
         "bt_amount": values(terms, "amount")[rows],
         "bt_amend": values(terms, "amend")[rows],

@@ -15,7 +15,7 @@ from clvforecast.simulation.latents import (
     pick,
     size_class,
 )
-from clvforecast.simulation.life import whole_cents
+from clvforecast.simulation.life import bounded_multiple, whole_cents
 from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, uniform
 from clvforecast.simulation.revenue import book
 from clvforecast.simulation.slots import (
@@ -314,7 +314,8 @@ def come_back(
     if time + 1.0 >= table[WINDOW_END]:
         return False
     day = int(time) + 1  # on the last day of grace it would still be a renewal
-    mrr = real[MRR] * math.exp(real[RETURN_VALUE] + par[RETURN_SD] * normal(stream))
+    change = real[RETURN_VALUE] + par[RETURN_SD] * normal(stream)
+    mrr = real[MRR] * bounded_multiple(whole, change, scale[MAX_RATIO])
     cdf_at = table[TERM_CDF_AT] + table[N_TERM_CLASSES] * table[N_VALUES]
     months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
     whole[SPELL] += 1

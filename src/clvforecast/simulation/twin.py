@@ -206,11 +206,18 @@ class Life:
             self.size_means[kind] = self.line.draw_size_mean(kind, self.stream)
         y = self.size_means[kind] + self.line.size_scales(kind)[1] * normal(self.stream)
         if kind in ("change_order", "referral"):
-            self.book(ORIGIN_OF[kind], day, day, day + 1, self.units(self.base * math.exp(y)), term=None)
+            self.book(
+                ORIGIN_OF[kind],
+                day,
+                day,
+                day + 1,
+                self.units(self.base * self.multiple(y, 12 * self.line.plan.max_ratio)),
+                term=None,
+            )
             return
         months_left = (term.end - day) / MONTH
         if kind == "expansion":
-            units = self.units(self.base * term.months * math.exp(y))
+            units = self.units(self.base * term.months * self.multiple(y, self.line.plan.max_ratio))
             term.expanded = True
         else:
             units = self.units(-logistic(y) * term.mrr_now * months_left)
@@ -235,10 +242,17 @@ class Life:
     def terminate(self, term: Term, day: int) -> None:
         """Early termination: with the refund probability, what is unserved of the term's bookings is de-booked."""
         self.terminations += 1
-        if uniform(self.stream) < self.line.parameter("refund_share"):
+        known_by = self.line.plan.known_by
+        if uniform(self.stream) < self.line.parameter("refund_share") and (known_by is None or day <= known_by):
             self.bookings = [
                 replace(booking, cut=day) if booking.term == term.number else booking for booking in self.bookings
             ]
+
+    def multiple(self, y: float, bound: float) -> float:
+        """exp(y), at most ``bound``."""
+        if math.exp(y) > bound:
+            self.clips += 1
+        return min(math.exp(y), bound)
 
     def step(self, term: Term) -> float:
         """w = (t_k^c - t_(k-1)^c) exp(class effects) of the decision at the term's end."""
@@ -358,12 +372,13 @@ class Life:
         day = math.floor(clock) + 1
         change = line.parameter("return_value_mean") + line.effects("return_value")
         change += line.parameter("return_value_sd") * normal(self.stream)
+        multiple = self.multiple(change, line.plan.max_ratio)
         months = line.draw_months(-1, self.stream)
         self.spell += 1
         self.direction, self.origin = FIRST, Origin.REACTIVATION
         self.decisions, self.tenure, self.log_mrrs, self.n_mrrs = 0, 0.0, 0.0, 0.0
         self.log_theta = log_beta_variate(self.stream, *line.beta(self.spell))
-        returned = self.sign(day, months, term.mrr * math.exp(change), day)
+        returned = self.sign(day, months, term.mrr * multiple, day)
         self.base = returned.mrr
         return returned
 

@@ -67,6 +67,7 @@ class Line:
             else:
                 name, level = self.states.new_levels[column - n_columns]
                 sd = self.draws[f"{prefix}_segment_sd"][:, self.frame.segments.index(name)]
+                sd = sd * math.sqrt(1 + 1 / len(self.frame.levels[name]))
                 total += unseen_effect(self.plan.seed, prefix, name, level, sd)[self.draw]
         if size_class is not None:
             name = (

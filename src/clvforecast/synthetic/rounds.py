@@ -118,7 +118,7 @@ def draw_happenings(
     """Events of a Poisson process in ``active`` days of each term, with their sizes.
 
     Exponential waiting times within a period are, jointly, a Poisson number of times spread evenly over it;
-    the day is the floor of the time. y ~ Normal(nu, (1 - icc) sd^2).
+    the day is the floor of the time. y ~ Normal(nu, (1 - icc) sd^2), bounded as `greatest_size` says.
     """
     rows, kinds, times, sizes = [], [], [], []
     for kind in ACTIVITIES:
@@ -128,7 +128,8 @@ def draw_happenings(
         rows.append(row)
         kinds.append(np.full(len(row), KIND[kind]))
         times.append(rng.random(len(row)) * active[row])
-        sizes.append(accounts.size_means[kind][terms.account[row]] + within_sd * rng.standard_normal(len(row)))
+        y = accounts.size_means[kind][terms.account[row]] + within_sd * rng.standard_normal(len(row))
+        sizes.append(np.minimum(y, greatest_size(company, kind)))
     row, kind_code, time, y = (np.concatenate(parts) for parts in (rows, kinds, times, sizes))
     order = np.lexsort((time, row))
     day = terms.start[row] + np.floor(time).astype(np.int64)
@@ -137,6 +138,12 @@ def draw_happenings(
 
 def _only(happenings: Happenings, kept: Bools) -> Happenings:
     return Happenings(*(getattr(happenings, name)[kept] for name in ("row", "kind", "day", "y")))
+
+
+def greatest_size(company: CompanyParameters, kind: str) -> float:
+    """An expansion is at most max_ratio times the term, a change order or referral times a year at the base."""
+    bounds = {"expansion": company.max_ratio, "contraction": np.inf}
+    return float(np.log(bounds.get(kind, 12 * company.max_ratio)))
 
 
 def whole_cents(amount: Floats) -> Cents:
@@ -377,7 +384,7 @@ def come_back(
     months = np.array(company.term_values)[chosen_from(np.array(company.term_length)[ended], rng)]
     mean = company.return_value_mean + np.array(company.return_value_segment_effect)[segment]
     change = mean + company.return_value_sd * rng.standard_normal(len(rows))
-    cents = whole_cents(old.mrr * np.exp(change) * months)
+    cents = whole_cents(old.mrr * np.minimum(np.exp(change), company.max_ratio) * months)
     mrr = cents / 100 / months
     # A wait beyond a century is as good as never; the bound keeps days whole numbers.
     start = outcome.stop[rows] + grace + np.ceil(np.minimum(wait, 100 * DAYS_PER_YEAR)).astype(np.int64)

@@ -7,6 +7,7 @@ import pytensor
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components import Component
+from clvforecast.components.pooling import raw_from_coords
 from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalPriors, renewal_design
 
 
@@ -24,13 +25,14 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     design, arrays = renewal_design(cells, frame, priors)
     phi = 1.0 / (a + b + 1.0)
     bend = np.array([phi - REFERENCE_PHI, np.log(c)])
-    raw = -design.lean @ bend
-    shift = design.shift @ raw - design.level_lean @ bend
+    moved = -design.lean @ bend
+    shift = design.shift @ moved - design.level_lean @ bend
     intercept = np.log(a / b)
+    s = design.base  # the pooled columns' SDs are 1 below
     return {
         "sd": np.ones((1, 1, arrays["prior_sd"].size)),
         "phi": np.full((1, 1), phi),
         "log_c": np.full((1, 1), np.log(c) / priors.log_c_sd),
-        "raw": raw[None, None],
+        "raw": raw_from_coords(moved, s, design.guess, design.error)[None, None],
         "level": np.full((1, 1), (intercept + shift - priors.logit_mu_mean) / priors.logit_mu_sd),
     }

@@ -1,5 +1,7 @@
 """Every component's graph has the likelihood of the closed forms, written from its named variables; priors are what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -8,7 +10,7 @@ from scipy.special import expit, logit
 from clvforecast.cells import Refunds, TermCells
 from clvforecast.components import ModelPriors, build_components
 from clvforecast.components.change import ChangePriors, carried_posterior, change_component
-from clvforecast.components.pooling import coords_of, effects_of, pooled_columns, zero_sum_basis
+from clvforecast.components.pooling import coords_of, effects_of, pooled_columns, prior_raw, refined, zero_sum_basis
 from clvforecast.components.rates import RatePriors, rate_component, rate_posterior
 from clvforecast.components.renewal import renewal_component, renewal_posterior
 from clvforecast.components.renewal_design import RenewalPriors
@@ -205,18 +207,31 @@ def test_zero_sum_basis() -> None:
     assert zero_sum_basis(np.array([3.0])).shape == (1, 0)
 
 
-@pytest.mark.parametrize("centred", [0.0, 1.0])
-def test_effects_have_the_same_prior_centred_or_not(centred) -> None:
+@pytest.mark.parametrize(("guess", "error"), [(0.0, 1e3), (0.0, 1e-3), (0.8, 0.3)])
+def test_effects_have_the_same_prior_however_they_are_sampled(guess, error) -> None:
     """effect ~ Normal(0, s^2 (I - 11'/L)): variance s^2 (L - 1) / L each, sum zero."""
-    information = np.full(4, 1e6 if centred else 1e-6)
-    pooling = pooled_columns([np.arange(4)], [4], information)
-    assert np.all(pooling.centred == centred)
-    rng = np.random.default_rng(0)
-    sd = np.full((20000, 1), 0.7)
-    raw = rng.normal(size=(20000, 3)) * sd**centred
+    pooling = pooled_columns([np.arange(4)], [4], np.ones(4))
+    pooling = replace(pooling, guess=np.full(3, guess), error=np.full(3, error))
+    sd, rng = np.full((20000, 1), 0.7), np.random.default_rng(0)
+    raw = prior_raw(sd, pooling, rng)
+    # The graph's prior of raw: Normal(-m t / e, sqrt(s^2 + e^2) / e).
+    h = np.hypot(0.7, error)
+    assert raw.std() == pytest.approx(h / error, rel=0.03)
+    assert raw.mean() == pytest.approx(-guess * 0.7 / (h * error), abs=0.03 * h / error)
     (effects,) = effects_of(coords_of(raw, sd, pooling), pooling)
-    assert effects.sum(axis=1) == pytest.approx(0.0, abs=1e-12)
+    assert effects.sum(axis=1) == pytest.approx(0.0, abs=1e-9)
     assert effects.var(axis=0) == pytest.approx(0.49 * 0.75, rel=0.05)
+
+
+def test_a_short_run_tells_what_the_data_alone_say() -> None:
+    """Normal likelihood at .4 +- .1 for one coordinate, none for the other: found again from draws of the posterior."""
+    rng = np.random.default_rng(0)
+    s = np.abs(rng.normal(0.0, 0.5, (4, 4000, 2))) + 0.05
+    t = s[..., 0] / np.hypot(s[..., 0], 0.1)
+    told, untold = 0.4 * t**2 + 0.1 * t * rng.normal(size=t.shape), s[..., 1] * rng.normal(size=t.shape)
+    guess, error = refined(np.stack([told, untold], axis=-1), s)
+    assert (guess[0], error[0]) == pytest.approx((0.4, 0.1), rel=0.06)
+    assert error[1] > 1.0
 
 
 def test_priors_of_named_variables_are_those_declared() -> None:

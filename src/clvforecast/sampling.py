@@ -29,8 +29,10 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 """Bulk and tail effective draws (same paper): below it the quantiles reported are not stable."""
 TAIL = (0.05, 0.95)
+MOST_CORRELATED = 120
+"""Correlations are learnt up to so many parameters; beyond, learning them costs more than it saves."""
 PILOT_TUNE, PILOT_DRAWS = 300, 200
-"""The short run that tells which effects to sample centred."""
+"""The short run that tells roughly what the data say of each effect."""
 KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
 
 
@@ -43,7 +45,7 @@ class Settings:
     chains: int = 4
     cores: int = 2
     seed: int = 7
-    target_accept: float = 0.9
+    target_accept: float = 0.95
     thin: int = 1
 
     def __post_init__(self) -> None:
@@ -118,7 +120,7 @@ def sample_component(
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
-    component = _in_suiting_form(component, settings, say)
+    component = _placed(component, settings, say)
     first = _run(component, settings, say)
     failing = failures(first, labels)
     if not failing:
@@ -138,12 +140,12 @@ def prior_component(component: Component, settings: Settings) -> Sampled:
     return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
 
 
-def _in_suiting_form(component: Component, settings: Settings, say: Say) -> Component:
-    """The component with each effect centred or not as a short run of it suggests."""
-    if component.recentred is None:
+def _placed(component: Component, settings: Settings, say: Say) -> Component:
+    """The component with its effects sampled relative to what a short run tells of them."""
+    if component.refined is None:
         return component
     pilot = dataclasses.replace(settings, draws=PILOT_DRAWS, tune=PILOT_TUNE, thin=1)
-    return component.recentred(_trace(component, pilot, say, "trying")[0])
+    return component.refined(_trace(component, pilot, say, "trying")[0])
 
 
 def _run(component: Component, settings: Settings, say: Say) -> Sampled:
@@ -164,7 +166,7 @@ def _trace(component: Component, settings: Settings, say: Say, doing: str) -> tu
             chains=settings.chains,
             cores=settings.cores,
             seed=seed,
-            adaptation="low_rank",
+            adaptation="low_rank" if component.correlated and compiled.n_dim <= MOST_CORRELATED else "diag",
             target_accept=settings.target_accept,
             progress_bar=False,
             save_warmup=False,

@@ -20,7 +20,7 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     frame
         Made by `build_frame` from the same histories.
     max_cells
-        Above so many distinct renewal cells (20,000 by default) a random sample of the lines is counted.
+        Above so many distinct renewal cells (4,000 by default) a random sample of the lines is counted.
 
     Examples
     --------

@@ -19,7 +19,7 @@ from clvforecast.histories.terms import FLAT, direction_codes
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
-MOST_AMENDED_ROWS = 20_000
+MOST_AMENDED_ROWS = 3_000
 """Renewals of amended terms that are kept as rows; above, a random sample of lines."""
 TERM_CHANGE = 0.1
 """The term has changed when its months differ by more than this share of the ended term's."""

@@ -31,7 +31,7 @@ from clvforecast.histories.runs import (
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
 
-MOST_CELLS = 20_000
+MOST_CELLS = 4_000
 """Above so many distinct cells a random sample of the lines is counted."""
 QUARTERS = 4
 """Parts of a lag bin to which the share of it that has passed is rounded."""

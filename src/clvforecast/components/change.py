@@ -27,7 +27,15 @@ from scipy.special import expit
 
 from clvforecast.cells import ChangeCells, Frame
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, recentred
+from clvforecast.components.pooling import (
+    Pooling,
+    coords_of,
+    effects_of,
+    pooled_columns,
+    prior_raw,
+    refined_pooling,
+    sampled_coords,
+)
 from clvforecast.components.rates import segment_effects
 
 N_ROWS = 5
@@ -73,16 +81,15 @@ class ChangeDesign:
 
 
 def change_component(
-    cells: ChangeCells, frame: Frame, priors: ChangePriors, centred: list[Floats] | None = None
+    cells: ChangeCells, frame: Frame, priors: ChangePriors, poolings: tuple[Pooling, ...] | None = None
 ) -> Component:
     """The component of the change at renewal; parts without data keep their priors.
 
-    `centred`, five of (K,), replaces the first guess of which effects to sample centred.
+    `poolings` replaces the first five, see `pooling.refined_pooling`.
     """
     design = change_design(cells, frame, priors)
-    if centred is not None:
-        forms = zip(design.poolings, centred, strict=True)
-        design = replace(design, poolings=tuple(replace(pooling, centred=form) for pooling, form in forms))
+    if poolings is not None:
+        design = replace(design, poolings=poolings)
     n_data = design.n_direction + design.n_amended
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
@@ -105,13 +112,13 @@ def change_component(
         variables=lambda raw: change_variables(raw, frame, design, priors),
         n_data=n_data,
         closed_form=prior if n_data == 0 else None,
-        recentred=lambda raw: change_component(cells, frame, priors, _recentred(raw, design)),
+        refined=lambda raw: change_component(cells, frame, priors, _refined(raw, design)),
         note="; ".join(notes),
     )
 
 
 def change_design(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> ChangeDesign:
-    """Poolings of the five places: the same columns, ordered and centred by each place's own data."""
+    """Poolings of the five places: the same columns and the same X, with each place's own data."""
     counts, G = cells.direction_counts.astype(float), len(cells.group_levels)
     amended = np.bincount(cells.amended_group, minlength=G).astype(float)
     levels = [*(cells.group_levels[:, s] for s in range(len(frame.segments))), cells.group_size]
@@ -127,7 +134,9 @@ def change_design(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> Cha
         information.append(own.astype(float) + 0.3 * amended)
     information.append(0.1 * amended)
     return ChangeDesign(
-        poolings=tuple(pooled_columns(levels, sizes, info) for info in information),
+        poolings=tuple(
+            pooled_columns(levels, sizes, info, order_by=np.sum(information, axis=0)) for info in information
+        ),
         regressor_mean=np.stack([_regressor_mean(cells, side) for side in (0, 1)]),
         effect_sd=np.array(
             [priors.direction_effect_sd] * 2 + [priors.size_effect_sd] * 2 + [priors.persistence_effect_sd]
@@ -149,9 +158,10 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
     """The graph's data; the five poolings are stacked along a leading axis."""
     poolings = design.poolings
     return {
-        "X": np.stack([p.X for p in poolings]),
+        "X": poolings[0].X,
         "X_mean": np.stack([p.mean for p in poolings]),
-        "centred": np.stack([p.centred for p in poolings]),
+        "guess": np.stack([p.guess for p in poolings]),
+        "error": np.stack([p.error for p in poolings]),
         "column_of": poolings[0].column_of,
         "regressor_mean": design.regressor_mean,
         **_direction_arrays(cells),
@@ -217,15 +227,13 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
 
 def change_model(arrays: Arrays) -> pm.Model:
     """The graph: multinomial counts, regressions (`likelihoods.regression_log_likelihood`), mixture of both readings."""
-    places, _, K = arrays["X"].shape
+    places, K = arrays["X_mean"].shape
     with pm.Model() as model:
         d = as_data(arrays)
         effect_sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
-        of_coord = effect_sd[:, d["column_of"]]
-        raw = pm.Normal("raw", 0.0, of_coord ** d["centred"], shape=(places, K))
-        coords = raw * of_coord ** (1.0 - d["centred"])
+        coords = sampled_coords("raw", effect_sd[:, d["column_of"]], d["guess"], d["error"], (places, K))
         shift = pt.sum(d["X_mean"] * coords, axis=1)
-        effect = pt.sum(d["X"] * coords[:, None, :], axis=2)  # (5, G)
+        effect = pt.dot(coords, d["X"].T)  # (5, G)
         level = pm.Normal("level", shift[:2] / d["prior_logit"][1], 1.0, shape=(N_ROWS, 2))
         log_odds = d["prior_logit"][0] + d["prior_logit"][1] * level - shift[:2]
         slope = pm.Normal("slope", 0.0, d["prior_slope"], shape=(2, 2))  # rows down, up; columns rho, gamma
@@ -276,8 +284,7 @@ def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, logit_q:
 def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Generator, shape: Shape) -> Raw:
     p = design.poolings
     sd = np.abs(rng.normal(size=(*shape, len(PLACES), p[0].n_sds))) * design.effect_sd[:, None]
-    raw = rng.normal(size=(*shape, len(PLACES), p[0].n_coords))
-    raw = raw * sd[..., p[0].column_of] ** np.stack([pooling.centred for pooling in p])
+    raw = np.stack([prior_raw(sd[..., i, :], pooling, rng) for i, pooling in enumerate(p)], axis=-2)
     drawn = {
         "sd": sd,
         "raw": raw,
@@ -297,12 +304,12 @@ def _coords(raw: Raw, design: ChangeDesign) -> list[Floats]:
     return [coords_of(raw["raw"][..., i, :], raw["sd"][..., i, :], p) for i, p in enumerate(design.poolings)]
 
 
-def _recentred(raw: Raw, design: ChangeDesign) -> list[Floats]:
-    """`pooling.recentred` for each of the five places."""
-    return [
-        recentred(coords, raw["sd"][..., i, :], design.poolings[i].column_of)
-        for i, coords in enumerate(_coords(raw, design))
-    ]
+def _refined(raw: Raw, design: ChangeDesign) -> tuple[Pooling, ...]:
+    """`pooling.refined_pooling` for each of the five places."""
+    return tuple(
+        refined_pooling(raw["raw"][..., i, :], raw["sd"][..., i, :], pooling)
+        for i, pooling in enumerate(design.poolings)
+    )
 
 
 def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:

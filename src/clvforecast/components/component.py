@@ -53,9 +53,11 @@ class Component:
         Raw parameters, drawn from prior or posterior -> the posterior's named variables.
     closed_form
         Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
-    recentred
-        Raw draws of a short run -> the same component with its effects sampled in the form that suits the data
-        (`pooling.recentred`); the model is the same.
+    refined
+        Raw draws of a short run -> the same component, its effects sampled relative to what that run tells of them
+        (`pooling.refined`). The model is the same.
+    correlated
+        Whether its parameters trade off against each other, so that the sampler should learn their correlations.
     n_data
         Observations that inform the component.
     note
@@ -70,7 +72,8 @@ class Component:
     variables: Callable[[Raw], dict[str, Variable]]
     n_data: int
     closed_form: Callable[[np.random.Generator, Shape], Raw] | None = None
-    recentred: Callable[[Raw], Component] | None = None
+    refined: Callable[[Raw], Component] | None = None
+    correlated: bool = False
     note: str = ""
 
     def model(self) -> pm.Model:

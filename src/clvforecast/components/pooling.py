@@ -6,9 +6,13 @@ the levels ordered by decreasing amount of data, coordinate k contrasts level k 
 
 Two choices keep NUTS quick and change nothing in the model:
 
-- *centred or not, coordinate by coordinate* (Papaspiliopoulos, Roberts and Skold 2007): ``raw_k ~ Normal(0, s^c_k)``,
-  ``coord_k = raw_k s^(1 - c_k)``; c_k = 1 where the data say more about the contrast than the pooling does. With much data
-  non-centred effects mix badly, with little data centred ones do.
+- *a coordinate is sampled relative to what is known of it.* With s large the data alone place a coordinate, at about m
+  with error e, and with s small the pooling does; sampled as itself it has a funnel as s goes to 0, sampled as coord / s a
+  ridge when e is small. Were the likelihood Normal(m, e), the coordinate given s would be ``Normal(m t^2, (e t)^2)``,
+  ``t = s / sqrt(s^2 + e^2)``; so ``coord = m t^2 + e t raw``, and raw is then a standard normal whatever s is. The prior
+  coord ~ Normal(0, s) becomes ``raw ~ Normal(-m t / e, sqrt(s^2 + e^2) / e)``. (Centred and non-centred are the limits of
+  small and large e; Papaspiliopoulos, Roberts and Skold 2007.) m and e come from a short first run; wrong ones cost
+  speed, nothing else.
 - *the level is sampled where the data are*: ``level = intercept + mean(X) coords`` is nearly uncorrelated with the
   coordinates, the intercept of unequal groups is not. It is a shift, so the Jacobian is one.
 """
@@ -16,19 +20,20 @@ Two choices keep NUTS quick and change nothing in the model:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-KNOWN_SD = 0.03
-"""A contrast that its data alone would tell to a tenth of a log unit is sampled centred: any spread of levels that could
-matter is wider. In between non-centred is the safe choice: it mixes well until the data are some tens of times sharper."""
+UNTOLD = 1e3
+"""Error of a coordinate of which the data say nothing: raw is then coord / s."""
+LEAST_ERROR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,16 @@ class Pooling:
     """The design of one location parameter: groups x coordinates, and the way back to effects.
 
     X is (G, K), at least one column wide (a column of zeros when there is nothing to pool, whose coordinate then is
-    drawn from its prior and multiplied by nothing); `column_of` (K,) says which SD a coordinate has; `centred` (K,) is 0 or 1;
-    `mean` (K,) is the data-weighted mean of X; `bases` holds a (levels, coordinates) basis a column.
+    drawn from its prior and multiplied by nothing); `column_of` (K,) says which SD a coordinate has; `guess` and `error`
+    (K,) what the data alone say of a coordinate, roughly; `mean` (K,) is the data-weighted mean of X; `bases` holds a
+    (levels, coordinates) basis a column.
     """
 
     X: Floats
     mean: Floats
     column_of: Integers
-    centred: Floats
+    guess: Floats
+    error: Floats
     bases: tuple[Floats, ...]
 
     @property
@@ -64,7 +71,8 @@ class Pooling:
             f"{prefix}_X": self.X,
             f"{prefix}_X_mean": self.mean,
             f"{prefix}_column_of": self.column_of,
-            f"{prefix}_centred": self.centred,
+            f"{prefix}_guess": self.guess,
+            f"{prefix}_error": self.error,
         }
 
 
@@ -83,7 +91,12 @@ def zero_sum_basis(information: Floats) -> Floats:
     return Q
 
 
-def pooled_columns(levels: Sequence[NDArray[np.integer[Any]]], n_levels: Sequence[int], information: Floats) -> Pooling:
+def pooled_columns(
+    levels: Sequence[NDArray[np.integer[Any]]],
+    n_levels: Sequence[int],
+    information: Floats,
+    order_by: Floats | None = None,
+) -> Pooling:
     """The pooled design of some categorical columns.
 
     Parameters
@@ -91,33 +104,36 @@ def pooled_columns(levels: Sequence[NDArray[np.integer[Any]]], n_levels: Sequenc
     levels : per column the level index of each group, (G,); a negative index belongs to no level (zero effect).
     n_levels : number of levels of each column, data or not.
     information : (G,) about 1 / variance with which a group alone would know its location (a count of events, say).
+    order_by : (G,) amount of data by which levels are ordered, `information` when not given; parameters with equal orders
+        have equal X.
     """
     G = information.size
-    bases, blocks, centred, column_of = [], [], [], []
+    bases, blocks, errors, column_of = [], [], [], []
     for column, (index, L) in enumerate(zip(levels, n_levels, strict=True)):
         onehot = (np.asarray(index)[:, None] == np.arange(L)[None, :]).astype(float)
         of_level = onehot.T @ information
-        Q = zero_sum_basis(of_level)
+        Q = zero_sum_basis(of_level if order_by is None else onehot.T @ order_by)
         bases.append(Q)
         blocks.append(onehot @ Q)
-        centred.append(_well_known(Q, of_level))
+        errors.append(_first_errors(Q, of_level))
         column_of.append(np.full(Q.shape[1], column))
     if sum(basis.shape[1] for basis in bases) == 0:
-        blocks, centred, column_of = [np.zeros((G, 1))], [np.zeros(1)], [np.zeros(1)]
+        blocks, errors, column_of = [np.zeros((G, 1))], [np.full(1, UNTOLD)], [np.zeros(1)]
     X = np.hstack(blocks)
     return Pooling(
         X=X,
         mean=_weighted_mean(X, information),
         column_of=np.concatenate(column_of).astype(np.int64),
-        centred=np.concatenate(centred),
+        guess=np.zeros(X.shape[1]),
+        error=np.concatenate(errors),
         bases=tuple(bases),
     )
 
 
-def _well_known(Q: Floats, information: Floats) -> Floats:
-    """1 where the contrast's own variance, ``sum_l q_l^2 / information_l``, is small."""
+def _first_errors(Q: Floats, information: Floats) -> Floats:
+    """The contrasts' own errors, ``sqrt(sum_l q_l^2 / information_l)``."""
     variance = (Q**2 / np.maximum(information, 1e-9)[:, None]).sum(axis=0)
-    return (variance < KNOWN_SD**2).astype(float)
+    return np.asarray(np.clip(np.sqrt(variance), LEAST_ERROR, UNTOLD), float)
 
 
 def _weighted_mean(X: Floats, weight: Floats) -> Floats:
@@ -125,35 +141,66 @@ def _weighted_mean(X: Floats, weight: Floats) -> Floats:
     return np.asarray(weight @ X / total if total > 0 else np.zeros(X.shape[1]), float)
 
 
-def pooled_coords(raw: Any, sd: Any, column_of: Any, centred: Any) -> Any:
-    """``coord_k = raw_k s^(1 - c_k)``, as a PyTensor graph."""
-    return raw * sd[column_of] ** (1.0 - centred)
+def sampled_coords(name: str, s: Any, guess: Any, error: Any, shape: Any, lean: Any = 0.0) -> Any:
+    """Coordinates as a PyTensor graph, with their raw form as a variable `name` of the model in context.
+
+    ``coord ~ Normal(-lean, s)``; `lean` is for effects that are sampled less a part that depends on other parameters.
+    """
+    h = pt.sqrt(s**2 + error**2)
+    t = s / h
+    centre = guess * t**2
+    raw = pm.Normal(name, -(lean + centre) / (error * t), h / error, shape=shape)
+    return centre + error * t * raw
 
 
-def raw_log_prior(raw: Any, sd: Any, column_of: Any, centred: Any) -> Any:
-    """``raw_k ~ Normal(0, s^c_k)``, summed, without its constant."""
-    scale = sd[column_of] ** centred
-    return -0.5 * pt.sum((raw / scale) ** 2) - pt.sum(centred * pt.log(sd[column_of]))
+def coords_from_raw(raw: Floats, s: Floats, guess: Floats, error: Floats) -> Floats:
+    """``coord = m t^2 + e t raw``, ``t = s / sqrt(s^2 + e^2)``, for draws (..., K) with s (..., K)."""
+    t = s / np.sqrt(s**2 + error**2)
+    return np.asarray(guess * t**2 + error * t * raw, float)
+
+
+def raw_from_coords(coords: Floats, s: Floats, guess: Floats, error: Floats) -> Floats:
+    """The inverse of `coords_from_raw`."""
+    t = s / np.sqrt(s**2 + error**2)
+    return np.asarray((coords - guess * t**2) / (error * t), float)
 
 
 def coords_of(raw: Floats, sd: Floats, pooling: Pooling) -> Floats:
     """The coordinates (..., K) of draws `raw` (..., K) and `sd` (..., S)."""
-    return np.asarray(raw * sd[..., pooling.column_of] ** (1.0 - pooling.centred), float)
+    return coords_from_raw(raw, sd[..., pooling.column_of], pooling.guess, pooling.error)
 
 
-def recentred(coords: Floats, sd: Floats, column_of: Integers) -> Floats:
-    """Which coordinates to sample centred, 0 or 1 (K,), judged by draws of a first, short run.
+def prior_raw(sd: Floats, pooling: Pooling, rng: np.random.Generator) -> Floats:
+    """Raw draws (..., K) from the prior, given draws of the SDs (..., S)."""
+    s = sd[..., pooling.column_of]
+    return raw_from_coords(s * rng.normal(size=s.shape), s, pooling.guess, pooling.error)
 
-    A coordinate's centred form has a funnel where its SD s may be as small as what the data leave open of the coordinate;
-    its other form a narrow ridge where s is far larger than that. So: centred when even the 2% quantile of s is twice the
-    coordinate's own posterior SD.
+
+def refined(coords: Floats, s: Floats) -> tuple[Floats, Floats]:
+    """What the data alone say of each coordinate: guesses and errors (K,), from a short run.
+
+    Taken from the draws with the larger half of s, where pooling shrinks least, and freed of the shrinkage that is left:
+    ``1/e^2 = 1/var(coord) - mean(1/s^2)``, ``m = mean(coord) e^2 / var(coord)``.
 
     Parameters
     ----------
-    coords : draws (chain, draw, K) of the coordinates;  sd : draws (chain, draw, S) of the columns' SDs.
+    coords : draws (chain, draw, K) of the coordinates;  s : draws (chain, draw, K) of their SDs.
     """
-    smallest = np.quantile(sd, 0.02, axis=(0, 1))[column_of]
-    return (smallest > 2.0 * coords.std(axis=(0, 1))).astype(float)
+    K = coords.shape[-1]
+    coords, s = coords.reshape(-1, K), s.reshape(-1, K)
+    upper = np.where(s >= np.median(s, axis=0), 1.0, np.nan)
+    mean, variance = np.nanmean(coords * upper, axis=0), np.nanvar(coords * upper, axis=0)
+    precision = 1.0 / variance - np.nanmean(upper / s**2, axis=0)
+    told = precision * variance > 0.02
+    error = np.where(told, 1.0 / np.sqrt(np.where(told, precision, 1.0)), UNTOLD)
+    guess = np.where(told, mean * error**2 / variance, 0.0)
+    return guess, np.clip(error, LEAST_ERROR, UNTOLD)
+
+
+def refined_pooling(raw: Floats, sd: Floats, pooling: Pooling) -> Pooling:
+    """`refined` for a pooling, from raw draws (chain, draw, K) and draws of the SDs (chain, draw, S)."""
+    guess, error = refined(coords_of(raw, sd, pooling), sd[..., pooling.column_of])
+    return replace(pooling, guess=guess, error=error)
 
 
 def effects_of(coords: Floats, pooling: Pooling) -> tuple[Floats, ...]:

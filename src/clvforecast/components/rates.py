@@ -17,7 +17,15 @@ from pydantic import Field
 
 from clvforecast.cells import Frame, RateCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords, recentred
+from clvforecast.components.pooling import (
+    Pooling,
+    coords_of,
+    effects_of,
+    pooled_columns,
+    prior_raw,
+    refined_pooling,
+    sampled_coords,
+)
 
 POISSON_SHAPE = 1e6
 """A gamma of this shape is a point to six digits."""
@@ -60,14 +68,14 @@ class RateDesign:
     n_events: int
 
 
-def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, centred: Floats | None = None) -> Component:
+def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, pooling: Pooling | None = None) -> Component:
     """The component of one kind. Without a single event it is drawn in closed form, see `_empty_raw`.
 
-    `centred` (K,) replaces the first guess of which effects to sample centred.
+    `pooling` replaces the first one, see `pooling.refined_pooling`.
     """
     design = rate_design(cells, frame)
-    if centred is not None:
-        design = replace(design, pooling=replace(design.pooling, centred=centred))
+    if pooling is not None:
+        design = replace(design, pooling=pooling)
     name, empty = cells.kind, design.n_events == 0
     seen = f"no {name.replace('_', ' ')} in {design.total_years:.0f} years of exposure: the prior, almost none"
 
@@ -86,7 +94,9 @@ def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, centred: 
         variables=lambda raw: rate_variables(raw, name, frame, design, priors),
         n_data=design.n_events,
         closed_form=closed_form if empty else None,
-        recentred=lambda raw: rate_component(cells, frame, priors, recentred_pooling(raw, design.pooling)),
+        refined=lambda raw: rate_component(
+            cells, frame, priors, refined_pooling(raw["raw"], raw["sd"], design.pooling)
+        ),
         note=seen if empty else "",
     )
 
@@ -137,8 +147,8 @@ def rate_model(arrays: Arrays) -> pm.Model:
     with pm.Model() as model:
         d = as_data(arrays)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["rate_column_of"].max()) + 1)
-        raw = pm.Normal("raw", 0.0, sd[d["rate_column_of"]] ** d["rate_centred"], shape=arrays["rate_X"].shape[1])
-        coords = pooled_coords(raw, sd, d["rate_column_of"], d["rate_centred"])
+        s, K = sd[d["rate_column_of"]], arrays["rate_X"].shape[1]
+        coords = sampled_coords("raw", s, d["rate_guess"], d["rate_error"], K)
         log_shape = pm.Normal("log_shape", 0.0, 1.0)
         r = pt.exp(d["prior_shape"][0] + d["prior_shape"][1] * log_shape)
         r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
@@ -161,7 +171,7 @@ def _shape(raw: Raw, design: RateDesign, priors: RatePriors) -> Floats:
 def _prior_raw(design: RateDesign, priors: RatePriors, rng: np.random.Generator, shape: Shape) -> Raw:
     pooling = design.pooling
     sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
-    raw = rng.normal(size=(*shape, pooling.n_coords)) * sd[..., pooling.column_of] ** pooling.centred
+    raw = prior_raw(sd, pooling, rng)
     shift = coords_of(raw, sd, pooling) @ pooling.mean / priors.log_rate_sd
     return {"sd": sd, "raw": raw, "level": shift + rng.normal(size=shape), "log_shape": rng.normal(size=shape)}
 
@@ -195,11 +205,6 @@ def rate_variables(raw: Raw, kind: str, frame: Frame, design: RateDesign, priors
     if not design.is_poisson:
         values["rate_shape"] = ((), _shape(raw, design, priors))
     return {f"{kind}_{name}": Variable(dims, value, design.n_events) for name, (dims, value) in values.items()}
-
-
-def recentred_pooling(raw: Raw, pooling: Pooling) -> Floats:
-    """`pooling.recentred` from raw draws."""
-    return recentred(coords_of(raw["raw"], raw["sd"], pooling), raw["sd"], pooling.column_of)
 
 
 def segment_effects(effects: tuple[Floats, ...], shape: tuple[int, ...]) -> Floats:

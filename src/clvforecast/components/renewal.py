@@ -20,22 +20,23 @@ from scipy.special import expit
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import effects_of, recentred
+from clvforecast.components.pooling import UNTOLD, coords_from_raw, effects_of, raw_from_coords, refined, sampled_coords
 from clvforecast.components.rates import segment_effects
 from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalDesign, RenewalPriors, renewal_design, sticks
 from clvforecast.likelihoods import MAX_TOTAL
 
 
 def renewal_component(
-    cells: RenewalCells, frame: Frame, priors: RenewalPriors, centred: Floats | None = None
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, placed: tuple[Floats, Floats] | None = None
 ) -> Component:
     """The renewal component; c is free only where some account has five decisions or more.
 
-    `centred` (P,) replaces the first guess of which effects to sample centred.
+    `placed`, guesses and errors (P,) of the effects, replaces the first ones, see `pooling.refined`.
     """
     design, arrays = renewal_design(cells, frame, priors)
-    if centred is not None:
-        design, arrays = replace(design, centred=centred), {**arrays, "centred": centred}
+    if placed is not None:
+        guess, error = placed
+        design, arrays = replace(design, guess=guess, error=error), {**arrays, "guess": guess, "error": error}
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
         return _prior_raw(design, arrays, priors, rng, shape)
@@ -60,7 +61,8 @@ def renewal_component(
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
-        recentred=lambda raw: renewal_component(cells, frame, priors, _recentred(raw, design)),
+        correlated=True,
+        refined=lambda raw: renewal_component(cells, frame, priors, _refined(raw, design)),
         note="; ".join(notes),
     )
 
@@ -103,9 +105,8 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any]:
         lean, level_lean = lean + d["lean"][:, 1] * log_c, level_lean + d["level_lean"][1] * log_c
         c = pt.exp(log_c)
         years = pt.exp(c * d["log_t1"]) - pt.exp(c * d["log_t0"])
-    scale = pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
-    raw = pm.Normal("raw", -lean, d["base"] * scale ** d["centred"], shape=arrays["base"].shape)
-    moved = raw * scale ** (1.0 - d["centred"])
+    s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
+    moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
     shift = pt.sum(d["shift"] * moved) - level_lean
     level = pm.Normal("level", shift / d["prior_mu"][1], 1.0)
     effects = moved + lean
@@ -141,17 +142,17 @@ def _prior_raw(
     a, b = sticks(np.full(design.n_lags, priors.lag))
     drawn["renewal_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
     drawn["notice_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
-    scale = _scale(drawn, design)
-    raw = rng.normal(size=(*shape, design.n_effects)) * design.base * scale**design.centred
-    drawn["raw"] = raw - _bend(drawn, design, priors) @ design.lean.T
+    s = _scale(drawn, design)
+    moved = rng.normal(size=s.shape) * s - _bend(drawn, design, priors) @ design.lean.T
+    drawn["raw"] = raw_from_coords(moved, s, design.guess, design.error)
     drawn["level"] = _shift(drawn, design, priors) / priors.logit_mu_sd + rng.normal(size=shape)
     return drawn
 
 
 def _scale(raw: Raw, design: RenewalDesign) -> Floats:
-    """SD of each effect's column, 1 where it is not pooled, (chain, draw, P)."""
+    """Prior SD of each effect, that of its column where it is pooled, (chain, draw, P)."""
     one = np.ones((*raw["phi"].shape, 1))
-    return np.asarray(np.concatenate([raw["sd"], one], axis=-1)[..., design.column_of], float)
+    return np.asarray(design.base * np.concatenate([raw["sd"], one], axis=-1)[..., design.column_of], float)
 
 
 def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
@@ -162,14 +163,14 @@ def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
 
 def _moved(raw: Raw, design: RenewalDesign) -> Floats:
     """Effects without their lean, (chain, draw, P)."""
-    return np.asarray(raw["raw"] * _scale(raw, design) ** (1.0 - design.centred), float)
+    return coords_from_raw(raw["raw"], _scale(raw, design), design.guess, design.error)
 
 
-def _recentred(raw: Raw, design: RenewalDesign) -> Floats:
-    """`pooling.recentred` for the pooled effects; the others keep their one form."""
-    one = np.ones((*raw["phi"].shape, 1))
-    judged = recentred(_moved(raw, design), np.concatenate([raw["sd"], one], axis=-1), design.column_of)
-    return np.where(design.column_of < raw["sd"].shape[-1], judged, 1.0)
+def _refined(raw: Raw, design: RenewalDesign) -> tuple[Floats, Floats]:
+    """`pooling.refined` for the pooled effects; the others are sampled on the scale of their prior."""
+    guess, error = refined(_moved(raw, design), _scale(raw, design))
+    pooled = design.column_of < raw["sd"].shape[-1]
+    return np.where(pooled, guess, 0.0), np.where(pooled, error, UNTOLD)
 
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:

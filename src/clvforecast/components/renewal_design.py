@@ -12,7 +12,7 @@ from scipy.special import xlogy
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components.component import Arrays, Floats, Priors
-from clvforecast.components.pooling import Pooling, pooled_columns
+from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns
 from clvforecast.likelihoods import log_survival
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
@@ -61,7 +61,7 @@ class RenewalDesign:
     All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
     classes | effects that are not pooled (term classes but the `reference`, the commonest; numbers 2..5+; expanded; cut).
     `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, 1); `base` (P,) is its prior SD where that is 1;
-    `centred`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and `_leans`.
+    `guess`, `error`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and `_leans`.
     """
 
     segments: Pooling
@@ -69,7 +69,8 @@ class RenewalDesign:
     reference: int
     n_term_classes: int
     column_of: NDArray[np.int64]
-    centred: Floats
+    guess: Floats
+    error: Floats
     base: Floats
     shift: Floats
     lean: Floats
@@ -140,7 +141,8 @@ def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> 
         "group_X": np.hstack([segments.X, flags, np.zeros((G, P - before))]),
         "step_X": np.hstack([np.zeros((S, before)), sizes.X, fixed]),
         "column_of": design.column_of,
-        "centred": design.centred,
+        "guess": design.guess,
+        "error": design.error,
         "base": design.base,
         "shift": design.shift,
         "lean": design.lean,
@@ -162,7 +164,7 @@ def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> 
 def _effects_layout(
     segments: Pooling, sizes: Pooling, n_fixed: int, n_term_classes: int, priors: RenewalPriors
 ) -> dict[str, Any]:
-    """`column_of`, `centred` and `base` of `RenewalDesign`."""
+    """`column_of`, `guess`, `error` and `base` of `RenewalDesign`."""
     size_column, no_column = segments.n_sds, segments.n_sds + 1
     fixed_sd = np.full(n_fixed, priors.class_sd)
     fixed_sd[n_term_classes - 1 : n_term_classes - 1 + N_NUMBERS - 1] = priors.number_sd
@@ -170,7 +172,8 @@ def _effects_layout(
         "column_of": np.concatenate(
             [segments.column_of, [no_column] * 2, np.full(sizes.n_coords, size_column), [no_column] * n_fixed]
         ).astype(np.int64),
-        "centred": np.concatenate([segments.centred, np.ones(2), sizes.centred, np.ones(n_fixed)]),
+        "guess": np.zeros(segments.n_coords + 2 + sizes.n_coords + n_fixed),
+        "error": np.concatenate([segments.error, [UNTOLD] * 2, sizes.error, [UNTOLD] * n_fixed]),
         "base": np.concatenate([np.ones(segments.n_coords), [priors.spell_sd] * 2, np.ones(sizes.n_coords), fixed_sd]),
     }
 

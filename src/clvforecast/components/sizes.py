@@ -8,8 +8,6 @@ The value on return has no account effect: every return counts as its own accoun
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -18,8 +16,16 @@ from pydantic import Field
 
 from clvforecast.cells import Frame, SizeCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import Pooling, coords_of, effects_of, pooled_columns, pooled_coords
-from clvforecast.components.rates import recentred_pooling, segment_effects
+from clvforecast.components.pooling import (
+    Pooling,
+    coords_of,
+    effects_of,
+    pooled_columns,
+    prior_raw,
+    refined_pooling,
+    sampled_coords,
+)
+from clvforecast.components.rates import segment_effects
 
 
 class SizePriors(Priors):
@@ -48,14 +54,12 @@ SIZE_PRIORS: dict[str, SizePriors] = {
 about a month's revenue (a fiftieth to fifty), a return about what it was before the lapse (a seventh to seven times)."""
 
 
-def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, centred: Floats | None = None) -> Component:
+def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, pooling: Pooling | None = None) -> Component:
     """The component of one kind; without data its draws are the prior's.
 
-    `centred` (K,) replaces the first guess of which effects to sample centred.
+    `pooling` replaces the first one, see `pooling.refined_pooling`.
     """
-    pooling = size_pooling(cells, frame)
-    if centred is not None:
-        pooling = replace(pooling, centred=centred)
+    pooling = size_pooling(cells, frame) if pooling is None else pooling
     n_data = int((cells.n_lines * cells.n).sum())
     name = cells.kind
     empty = n_data == 0
@@ -75,7 +79,7 @@ def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, centred: 
         variables=lambda raw: size_variables(raw, name, frame, pooling, priors, n_data),
         n_data=n_data,
         closed_form=closed_form if empty else None,
-        recentred=lambda raw: size_component(cells, frame, priors, recentred_pooling(raw, pooling)),
+        refined=lambda raw: size_component(cells, frame, priors, refined_pooling(raw["raw"], raw["sd"], pooling)),
         note=f"no {name.replace('_', ' ')} in the data: the prior alone" if empty else "",
     )
 
@@ -122,8 +126,8 @@ def size_model(arrays: Arrays) -> pm.Model:
     with pm.Model() as model:
         d = as_data(arrays)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["size_column_of"].max()) + 1)
-        raw = pm.Normal("raw", 0.0, sd[d["size_column_of"]] ** d["size_centred"], shape=arrays["size_X"].shape[1])
-        coords = pooled_coords(raw, sd, d["size_column_of"], d["size_centred"])
+        s, K = sd[d["size_column_of"]], arrays["size_X"].shape[1]
+        coords = sampled_coords("raw", s, d["size_guess"], d["size_error"], K)
         level = pm.Normal("level", pt.dot(d["size_X_mean"], coords) / d["prior_mean"][1], 1.0)
         total = pm.HalfNormal("total", d["prior_sd"])
         icc = pm.Beta("icc", d["prior_icc"][0], d["prior_icc"][1])
@@ -139,7 +143,7 @@ def size_model(arrays: Arrays) -> pm.Model:
 
 def _prior_raw(pooling: Pooling, priors: SizePriors, rng: np.random.Generator, shape: Shape) -> Raw:
     sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
-    raw = rng.normal(size=(*shape, pooling.n_coords)) * sd[..., pooling.column_of] ** pooling.centred
+    raw = prior_raw(sd, pooling, rng)
     return {
         "sd": sd,
         "raw": raw,

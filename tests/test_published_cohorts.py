@@ -6,12 +6,13 @@ are in Fader and Hardie (2007); in this package's terms a = β and b = α.
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from clvforecast.components import ModelPriors, RenewalPriors
 from clvforecast.datasets import cohort_events, cohorts
 from clvforecast.forecast import forecast
 from clvforecast.ledger import read_ledger
 from clvforecast.posterior import Posterior, fit
-from numpy.typing import NDArray
 
 YEARS = 7
 PRICE = 100.0

@@ -91,7 +91,7 @@ class Posterior:
 
         Columns: parameter, component, meaning, unit, mean, sd, lower and upper (ci_prob 0.95, ci_kind "eti"), rhat,
         ess_bulk, ess_tail, contraction (1 - posterior variance / prior variance), n_data, note. What does not vary by
-        definition has NaN diagnostics.
+        definition has NaN diagnostics. Term lengths with a share below 5% are left out; `draws` has them.
         """
         return summary_table(self.draws, self.idata["prior_sd"].to_dataset(), self.notes, diagnostics)
 

@@ -211,6 +211,9 @@ def failures(sampled: Sampled, labels: Mapping[str, Sequence[str]]) -> list[Fail
     if diverging:
         found.append((np.inf, Failing("the sampler", "divergences", diverging, "0")))
     for name, variable in sampled.variables.items():
+        endless = int((~np.isfinite(variable.values)).sum())
+        if endless:
+            found.append((np.inf, Failing(name, "draws that are not finite", endless, "0")))
         figures = diagnostics(variable.values)
         for figure, bad, excess, limit in (
             ("rhat", figures["rhat"] > RHAT_LIMIT, figures["rhat"] / RHAT_LIMIT, f"at most {RHAT_LIMIT}"),

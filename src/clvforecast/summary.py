@@ -15,6 +15,8 @@ Diagnose = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 """Draws (chain, draw, ...) -> rhat, ess_bulk, ess_tail."""
 
 CI_PROB = 0.95
+LEAST_SHARE = 0.05
+"""Rows of term lengths rarer than this are left to the draws: with fifty lengths there are hundreds."""
 SIZE_SCALE = {
     "expansion": "log of the amount over the term's money at the spell's base",
     "contraction": "logit of the share of the MRR in force that is lost",
@@ -131,6 +133,8 @@ def _rows(
     labels = [variable[dim].values for dim in variable.dims[2:]]
     for at in product(*(range(size) for size in values.shape[2:])):
         draws = np.moveaxis(flat, 0, -1)[at]
+        if name == "term_length" and draws.mean() < LEAST_SHARE:
+            continue
         label = ", ".join(str(labels[axis][i]) for axis, i in enumerate(at))
         yield {
             "parameter": f"{name}[{label}]" if at else name,

@@ -56,4 +56,4 @@ def batches(states: States, group: NDArray[np.int64], accounts_each: int) -> Ite
             rows[pointer] = offsets[low : high + 1] - offsets[low]
             rows |= {name: np.asarray(fields[name][offsets[low] : offsets[high]]) for name in names}
         batch = Batch(account=account - start, group=group[account], lead=lead[low:high], **rows)
-        yield int(start), int(min(start + accounts_each, n_accounts)), batch
+        yield int(start), min(int(start) + accounts_each, n_accounts), batch

@@ -1,5 +1,7 @@
 """Lay out parameters, constants and lines as the flat arrays that the kernel reads (`slots` names every place)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,7 +97,7 @@ def pack_constants(
         )
     )
     header = np.zeros(TABLE_HEADER, dtype=np.int64)
-    arrays = {
+    arrays: dict[int, NDArray[np.integer[Any]]] = {
         MONTH_OF_AT: grid.month_of,
         BOUNDS_AT: grid.bounds,
         CLASS_AT: classes.class_of_months,
@@ -206,4 +208,6 @@ def monthly(flow: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
     """Revenue in units by month, (D, groups + 8, M): what falls in a month plus days × the running daily rate."""
     months = grid.discount.size
     blocks = flow.reshape(flow.shape[0], -1, 2, months + 1)
-    return blocks[:, :, 0, :months] + np.diff(grid.bounds) * np.cumsum(blocks[:, :, 1, :months], axis=-1)
+    days = np.diff(grid.bounds)
+    running = np.cumsum(blocks[:, :, 1, :months], axis=-1)
+    return np.asarray(blocks[:, :, 0, :months] + days * running, dtype=np.int64)

@@ -22,6 +22,8 @@ LOG_ZERO = -200.0
 LEVEL_PER_CLASS = 1.1
 """About -log(p) / (1 - p), p = .8: how far logit(mu) must rise to keep p when all log w rise by one. It only centres the
 sampled level (a shift, Jacobian one); the model does not depend on it."""
+INFORMATION_PER_DECISION = 0.16
+"""A decision with p near .8 carries about p (1 - p) of information on its logit."""
 REFERENCE_MU, REFERENCE_PHI = 0.8, 0.27
 """Where `_leans` linearises; only speed depends on it."""
 DECISIONS_FOR_C = 5
@@ -99,19 +101,18 @@ def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> 
     per_group = np.bincount(
         cells.node_group[cells.node_n], weights=taken * cells.count, minlength=len(cells.group_unknown)
     ).astype(float)
-    # A yes-or-no decision with p near .8 carries about p (1 - p) of information on its logit.
     segments = pooled_columns(
         [cells.group_levels[:, s] for s in range(len(frame.segments))],
         [len(frame.levels[name]) for name in frame.segments],
-        0.16 * per_group,
+        INFORMATION_PER_DECISION * per_group,
     )
     per_step = _times_taken(cells)
-    sizes = pooled_columns([cells.step_size_class], [frame.n_size_classes], 0.16 * per_step)
+    sizes = pooled_columns([cells.step_size_class], [frame.n_size_classes], INFORMATION_PER_DECISION * per_step)
     by_term = np.bincount(cells.step_term_class, weights=per_step, minlength=frame.n_term_classes)
     reference = int(np.argmax(by_term))
     fixed = _fixed_classes(cells, frame.n_term_classes, reference)
     flags = np.column_stack([cells.group_second_spell, cells.group_unknown]).astype(float)
-    lean, level_lean = _leans(cells, fixed, per_step)
+    lean, level_lean = _leans(cells, fixed, per_step, _fixed_sd(fixed.shape[1], frame.n_term_classes, priors))
     pooled = segments.n_coords + sizes.n_coords
     design = RenewalDesign(
         segments=segments,
@@ -166,8 +167,7 @@ def _effects_layout(
 ) -> dict[str, Any]:
     """`column_of`, `guess`, `error` and `base` of `RenewalDesign`."""
     size_column, no_column = segments.n_sds, segments.n_sds + 1
-    fixed_sd = np.full(n_fixed, priors.class_sd)
-    fixed_sd[n_term_classes - 1 : n_term_classes - 1 + N_NUMBERS - 1] = priors.number_sd
+    fixed_sd = _fixed_sd(n_fixed, n_term_classes, priors)
     return {
         "column_of": np.concatenate(
             [segments.column_of, [no_column] * 2, np.full(sizes.n_coords, size_column), [no_column] * n_fixed]
@@ -176,6 +176,13 @@ def _effects_layout(
         "error": np.concatenate([segments.error, [UNTOLD] * 2, sizes.error, [UNTOLD] * n_fixed]),
         "base": np.concatenate([np.ones(segments.n_coords), [priors.spell_sd] * 2, np.ones(sizes.n_coords), fixed_sd]),
     }
+
+
+def _fixed_sd(n_fixed: int, n_term_classes: int, priors: RenewalPriors) -> Floats:
+    """(P,) prior SDs of the effects that are not pooled, in the order of `_fixed_classes`."""
+    sd = np.full(n_fixed, priors.class_sd)
+    sd[n_term_classes - 1 : n_term_classes - 1 + N_NUMBERS - 1] = priors.number_sd
+    return sd
 
 
 def _path_arrays(cells: RenewalCells) -> Arrays:
@@ -224,21 +231,25 @@ def _mean(design: Floats, weight: Floats) -> Floats:
     return np.asarray(weight @ design / total if total > 0 else np.zeros(design.shape[1]), float)
 
 
-def _leans(cells: RenewalCells, fixed: Floats, weight: Floats) -> tuple[Floats, Floats]:
+def _leans(cells: RenewalCells, fixed: Floats, weight: Floats, sd: Floats) -> tuple[Floats, Floats]:
     """How class effects and level must move with (phi, log c) for the survival curve to stay where it is.
 
     phi, c and the effects of decision numbers all bend one curve, a ridge that NUTS walks slowly. Keeping S fixed at the
     reference W(t) = t needs ``dW/d phi = -(d log S/d phi) / (d log S/d W)``, and takes back
     ``d log(t1^c - t0^c)/d log c = (t1 log t1 - t0 log t0)/(t1 - t0)`` for c. Per step these are slopes of log w; their
     regression on the class design gives `lean` (P, 2), its constant `level_lean` (2,). The sampled effects are those
-    less lean (phi - reference, log c): a shear, Jacobian one, the model does not depend on it.
+    less lean (phi - reference, log c): a shear, Jacobian one, the model does not depend on it. An effect can only lean as
+    far as its prior SD `sd` (P,) lets it: the regression has the priors' precision beside the data's.
     """
     t0, t1 = cells.step_t0, cells.step_t1
     by_phi = (_clock_slope(t1) - _clock_slope(t0)) / (t1 - t0)
     by_c = -(xlogy(t1, t1) - xlogy(t0, t0)) / (t1 - t0)
-    root = np.sqrt(weight)[:, None]
+    root = np.sqrt(INFORMATION_PER_DECISION * weight)[:, None]
     X = np.column_stack([np.ones(len(t0)), fixed])
-    solution = np.linalg.lstsq(X * root, np.column_stack([by_phi, by_c]) * root, rcond=1e-8)[0]
+    Y = np.column_stack([by_phi, by_c])
+    of_prior = np.column_stack([np.zeros(len(sd)), np.diag(1.0 / sd)])
+    rows, targets = np.vstack([X * root, of_prior]), np.vstack([Y * root, np.zeros((len(sd), 2))])
+    solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0]
     return solution[1:], solution[0]
 
 

@@ -1,16 +1,14 @@
 """What happens to the monthly revenue at a renewal: direction, size, and whether an expansion lasts.
 
 - Direction (down, flat, up against the carried MRR): multinomial logit with its own row of log odds for each previous
-  direction (first, down, flat, up) and for renewals whose term length changed; effects of the segments and of the ending
-  term's size class on both log odds.
+  direction (first, down, flat, up) and for renewals whose term length changed.
 - Size, given up or down: ``y = mean_g - rho x + gamma log(term ratio) + sd eps``; up: y = log(ratio - 1), down: y = logit(1 -
-  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back. mean_g has
-  effects of the segments and of the size class: large contracts are cut more often and raised by less.
-- Persistence: the carried MRR of an amended term contains the amendment with probability q (the same effects on its
-  logit). Which it was is not seen, so an amended renewal is a mixture of both readings, densities taken in log ratio.
+  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back.
+- Persistence: the carried MRR of an amended term contains the amendment with probability q. Which it was is not
+  seen, so an amended renewal is a mixture of both readings, densities taken in log ratio.
 
-Both log odds, both mean sizes and logit q have effects of the segments and of the ended term's size class: small contracts
-are raised and cut otherwise than large ones. One graph holds all three, as the mixture needs the other two.
+Both log odds, both mean sizes and logit q have effects of the segments and of the ended term's size class: large contracts
+are cut more often and raised by less than small ones. One graph holds all three, as the mixture needs the other two.
 """
 
 from __future__ import annotations

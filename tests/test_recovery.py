@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clvforecast.ledger import read_ledger
+from clvforecast.posterior import fit
+from clvforecast.synthetic import simulate_events
 from recovery import LEVELS, coverage, recover
 
 SEEDS = range(1, 21)
@@ -40,3 +43,14 @@ def test_ranges_hold_as_often_as_they_say(recovered: tuple[pd.DataFrame, np.ndar
     held = coverage(recovered[1])
     print(held)
     assert all(abs(held[level] - level) <= 0.03 for level in LEVELS)
+
+
+def test_a_segment_of_three_accounts_beside_one_of_a_hundred_thousand() -> None:
+    """Every component passes the gate, and the tiny segment is pulled to the others instead of running off."""
+    events, truth = simulate_events(100_000, seed=5, segments=1, future_months=0)
+    accounts = truth.accounts.assign(segment="large")
+    accounts.loc[:2, "segment"] = "tiny"
+    ledger = read_ledger(events, accounts=accounts, as_of=truth.as_of)
+    posterior = fit(ledger, segments=["segment"], seed=5, progress=False)
+    effect = posterior.draws["renewal_segment_effect"].sel(segment_level="segment=tiny")
+    assert abs(float(effect.mean())) < 1.0

@@ -4,8 +4,11 @@ Fitted on years 0 to 7, compared with years 8 to 12.  The maximum-likelihood est
 are in Fader and Hardie (2007); in this package's terms a = β and b = α.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.typing import NDArray
 
 from clvforecast.components import ModelPriors, RenewalPriors
@@ -18,6 +21,9 @@ YEARS = 7
 PRICE = 100.0
 LATER = [8, 9, 10, 11, 12]
 MLE = {"High End": (0.6681, 3.8061), "Regular": (0.7041, 1.1820)}
+NO_EVENTS = {
+    f"{kind}_rate" for kind in ("expansion", "contraction", "change_order", "referral", "reactivation", "termination")
+}
 # Priors that leave the published models: no effect of the decision's number, and for the sBG no free exponent.
 NO_NUMBERS = RenewalPriors(number_sd=1e-4)
 SBG = RenewalPriors(number_sd=1e-4, log_c_sd=1e-4)
@@ -28,9 +34,22 @@ def fitted(cohort: str, priors: RenewalPriors) -> tuple[Posterior, NDArray[np.fl
     events = cohort_events(YEARS)
     ledger = read_ledger(events[events["cohort"] == cohort])
     posterior = fit(ledger, seed=3, priors=ModelPriors(renewal=priors), progress=False)
-    made = forecast(posterior, ledger, horizon_months=12 * 6, draws=2000)
+    made = forecast(renewals_alone(posterior), ledger, horizon_months=12 * 6, draws=2000)
     yearly = made.portfolio_draws("YE")
     return posterior, yearly.sel(period=yearly["period"].dt.year >= 2008).values[:, 0, :5] / PRICE
+
+
+def renewals_alone(posterior: Posterior) -> Posterior:
+    """The same posterior where prices never change and nothing but renewals happens, as in the published model.
+
+    Then a year's revenue counts survivors; the cohorts say nothing of changes, which otherwise keep their wide priors.
+    """
+    draws = posterior.draws
+    still = {"change_logit": xr.full_like(draws["change_logit"], -60.0)}
+    still |= {name: xr.zeros_like(draws[name]) for name in draws.data_vars if str(name) in NO_EVENTS}
+    tree = xr.DataTree.from_dict({"posterior": draws.assign(still)})
+    tree.attrs = posterior.idata.attrs
+    return replace(posterior, idata=tree)
 
 
 def survivors(cohort: str) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ class KnownPosterior:
     idata: xr.DataTree
     frame: Frame
     currency: str
+    as_of: str
 
 
 def frame_of(truth: Truth) -> Frame:
@@ -46,9 +47,8 @@ def known_posterior(truth: Truth, currency: str = "USD", n_draws: int = 1000, **
         value = np.asarray(value, dtype=np.float64)
         dims = ("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(value.ndim)))
         arrays[name] = (dims, np.broadcast_to(value, (1, n_draws, *value.shape)))
-    return KnownPosterior(
-        idata=xr.DataTree.from_dict({"posterior": xr.Dataset(arrays)}), frame=frame_of(truth), currency=currency
-    )
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(arrays)})
+    return KnownPosterior(idata=tree, frame=frame_of(truth), currency=currency, as_of=str(truth.as_of))
 
 
 def known_ledger(events: object, truth: Truth, as_of: dt.date | None = None) -> Ledger:

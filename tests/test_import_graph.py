@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("posterior",),
     ("simulation",),
     ("synthetic", "metrics", "plans"),
-    ("reduction",),
+    ("reduction", "readiness"),
     ("forecast",),
     ("actuals", "scenarios", "calibration", "baselines"),
     ("backtest", "report", "batch"),

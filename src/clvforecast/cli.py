@@ -218,6 +218,8 @@ def score(
         )
     write_accounts(forecast, output / "accounts.parquet", ci_prob, ci_kind.value)
     write_portfolio(forecast, output / "portfolio.csv", freq, split or None, ci_prob, ci_kind.value)
+    for warning in forecast.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if not quiet:
         show_portfolio(console, forecast, freq, ci_prob, ci_kind.value)
         say(console, f"accounts:  {output / 'accounts.parquet'}")

@@ -21,6 +21,7 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
+from clvforecast.readiness import check_ledger, scoring_warnings
 from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Reduction
 from clvforecast.simulation.calendar import EPOCH, Grid, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
@@ -94,7 +95,7 @@ def forecast(
     >>> forecast = clv.forecast(clv.load_posterior("posterior.nc"), ledger)  # doctest: +SKIP
     """
     settings = _settings(locals())
-    _check_ledger(posterior, ledger)
+    check_ledger(posterior, ledger)
     histories = build_histories(ledger)
     states = account_states(histories, posterior.frame)
     if not states.account_ids:
@@ -136,6 +137,7 @@ def forecast(
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
         history=histories,
+        warnings=scoring_warnings(posterior, ledger, states),
     )
 
 
@@ -150,15 +152,6 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
     for ci_prob in settings.ci_probs:
         check_interval(ci_prob, "eti")
     return settings
-
-
-def _check_ledger(posterior: Posterior, ledger: Ledger) -> None:
-    trained = posterior.currency
-    if trained != ledger.currency:
-        raise ForecastError(
-            f"the ledger is in {ledger.currency}, the posterior was trained in {trained}: the size classes would not "
-            "fit. Convert the ledger or fit again."
-        )
 
 
 def _accounts_table(ledger: Ledger, states: States, columns: Sequence[str]) -> pd.DataFrame:
@@ -192,7 +185,7 @@ class Forecast:
     """Ranges of forward revenue by account, segment and portfolio.  Made by `forecast`.
 
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
-    discount rate and the gross margin in them.
+    discount rate and the gross margin in them. ``warnings`` say what to know of the ledger and the posterior behind it.
     """
 
     settings: ForecastSettings
@@ -205,6 +198,7 @@ class Forecast:
     intervals: pd.DataFrame
     kept: xr.Dataset | None
     history: Histories
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None).sum("period")

@@ -35,7 +35,7 @@ PRIOR_DRAWS = 1000
 """Draws a chain of the prior, from which its SDs are taken."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Posterior:
     """Draws of every parameter, and what they are indexed by.
 
@@ -52,6 +52,13 @@ class Posterior:
 
     idata: xr.DataTree
     frame: Frame
+
+    def __repr__(self) -> str:
+        sizes = self.draws.sizes
+        return (
+            f"<Posterior of {len(self.draws.data_vars)} variables, {sizes['chain']} chains of {sizes['draw']} draws, "
+            f"trained as of {self.as_of} in {self.currency}>"
+        )
 
     @property
     def seed(self) -> int:

@@ -120,7 +120,7 @@ class Reduction:
         if not self.settings.keep_draws:
             return None
         arrays = {name: np.concatenate(parts) for name, parts in self.full.items()}
-        return xr.Dataset(
+        kept = xr.Dataset(
             {
                 "revenue": (("account", "draw"), arrays["revenue"]),
                 "clv": (("account", "draw"), arrays["clv"]),
@@ -128,3 +128,7 @@ class Reduction:
             },
             coords={"account": account_ids.to_numpy(), "draw": np.arange(self.settings.draws), "origin": list(ORIGINS)},
         )
+        kept["revenue"].attrs["long_name"] = "forward revenue of the window, undiscounted"
+        kept["clv"].attrs["long_name"] = "forward value of the window, discounted, with the gross margin"
+        kept["revenue_by_origin"].attrs["long_name"] = "forward revenue by origin, undiscounted"
+        return kept

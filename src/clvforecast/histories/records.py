@@ -10,7 +10,7 @@ import pyarrow as pa
 EPOCH = dt.date(1970, 1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Histories:
     """Lines, their terms, decisions, events and money as known on `as_of`.
 

@@ -23,7 +23,7 @@ class Totals:
     amount_cents: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ledger:
     """Revenue events as known on `as_of`, all checked.
 
@@ -65,6 +65,13 @@ class Ledger:
     warnings: tuple[str, ...]
     fingerprint: str
     read: Totals = Totals()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Ledger of {self.accounts.num_rows:,} accounts in {self.currency}, as of {self.as_of}: "
+            f"{self.events.num_rows:,} events accepted, {self.later.num_rows:,} kept for later, "
+            f"{self.rejected_rows.num_rows:,} rejected>"
+        )
 
     @property
     def accepted(self) -> pd.DataFrame:

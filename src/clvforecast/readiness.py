@@ -1,0 +1,52 @@
+"""Whether a ledger can be scored with a posterior, and what a reader of the scores should know."""
+
+from datetime import date
+
+import pyarrow.compute as pc
+
+from clvforecast.errors import ForecastError
+from clvforecast.ledger import Ledger
+from clvforecast.posterior import Posterior
+from clvforecast.simulation.states import States
+
+QUIET_DAYS = 92
+
+
+def check_ledger(posterior: Posterior, ledger: Ledger) -> None:
+    """Raise `ForecastError` when the posterior does not fit the ledger's currency or columns."""
+    if posterior.currency != ledger.currency:
+        raise ForecastError(
+            f"the ledger is in {ledger.currency}, the posterior was trained in {posterior.currency}: the size classes "
+            "would not fit. Convert the ledger or fit again."
+        )
+    missing = [name for name in posterior.frame.segments if name not in ledger.accounts.column_names]
+    if missing:
+        there = [name for name in ledger.accounts.column_names if name not in ("account_id", "observed_from")]
+        raise ForecastError(
+            f"the posterior was trained with the segments {', '.join(posterior.frame.segments)}; the accounts have no "
+            f"column {', '.join(missing)} (columns there: {', '.join(there) or 'none'}). Give the accounts table with them."
+        )
+
+
+def scoring_warnings(posterior: Posterior, ledger: Ledger, states: States) -> tuple[str, ...]:
+    """The ledger's own warnings, then levels unseen in training, a posterior that knows more, a ledger gone quiet."""
+    warnings = list(ledger.warnings)
+    for column in dict.fromkeys(column for column, _ in states.new_levels):
+        levels = [level for name, level in states.new_levels if name == column]
+        warnings.append(
+            f"{column}: {len(levels)} levels were not in the training data ({', '.join(levels[:5])}"
+            f"{', ...' if len(levels) > 5 else ''}); their effects are drawn from the spread of those that were."
+        )
+    trained = date.fromisoformat(posterior.as_of)
+    if trained > ledger.as_of:
+        warnings.append(
+            f"the posterior was trained on what was known by {trained}, after the ledger's as_of {ledger.as_of}: it has "
+            "seen part of what it forecasts."
+        )
+    latest = pc.max(ledger.events["event_date"]).as_py()
+    if (ledger.as_of - latest).days > QUIET_DAYS:
+        warnings.append(
+            f"the latest booking is of {latest}, {(ledger.as_of - latest).days} days before as_of {ledger.as_of}: "
+            "accounts that are not booked since then count as lapsed. Check that the ledger is complete."
+        )
+    return tuple(warnings)

@@ -1,0 +1,59 @@
+"""What stands in the way of a forecast is an error; what its reader should know is a warning."""
+
+import datetime as dt
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from clvforecast.errors import ForecastError
+from clvforecast.forecast import forecast
+from clvforecast.ledger import read_ledger
+from clvforecast.synthetic import Truth, simulate_events
+from known_world import known_ledger, known_posterior
+
+
+@pytest.fixture(scope="module")
+def company() -> tuple[pd.DataFrame, Truth]:
+    return simulate_events(60, seed=4)
+
+
+def test_a_clean_ledger_has_no_warning(company: tuple[pd.DataFrame, Truth]) -> None:
+    events, truth = company
+    made = forecast(known_posterior(truth, n_draws=10), known_ledger(events, truth), horizon_months=6, draws=10)
+    assert made.warnings == ()
+
+
+def test_missing_segments_name_the_column_and_the_cure(company: tuple[pd.DataFrame, Truth]) -> None:
+    events, truth = company
+    with pytest.raises(ForecastError, match=r"no column segment .*Give the accounts table"):
+        forecast(known_posterior(truth, n_draws=10), read_ledger(events, as_of=truth.as_of), draws=10)
+
+
+def test_another_currency_is_refused(company: tuple[pd.DataFrame, Truth]) -> None:
+    events, truth = company
+    with pytest.raises(ForecastError, match="in USD, the posterior was trained in EUR"):
+        forecast(known_posterior(truth, "EUR", n_draws=10), known_ledger(events, truth), draws=10)
+
+
+def test_what_a_reader_should_know_is_said(company: tuple[pd.DataFrame, Truth]) -> None:
+    events, truth = company
+    posterior = known_posterior(truth, n_draws=10, **{f"{name}_segment_sd": [0.1] for name in EFFECTS})
+    strange = truth.accounts.assign(segment=truth.accounts["segment"].replace("S1", "moon"))
+    ledger = read_ledger(events, accounts=strange, as_of=truth.as_of + dt.timedelta(days=200))
+    words = " | ".join(forecast(posterior, ledger, horizon_months=6, draws=10).warnings)
+    assert "segment: 1 levels were not in the training data (moon)" in words
+    assert "days before as_of" in words
+    later = replace(posterior, as_of="2030-01-01")
+    words = " | ".join(forecast(later, known_ledger(events, truth), horizon_months=6, draws=10).warnings)
+    assert "seen part of what it forecasts" in words
+
+
+KINDS = ("expansion", "contraction", "change_order", "referral")
+EFFECTS = (
+    "renewal",
+    *(f"{kind}_rate" for kind in (*KINDS, "reactivation", "termination")),
+    *(f"{kind}_size" for kind in KINDS),
+    "return_value",
+    *("change_down", "change_up", "change_down_size", "change_up_size", "persistence"),
+)

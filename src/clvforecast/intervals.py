@@ -48,15 +48,18 @@ def sorted_interval(draws: Floats, ci_prob: float, ci_kind: str) -> tuple[Floats
     return lower, upper
 
 
-def describe(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
-    """mean, sd, q05 … q95, lower, upper of draws along axis 0, in that order."""
-    ordered = np.sort(draws, axis=0)
+def moments_and_quantiles(draws: Floats, ordered: Floats) -> dict[str, Floats]:
+    """mean, sd, q05 … q95 of draws along axis 0; ``ordered`` are the same draws sorted."""
     quantiles = sorted_quantiles(ordered, np.array(list(QUANTILES.values())))
-    lower, upper = sorted_interval(ordered, ci_prob, ci_kind)
     return {
         "mean": draws.mean(axis=0),
         "sd": draws.std(axis=0, ddof=1) if draws.shape[0] > 1 else np.zeros(draws.shape[1:]),
         **dict(zip(QUANTILES, quantiles, strict=True)),
-        "lower": lower,
-        "upper": upper,
     }
+
+
+def describe(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
+    """mean, sd, q05 … q95, lower, upper of draws along axis 0, in that order."""
+    ordered = np.sort(draws, axis=0)
+    lower, upper = sorted_interval(ordered, ci_prob, ci_kind)
+    return {**moments_and_quantiles(draws, ordered), "lower": lower, "upper": upper}

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from clvforecast.intervals import CI_KINDS, QUANTILES, sorted_interval, sorted_quantiles
+from clvforecast.intervals import CI_KINDS, moments_and_quantiles, sorted_interval
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
 from clvforecast.simulation.run import Simulated
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
@@ -67,9 +67,7 @@ class Reduction:
 
     def _keep_ranges(self, first: int, last: int, prefix: str, draws: Floats) -> None:
         ordered = np.sort(draws, axis=0)
-        quantiles = sorted_quantiles(ordered, np.array(list(QUANTILES.values())))
-        moments = {"mean": draws.mean(axis=0), "sd": draws.std(axis=0, ddof=1)}
-        named = {**moments, **dict(zip(QUANTILES, quantiles, strict=True))}
+        named = moments_and_quantiles(draws, ordered)
         self._keep(first, last, {f"{prefix}{name}": column for name, column in named.items()})
         for kind in CI_KINDS:
             for ci_prob in self.settings.ci_probs:

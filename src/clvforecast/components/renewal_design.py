@@ -11,12 +11,12 @@ from pydantic import Field
 from scipy.special import xlogy
 
 from clvforecast.cells import Frame, RenewalCells
+from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns
 from clvforecast.likelihoods import log_survival
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
-N_NUMBERS = 5
 LOG_ZERO = -200.0
 """Logarithm that stands for a tenure of zero years: exp(-200 c) is nothing for any c."""
 LEVEL_PER_CLASS = 1.1

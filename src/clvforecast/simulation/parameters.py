@@ -7,14 +7,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from clvforecast.cells import Frame
+from clvforecast.cells.frame import N_NUMBERS
+from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.errors import ForecastError
 from clvforecast.simulation.slots import Location
 from clvforecast.simulation.structures import Classes, Parameters
 
-EVENT_KINDS = ("expansion", "contraction", "change_order", "referral")
 RATE_KINDS = (*EVENT_KINDS, "reactivation", "termination")
 LONGEST_MONTHS = 1200
-DECISION_NUMBERS = 5
 
 # Location parameter -> (population variable, its link, prefix of its effects).
 POPULATION = {
@@ -115,7 +115,7 @@ def decision_weights(draws: Draws, frame: Frame) -> NDArray[np.float64]:
         + (draws["renewal_expanded_effect"][:, None] * flag)[:, None, None, None, :, None]
         + (draws["renewal_cut_effect"][:, None] * flag)[:, None, None, None, None, :]
     )
-    shape = (n_draws, frame.n_term_classes * frame.n_size_classes * DECISION_NUMBERS * 4)
+    shape = (n_draws, frame.n_term_classes * frame.n_size_classes * N_NUMBERS * 4)
     return np.exp(effects).reshape(shape)
 
 

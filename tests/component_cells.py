@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from clvforecast.cells import (
     Cells,
@@ -227,8 +228,9 @@ def change_cells(
     shares = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)
     direction = (rng.random(n + n_amended)[:, None] > shares).sum(axis=1)
     x, logterm = rng.normal(0.0, 0.5, n + n_amended), rng.choice([0.0, np.log(3.0)], n + n_amended)
-    noise = rng.normal(size=n + n_amended)
-    y = np.where(direction == 2, -1.8 - 0.4 * x + 0.3 * logterm + 0.7 * noise, -1.0 + 0.2 * x + 0.9 * noise)
+    centre = np.where(direction == 2, -1.8 - 0.4 * x + 0.3 * logterm, -1.0 + 0.2 * x)
+    sd = np.where(direction == 2, 0.7, 0.9)
+    y = stats.truncnorm.rvs((np.log(0.01) - centre) / sd, np.inf, loc=centre, scale=sd, random_state=rng)
     one = slice(0, n)
     pairs, pair = np.unique(np.column_stack([group[one], row[one]]), axis=0, return_inverse=True)
     counts = np.zeros((len(pairs), 3), np.int64)
@@ -253,6 +255,10 @@ def change_cells(
         size_xx=sums["xx"],
         size_xy=sums["xy"],
         size_yy=sums["yy"],
+        beyond_group=keys[:, 0].astype(np.int32),
+        beyond_side=keys[:, 1].astype(np.int8),
+        beyond_n=np.ones(len(keys), np.int64),
+        beyond_features=X[moved],
         n_amended=n_amended,
         **_amended(group[n:], row[n:], direction[n:], x[n:], y[n:], logterm[n:], persistence, rng),
     )

@@ -9,12 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from clvforecast.cells import Cells, Frame, RenewalCells, build_cells, build_frame
+from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame
+from clvforecast.cells.change import Changes, beyond_cells
 from clvforecast.cells.levels import LAG_GRID, lag_bin_of, lag_bins, size_cuts
 from clvforecast.cells.renewal import passed_share
 from clvforecast.datasets import load_phl_contracts
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories, build_histories
+from clvforecast.likelihoods import log_beyond
 from random_companies import AS_OF_DAY, Company, ledger_tables, random_company
 from reference_histories import EVENT_KINDS, Line, Yardsticks, active_days, direction, lapses, read_lines
 from reference_histories import renewal_histories as reference_renewals
@@ -214,6 +216,14 @@ def test_change_cells_are_the_references_renewals(seed: int) -> None:
         np.testing.assert_allclose(change.size_xx[c], X.T @ X, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(change.size_xy[c], X.T @ y, rtol=1e-9, atol=1e-9)
         assert change.size_yy[c] == pytest.approx(y @ y)
+    for g in range(len(change.group_size)):
+        for side in (0, 1):
+            # However coarse, the cells hold every size once, with its regressors.
+            mine = (change.beyond_group == g) & (change.beyond_side == side)
+            n, mean = change.beyond_n[mine], change.beyond_features[mine]
+            X = np.array([x for x, _ in sums.get((*group_of(g), side), [])]).reshape(-1, 3)
+            assert n.sum() == len(X)
+            np.testing.assert_allclose(n @ mean, X.sum(axis=0), rtol=1e-9, atol=1e-9)
     by_side = np.stack(
         [change.amended_direction, change.amended_y, change.amended_x, change.amended_log_jac], axis=2
     ).reshape(-1, 8)
@@ -241,6 +251,28 @@ def test_term_lengths_and_refunds(seed: int) -> None:
     ended = [churn for churn in built.churns.to_pylist() if churn["role"] == "terminated"]
     refunded = sum(-churn["debooked_cents"] >= churn["remainder_cents"] / 2 for churn in ended)
     assert (cells.refunds.refunded, cells.refunds.kept) == (refunded, len(ended) - refunded)
+
+
+def test_coarse_cells_tell_how_many_sizes_lie_beyond_the_flat_band() -> None:
+    """The sum of log P(y > log .01) over cells is that over renewals, whatever the parameters, to a hundredth or better."""
+    rng = np.random.default_rng(1)
+    n = 4000
+    group, log_term = rng.integers(3, size=n), rng.choice([-np.log(3.0), 0.0, np.log(5.0)], n)
+    x = rng.normal(0.0, 0.6, n)
+    moved = Changes(
+        direction=rng.choice([0, 2], n).astype(np.int8),
+        y=np.zeros(n),
+        x=x,
+        log_jac=np.zeros(n),
+        capped=np.zeros(n, bool),
+    )
+    keys, count, features = beyond_cells(group, log_term, moved, np.ones(n, bool))
+    assert count.sum() == n and len(count) < n / 10
+    for mean, rho, gamma, sd in ((-2.0, 0.4, 0.3, 0.9), (-4.0, 0.8, -0.2, 0.7), (-6.0, 0.1, 0.5, 1.5)):
+        level = mean + np.array([-0.3, 0.0, 0.3])
+        exact = log_beyond(level[group] - rho * x + gamma * log_term, sd, SMALLEST_CHANGE).sum()
+        centre = features @ np.array([0.0, rho, gamma]) + level[keys[:, 0]]
+        assert (count * log_beyond(centre, sd, SMALLEST_CHANGE)).sum() == pytest.approx(exact, abs=0.002 * n)
 
 
 def test_the_order_of_steps_in_a_path_does_not_make_another_cell() -> None:

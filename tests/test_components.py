@@ -19,6 +19,7 @@ from clvforecast.components.terms import TermPriors, dirichlet_draws, term_prior
 from clvforecast.likelihoods import (
     delay_log_likelihood,
     event_count_log_likelihood,
+    log_beyond,
     log_survival,
     regression_log_likelihood,
     size_log_likelihood,
@@ -175,6 +176,9 @@ def change_log_likelihood(cells, values, i) -> float:
         mine = cells.size_side == code
         sums = (cells.size_n[mine], cells.size_xx[mine], cells.size_xy[mine], cells.size_yy[mine])
         found += regression_log_likelihood(*sums, b[code][cells.size_group[mine]], sd[code]).sum()
+        mine = cells.beyond_side == code
+        centre = (cells.beyond_features[mine] * b[code][cells.beyond_group[mine]]).sum(axis=1)
+        found -= (cells.beyond_n[mine] * log_beyond(centre, sd[code], np.log(0.01))).sum()
     group, shares = cells.amended_group, log_shares(cells.amended_row, cells.amended_group)
     readings = []
     for reading in (0, 1):
@@ -183,8 +187,10 @@ def change_log_likelihood(cells, values, i) -> float:
         for code, direction in ((0, 0), (1, 2)):
             x = np.column_stack([np.ones(len(group)), -cells.amended_x[:, reading], cells.amended_logterm])
             centre = (x * b[code][group]).sum(axis=1)
-            normal = stats.norm.logpdf(cells.amended_y[:, reading], centre, sd[code])
-            density = density + np.where(side == direction, normal, 0.0)
+            least = (np.log(0.01) - centre) / sd[code]
+            seen = np.where(side == direction, cells.amended_y[:, reading], centre + 1.0)
+            size = stats.truncnorm.logpdf(seen, least, np.inf, loc=centre, scale=sd[code])
+            density = density + np.where(side == direction, size, 0.0)
         readings.append(density)
     q = expit(logit(values["persistence"][i]) + effect("persistence")[group])
     return found + np.logaddexp(np.log(q) + readings[1], np.log1p(-q) + readings[0]).sum()

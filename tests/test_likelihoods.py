@@ -9,6 +9,7 @@ from clvforecast.likelihoods import (
     discounted_expected_lifetime,
     discounted_expected_residual_lifetime,
     event_count_log_likelihood,
+    log_beyond,
     log_lapse,
     log_survival,
     regression_log_likelihood,
@@ -126,3 +127,13 @@ def test_discounted_lifetime_is_the_discounted_survival() -> None:
 def test_undiscounted_lifetime_is_refused() -> None:
     with pytest.raises(ValueError, match="discount must be positive, got 0"):
         weibull_discounted_lifetime(1.0, 0.5, 1.2, 0.0)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(-2.0, 0.5), (1.0, 2.0), (-12.0, 1.0)])
+def test_log_beyond_is_what_a_truncated_density_is_divided_by(mean, sd) -> None:
+    edge = -1.5
+    total, _ = integrate.quad(stats.norm(mean, sd).pdf, edge, edge + 12 * sd, epsabs=0, epsrel=1e-10)
+    assert log_beyond(mean, sd, edge) == pytest.approx(np.log(total), rel=1e-8)
+    y = edge + 0.3 * sd
+    density = stats.norm.logpdf(y, mean, sd) - log_beyond(mean, sd, edge)
+    assert density == pytest.approx(stats.truncnorm.logpdf(y, (edge - mean) / sd, np.inf, mean, sd), rel=1e-9)

@@ -11,6 +11,7 @@ from clvforecast.simulation.random import (
     log_beta_variate,
     log_gamma_variate,
     normal,
+    normal_beyond,
     normal_quantile,
     philox,
     start_stream,
@@ -79,6 +80,16 @@ def test_normal_quantile_is_scipys() -> None:
     p = np.array([1e-300, 1e-20, 1e-5, 0.01, 0.0749, 0.0751, 0.3, 0.7, 0.9999, 1 - 1e-15])
     mine = np.array([normal_quantile(value) for value in p])
     assert np.allclose(mine, special.ndtri(p), rtol=1e-14)
+
+
+@pytest.mark.parametrize("edge", [-50.0, -3.0, 0.0, 5.0, 29.0, 31.0])
+def test_a_normal_beyond_an_edge_has_the_truncated_distribution(edge) -> None:
+    stream, copy = np.zeros(STREAM_SLOTS, dtype=np.uint64), np.zeros(STREAM_SLOTS, dtype=np.uint64)
+    start_stream(stream, np.uint64(5), 1, 2)
+    start_stream(copy, np.uint64(5), 1, 2)
+    mine = np.array([normal_beyond(stream, edge) for _ in range(50)])
+    share = np.array([uniform(copy) for _ in range(50)])
+    assert np.allclose(mine, stats.truncnorm.isf(share, edge, np.inf), rtol=1e-4 if edge > 30 else 1e-9)
 
 
 def test_streams_of_other_lines_draws_and_seeds_differ() -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, gammaln, hyp2f1, xlog1py, xlogy
+from scipy.special import betaln, gammaln, hyp2f1, log_ndtr, xlog1py, xlogy
 
 Floats = NDArray[np.float64]
 
@@ -217,3 +217,12 @@ def regression_log_likelihood(
         + np.einsum("gp,gpq,gq->g", b, np.asarray(XtX, float), b)
     )
     return np.asarray(-n * np.log(sd) - squares / (2.0 * sd**2) - 0.5 * n * np.log(2.0 * np.pi), float)
+
+
+def log_beyond(mean: ArrayLike, sd: ArrayLike, edge: float) -> Floats:
+    """``log P(y > edge) = log Phi((mean - edge) / sd)`` for y ~ Normal(mean, sd^2).
+
+    What a normal log density is less for each y that is only seen beyond the edge (truncated regression, Greene,
+    "Econometric Analysis", chapter 19).
+    """
+    return np.asarray(log_ndtr((np.asarray(mean, float) - edge) / np.asarray(sd, float)), float)

@@ -1,6 +1,7 @@
 """Histories counted into cells: the sufficient statistics of every component."""
 
 from clvforecast.cells.build import build_cells
+from clvforecast.cells.change import SMALLEST_CHANGE
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.levels import build_frame
 from clvforecast.cells.records import (
@@ -14,6 +15,7 @@ from clvforecast.cells.records import (
 )
 
 __all__ = [
+    "SMALLEST_CHANGE",
     "Cells",
     "ChangeCells",
     "Frame",

@@ -13,12 +13,18 @@ from clvforecast.cells.records import TERM_CHANGED, ChangeCells
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import values
 from clvforecast.histories.keys import line_keys
-from clvforecast.histories.runs import run_starts, run_sums
+from clvforecast.histories.runs import counted, run_starts, run_sums
 from clvforecast.histories.terms import FLAT, direction_codes
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+SMALLEST_CHANGE = float(np.log(np.expm1(FLAT)))
+"""y at the edge of the flat band, log .01, of a raise and of a cut alike: what is smaller counts as flat."""
+BEYOND_WIDTHS = (0.25, 0.5, 1.0, 2.0, np.inf)
+"""Widths of the cells of x and log term over which P(y > SMALLEST_CHANGE) is averaged; the first that fits. At .25 the
+error of a renewal's log probability is below .001, and far less where few changes are small."""
+MOST_BEYOND_CELLS = 3_000
 MOST_AMENDED_ROWS = 3_000
 """Renewals of amended terms that are kept as rows; above, a random sample of lines."""
 TERM_CHANGE = 0.1
@@ -106,6 +112,7 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
     plain = ~renewals.amended
     direction_keys, direction_counts = _direction_counts(group[plain], renewals.row[plain], sides[0].direction[plain])
     size_keys, sums = _size_sums(group[plain], renewals.log_term[plain], sides[0], plain)
+    beyond_keys, beyond_n, beyond_features = beyond_cells(group[plain], renewals.log_term[plain], sides[0], plain)
     rows = _sampled(np.flatnonzero(renewals.amended), renewals.line, histories, max_rows)
 
     def of_rows(name: str) -> NDArray[np.generic]:
@@ -123,6 +130,10 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
         size_xx=sums["xx"],
         size_xy=sums["xy"],
         size_yy=sums["yy"],
+        beyond_group=beyond_keys[:, 0].astype(np.int32),
+        beyond_side=beyond_keys[:, 1].astype(np.int8),
+        beyond_n=beyond_n,
+        beyond_features=beyond_features,
         amended_group=group[rows].astype(np.int32),
         amended_row=renewals.row[rows],
         amended_logterm=renewals.log_term[rows],
@@ -147,13 +158,11 @@ def _size_sums(
     group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]
 ) -> tuple[Longs, dict[str, Floats]]:
     """Distinct (group, side 0 down / 1 up) of renewals that were not flat, with n, Σ XXᵀ, Σ Xy and Σ y²."""
-    direction, y, x = side.direction[plain], side.y[plain], side.x[plain]
-    moved = direction != FLAT_SIDE
-    keys, cell = distinct(np.column_stack([group[moved], direction[moved] == UP]).astype(np.int64))
+    moved = side.direction[plain] != FLAT_SIDE
+    keys, cell = distinct(np.column_stack([group, side.direction[plain] == UP])[moved].astype(np.int64))
     order = np.argsort(cell, kind="stable")
     first = run_starts(cell[order])
-    X = np.column_stack([np.ones(int(moved.sum())), -x[moved], log_term[moved]])[order]
-    y = y[moved][order]
+    X, y = _features(side.x[plain], log_term)[moved][order], side.y[plain][moved][order]
     if not len(y):
         empty = {"n": np.empty(0), "xx": np.empty((0, 3, 3)), "xy": np.empty((0, 3)), "yy": np.empty(0)}
         return keys.reshape(-1, 2), empty
@@ -164,6 +173,28 @@ def _size_sums(
         "yy": run_sums(y * y, first),
     }
     return keys, sums
+
+
+def beyond_cells(
+    group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]
+) -> tuple[Longs, Longs, Floats]:
+    """Coarse cells of the renewals that were not flat: (group, side), how many, the mean of their X."""
+    moved = side.direction[plain] != FLAT_SIDE
+    X = _features(side.x[plain], log_term)[moved]
+    where = np.column_stack([group, side.direction[plain] == UP])[moved].astype(np.int64)
+    for width in BEYOND_WIDTHS:
+        keys, cell = distinct(np.column_stack([where, np.floor(X[:, 1:] / width)]).astype(np.int64))
+        if len(keys) <= MOST_BEYOND_CELLS:
+            break
+    order = np.argsort(cell, kind="stable")
+    first, n = run_starts(cell[order]), counted(cell, len(keys))
+    sums = np.add.reduceat(X[order], first, axis=0) if len(first) else np.empty((0, 3))
+    return keys[:, :2].reshape(-1, 2), n, np.asarray(sums / n[:, None])
+
+
+def _features(x: Floats, log_term: Floats) -> Floats:
+    """The regressors X of a size: 1, -x, log term ratio."""
+    return np.column_stack([np.ones(len(x)), -x, log_term])
 
 
 def _sampled(rows: Longs, line: Longs, histories: Histories, max_rows: int) -> Longs:

@@ -2,8 +2,9 @@
 
 - Direction (down, flat, up against the carried MRR): multinomial logit with its own row of log odds for each previous
   direction (first, down, flat, up) and for renewals whose term length changed.
-- Size, given up or down: ``y = mean_g - rho x + gamma log(term ratio) + sd eps``; up: y = log(ratio - 1), down: y = logit(1 -
-  ratio). x = log(carried MRR / geometric mean of the spell's MRR): what is large for its own past tends back.
+- Size, given up or down: ``y = mean_g - rho x + gamma log(term ratio) + sd eps``, given that it is beyond the flat band,
+  y > log .01; up: y = log(ratio - 1), down: y = logit(1 - ratio). x = log(carried MRR / geometric mean of the spell's
+  MRR): what is large for its own past tends back.
 - Persistence: the carried MRR of an amended term contains the amendment with probability q. Which it was is not
   seen, so an amended renewal is a mixture of both readings, densities taken in log ratio.
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
-from clvforecast.cells import ChangeCells, Frame
+from clvforecast.cells import SMALLEST_CHANGE, ChangeCells, Frame
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import (
     Pooling,
@@ -41,6 +42,8 @@ N_ROWS = 5
 DOWN, FLAT, UP = 0, 1, 2
 SIDES = ("down", "up")
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
+FAR_OUT = -30.0
+"""Below it Phi(z) is nearly too small for a double; its limit phi(z) / -z is exact to a thousandth there."""
 PLACES = ("down", "up", "size_down", "size_up", "persistence")
 """The five location parameters with segment and size effects, in the order of the leading axis of their arrays."""
 
@@ -213,6 +216,10 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
         "size_side": side[rows],
         "size_at": (side * G + group)[rows],
         "size_n": np.bincount(side, weights=cells.size_n, minlength=2).astype(float),
+        "beyond_features": cells.beyond_features.T.astype(float),
+        "beyond_side": cells.beyond_side.astype(np.int64),
+        "beyond_at": cells.beyond_side.astype(np.int64) * G + cells.beyond_group,
+        "beyond_n": cells.beyond_n.astype(float),
         "size_rest": np.bincount(side, weights=rest, minlength=2).astype(float),
         "amended_features": np.stack([ones, -cells.amended_x.T.ravel(), np.tile(cells.amended_logterm, 2)]),
         "amended_y": cells.amended_y.T.ravel().astype(float),
@@ -224,7 +231,10 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
 
 
 def change_model(arrays: Arrays) -> pm.Model:
-    """The graph: multinomial counts, regressions (`likelihoods.regression_log_likelihood`), mixture of both readings."""
+    """The graph: multinomial counts, truncated regressions, mixture of both readings.
+
+    The formulas are `likelihoods.regression_log_likelihood` less `likelihoods.log_beyond` a renewal.
+    """
     places, K = arrays["X_mean"].shape
     with pm.Model() as model:
         d = as_data(arrays)
@@ -248,6 +258,8 @@ def change_model(arrays: Arrays) -> pm.Model:
         miss = pt.sum(((d["size_y"] - centre) / sd[d["size_side"]]) ** 2) + pt.sum(d["size_rest"] / sd**2)
         pm.Potential("direction", pt.sum(d["counts"] * shares))
         pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
+        beyond = _log_beyond(_centre(d, "beyond", alpha, slope), sd[d["beyond_side"]])
+        pm.Potential("beyond", -pt.sum(d["beyond_n"] * beyond))
         pm.Potential("amended", _amended_term(d, shares, _centre(d, "amended", alpha, slope), sd, logit_q))
     return model
 
@@ -267,11 +279,20 @@ def _centre(d: dict[str, Any], rows: str, alpha: Any, slope: Any) -> Any:
     return features[0] * alpha[d[f"{rows}_at"]] + features[1] * slope[:, 0][side] + features[2] * slope[:, 1][side]
 
 
+def _log_beyond(centre: Any, spread: Any) -> Any:
+    """``log P(y > SMALLEST_CHANGE) = log Phi((centre - SMALLEST_CHANGE) / spread)``; far out, where erfc is 0, its limit."""
+    z = (centre - SMALLEST_CHANGE) / spread
+    near, far = pt.maximum(z, FAR_OUT), pt.minimum(z, FAR_OUT)
+    limit = -0.5 * far**2 - pt.log(-far) - HALF_LOG_2PI
+    return pt.switch(z > FAR_OUT, pt.log(0.5 * pt.erfc(-near / np.sqrt(2.0))), limit)
+
+
 def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, logit_q: Any) -> Any:
     """``log(q density_1 + (1 - q) density_0)`` a row; density_I = P(direction_I) x density of the size in log ratio."""
     spread = sd[d["amended_side"]]
     normal = -0.5 * ((d["amended_y"] - centre) / spread) ** 2 - pt.log(spread) - HALF_LOG_2PI
-    density = shares[d["amended_pick"]] + d["amended_moves"] * normal + d["amended_log_jac"]
+    truncated = normal - _log_beyond(centre, spread)
+    density = shares[d["amended_pick"]] + d["amended_moves"] * truncated + d["amended_log_jac"]
     group = d["amended_group"]
     without, with_ = density[: group.shape[0]], density[group.shape[0] :]
     logit = logit_q[group]

@@ -24,6 +24,7 @@ _MULTIPLY_0, _MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+_SQRT_HALF = math.sqrt(0.5)
 
 # Slots of a stream: key words, counter words, the second half of the last block and whether it is still unused.
 KEY_0, KEY_1, BLOCK, DRAW, SEED_LOW, SEED_HIGH, SPARE, HAS_SPARE = range(8)
@@ -137,6 +138,18 @@ def normal_quantile(p: float) -> float:
 def normal(stream: NDArray[np.uint64]) -> float:
     """A standard normal number by inversion: exactly one uniform each, so streams stay aligned."""
     return normal_quantile(uniform(stream))
+
+
+@jit
+def normal_beyond(stream: NDArray[np.uint64], edge: float) -> float:
+    """A standard normal number given that it exceeds ``edge``, by inversion of the upper tail: one uniform.
+
+    Z = −Φ⁻¹(U Φ(−edge)); for an edge of 30, where Φ is nearly too small for a double, the tail's limit Z² = edge² − 2 log U.
+    """
+    u = uniform(stream)
+    if edge > 30.0:
+        return math.sqrt(edge * edge - 2.0 * math.log(u))
+    return -normal_quantile(u * 0.5 * math.erfc(edge * _SQRT_HALF))
 
 
 @jit

@@ -16,7 +16,7 @@ from clvforecast.simulation.latents import (
     size_class,
 )
 from clvforecast.simulation.life import bounded_multiple, whole_cents
-from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, uniform
+from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, uniform
 from clvforecast.simulation.revenue import book
 from clvforecast.simulation.slots import (
     AMEND,
@@ -81,6 +81,7 @@ CHANGE_DOWN, CHANGE_UP = int(Location.CHANGE_DOWN), int(Location.CHANGE_UP)
 CHANGE_DOWN_SIZE, PERSISTENCE = int(Location.CHANGE_DOWN_SIZE), int(Location.PERSISTENCE)
 RETURN_VALUE = int(Location.RETURN_VALUE)
 FLAT_BAND = math.log(1.01)
+SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
 LEAST_FACTOR = 0.01
 Whole = NDArray[np.int64]
@@ -184,8 +185,9 @@ def draw_ratio(
     """The new MRR over the carried MRR.
 
     Direction down, flat or up by the row of the last direction (or the row of a changed term); up: 1 + exp(y), at most
-    ``max_ratio``; down: 1 − logistic(y); y = α − ρx + γ log(term ratio) + σε, x = log(carried / geometric mean of the
-    spell's MRR).  Odds and α have the effects of the segments and of the ending term's size class.
+    ``max_ratio``; down: 1 − logistic(y); y = α − ρx + γ log(term ratio) + σε beyond the flat band, y > log .01;
+    x = log(carried / geometric mean of the spell's MRR).  Odds and α have the effects of the segments and of the ending
+    term's size class.
     """
     row = TERM_CHANGED if abs(months - whole[MONTHS]) > TERM_CHANGE * whole[MONTHS] else whole[DIRECTION]
     odds = DIRECTION_ODDS + 2 * row
@@ -198,7 +200,8 @@ def draw_ratio(
     x = math.log(carried) - real[LOG_MRR_SUM] / real[MRR_TERMS]
     at = CHANGE_SIZE + 3 * side
     y = change_location(par, table, real, CHANGE_DOWN_SIZE + side, class_now) - par[at] * x
-    y += par[at + 1] * math.log(months / whole[MONTHS]) + par[at + 2] * normal(stream)
+    y += par[at + 1] * math.log(months / whole[MONTHS])
+    y += par[at + 2] * normal_beyond(stream, (SMALLEST_CHANGE - y) / par[at + 2])
     whole[CHANGES] += 1
     if side == 0:
         return 1.0 / (1.0 + math.exp(y))

@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
 
 from clvforecast.simulation.random import (
     STREAM_SLOTS,
@@ -330,7 +331,10 @@ class Life:
         y = line.parameter(f"{name}_mean") + line.effects(name, self.size_class(term))
         y -= line.parameter(f"{name}_reversion") * x
         y += line.parameter(f"{name}_term_slope") * math.log(months / term.months)
-        y += line.parameter(f"{name}_sd") * normal(self.stream)
+        # Smaller changes would have been flat: the normal law is cut off at the edge of the band.
+        sd = line.parameter(f"{name}_sd")
+        outside = (y - math.log(0.01)) / sd
+        y -= sd * float(ndtri_exp(math.log(uniform(self.stream)) + log_ndtr(outside)))
         ratio = logistic(-y) if side == "down" else 1 + math.exp(y)
         if ratio > line.plan.max_ratio:
             self.clips += 1

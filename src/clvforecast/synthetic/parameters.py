@@ -249,7 +249,7 @@ def check_parameters(company: CompanyParameters, n_segments: int) -> None:
             _require(value >= 0, name, value, "at least 0")
         if name.endswith("_icc") or name in ("notice_share", "persistence", "refund_share"):
             _require(0 <= value <= 1, name, value, "within [0, 1]")
-        if name.endswith("_shape") or name == "renewal_c":
+        if name.endswith("_shape") or name in ("renewal_c", "change_down_size_sd", "change_up_size_sd"):
             _require(value > 0, name, value, "positive")
     for name in ("renewal_mu", "renewal_phi"):
         _require(0 < getattr(company, name) < 1, name, getattr(company, name), "strictly between 0 and 1")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import truncnorm
 
 from clvforecast.synthetic.accounts import (
     DOWN,
@@ -37,6 +38,7 @@ DAYS_PER_YEAR = 365.25
 DAYS_PER_MONTH = 365.25 / 12
 NEVER = np.inf
 FLAT_WITHIN = np.log(1.01)
+SMALLEST_SIZE = np.log(0.01)
 SMALLEST_CARRIED_SHARE = 0.01
 SMALLEST_SIZE_SHARE = 1e-9
 TERM_CHANGED_ROW = 4
@@ -329,18 +331,20 @@ def draw_ratios(
 ) -> Floats:
     """New MRR over carried MRR.
 
-    y = alpha + segment and size effects - rho x + gamma log(term ratio) + sd eps, x = log(carried / geometric mean of
-    the past);
+    y = alpha + segment and size effects - rho x + gamma log(term ratio) + sd eps given y > log .01 (smaller is flat),
+    x = log(carried / geometric mean of the past);
     up: min(1 + exp(y), max_ratio); down: 1 - logistic(y); flat: 1.
     """
-    noise = rng.standard_normal(len(x))
+    share = rng.random(len(x))
 
     def y(side: str) -> npt.NDArray[np.float64]:
         alpha = getattr(company, f"change_{side}_size_mean")
         effect = group_effect(company, f"change_{side}_size", segment, klass)
         rho = getattr(company, f"change_{side}_size_reversion")
         gamma = getattr(company, f"change_{side}_size_term_slope")
-        return alpha + effect - rho * x + gamma * log_term + getattr(company, f"change_{side}_size_sd") * noise
+        sd = getattr(company, f"change_{side}_size_sd")
+        centre = alpha + effect - rho * x + gamma * log_term
+        return np.asarray(truncnorm.ppf(share, (SMALLEST_SIZE - centre) / sd, np.inf, loc=centre, scale=sd))
 
     # 1 + exp(y) overflows only far beyond max_ratio.
     up = np.minimum(1 + np.exp(np.minimum(y("up"), 700.0)), company.max_ratio)

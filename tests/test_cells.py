@@ -9,8 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame
-from clvforecast.cells.change import Changes, beyond_cells
+from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame, coarse_cells
 from clvforecast.cells.levels import LAG_GRID, lag_bin_of, lag_bins, size_cuts
 from clvforecast.cells.renewal import passed_share
 from clvforecast.datasets import load_phl_contracts
@@ -254,25 +253,20 @@ def test_term_lengths_and_refunds(seed: int) -> None:
 
 
 def test_coarse_cells_tell_how_many_sizes_lie_beyond_the_flat_band() -> None:
-    """The sum of log P(y > log .01) over cells is that over renewals, whatever the parameters, to a hundredth or better."""
+    """The sum of log P(y > log .01) over cells is that over renewals, to .002 a renewal even where half are small."""
     rng = np.random.default_rng(1)
     n = 4000
     group, log_term = rng.integers(3, size=n), rng.choice([-np.log(3.0), 0.0, np.log(5.0)], n)
     x = rng.normal(0.0, 0.6, n)
-    moved = Changes(
-        direction=rng.choice([0, 2], n).astype(np.int8),
-        y=np.zeros(n),
-        x=x,
-        log_jac=np.zeros(n),
-        capped=np.zeros(n, bool),
-    )
-    keys, count, features = beyond_cells(group, log_term, moved, np.ones(n, bool))
-    assert count.sum() == n and len(count) < n / 10
+    group_and_side = np.column_stack([group, rng.integers(2, size=n)])
+    cells = coarse_cells(group_and_side, np.column_stack([np.ones(n), -x, log_term]))
+    assert cells.n.sum() == n and len(cells.n) < n / 10
+    assert (cells.where[cells.cell] == group_and_side).all()
     for mean, rho, gamma, sd in ((-2.0, 0.4, 0.3, 0.9), (-4.0, 0.8, -0.2, 0.7), (-6.0, 0.1, 0.5, 1.5)):
         level = mean + np.array([-0.3, 0.0, 0.3])
         exact = log_beyond(level[group] - rho * x + gamma * log_term, sd, SMALLEST_CHANGE).sum()
-        centre = features @ np.array([0.0, rho, gamma]) + level[keys[:, 0]]
-        assert (count * log_beyond(centre, sd, SMALLEST_CHANGE)).sum() == pytest.approx(exact, abs=0.002 * n)
+        centre = cells.features @ np.array([0.0, rho, gamma]) + level[cells.where[:, 0]]
+        assert (cells.n * log_beyond(centre, sd, SMALLEST_CHANGE)).sum() == pytest.approx(exact, abs=0.002 * n)
 
 
 def test_the_order_of_steps_in_a_path_does_not_make_another_cell() -> None:

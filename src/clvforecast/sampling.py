@@ -19,6 +19,7 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from clvforecast.components import Component, Variable
+from clvforecast.components.component import packed
 from clvforecast.errors import ConvergenceError, FitError
 
 Floats = NDArray[np.float64]
@@ -87,7 +88,7 @@ def compiled_model(component: Component, say: Say) -> Any:
     if component.structure not in _COMPILED:
         say(f"{component.name}: compiling")
         _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
-    compiled = _COMPILED[component.structure].with_data(**component.arrays)
+    compiled = _COMPILED[component.structure].with_data(**packed(component.arrays))
     return dataclasses.replace(compiled, initial_point_func=_start(compiled.n_dim))
 
 

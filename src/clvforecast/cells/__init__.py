@@ -1,7 +1,7 @@
 """Histories counted into cells: the sufficient statistics of every component."""
 
 from clvforecast.cells.build import build_cells
-from clvforecast.cells.change import SMALLEST_CHANGE
+from clvforecast.cells.change import SMALLEST_CHANGE, coarse_cells
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.levels import build_frame
 from clvforecast.cells.records import (
@@ -26,4 +26,5 @@ __all__ = [
     "TermCells",
     "build_cells",
     "build_frame",
+    "coarse_cells",
 ]

@@ -21,10 +21,10 @@ Longs = NDArray[np.int64]
 
 SMALLEST_CHANGE = float(np.log(np.expm1(FLAT)))
 """y at the edge of the flat band, log .01, of a raise and of a cut alike: what is smaller counts as flat."""
-BEYOND_WIDTHS = (0.25, 0.5, 1.0, 2.0, np.inf)
-"""Widths of the cells of x and log term over which P(y > SMALLEST_CHANGE) is averaged; the first that fits. At .25 the
-error of a renewal's log probability is below .001, and far less where few changes are small."""
-MOST_BEYOND_CELLS = 3_000
+COARSE_WIDTHS = (0.25, 0.5, 1.0, 2.0, np.inf)
+MOST_COARSE_CELLS = 1_500
+"""P(y > SMALLEST_CHANGE) hardly varies with X, so it is taken at the mean X of coarse cells, of the first width that gives
+so few. At .25 the error of a renewal's log probability is below .002, and far less where few changes are small."""
 MOST_AMENDED_ROWS = 3_000
 """Renewals of amended terms that are kept as rows; above, a random sample of lines."""
 TERM_CHANGE = 0.1
@@ -112,7 +112,7 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
     plain = ~renewals.amended
     direction_keys, direction_counts = _direction_counts(group[plain], renewals.row[plain], sides[0].direction[plain])
     size_keys, sums = _size_sums(group[plain], renewals.log_term[plain], sides[0], plain)
-    beyond_keys, beyond_n, beyond_features = beyond_cells(group[plain], renewals.log_term[plain], sides[0], plain)
+    beyond = _beyond_cells(group[plain], renewals.log_term[plain], sides[0], plain)
     rows = _sampled(np.flatnonzero(renewals.amended), renewals.line, histories, max_rows)
 
     def of_rows(name: str) -> NDArray[np.generic]:
@@ -130,10 +130,10 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
         size_xx=sums["xx"],
         size_xy=sums["xy"],
         size_yy=sums["yy"],
-        beyond_group=beyond_keys[:, 0].astype(np.int32),
-        beyond_side=beyond_keys[:, 1].astype(np.int8),
-        beyond_n=beyond_n,
-        beyond_features=beyond_features,
+        beyond_group=beyond.where[:, 0].astype(np.int32),
+        beyond_side=beyond.where[:, 1].astype(np.int8),
+        beyond_n=beyond.n,
+        beyond_features=beyond.features,
         amended_group=group[rows].astype(np.int32),
         amended_row=renewals.row[rows],
         amended_logterm=renewals.log_term[rows],
@@ -175,21 +175,35 @@ def _size_sums(
     return keys, sums
 
 
-def beyond_cells(
-    group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]
-) -> tuple[Longs, Longs, Floats]:
-    """Coarse cells of the renewals that were not flat: (group, side), how many, the mean of their X."""
+def _beyond_cells(group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]) -> CoarseCells:
+    """Coarse cells by (group, side) of the renewals that were not flat."""
     moved = side.direction[plain] != FLAT_SIDE
-    X = _features(side.x[plain], log_term)[moved]
     where = np.column_stack([group, side.direction[plain] == UP])[moved].astype(np.int64)
-    for width in BEYOND_WIDTHS:
+    return coarse_cells(where, _features(side.x[plain], log_term)[moved])
+
+
+@dataclass(frozen=True)
+class CoarseCells:
+    """Rows put together: their keys (C, 2), how many (C,), the mean of their X (C, 3), and the cell of every row."""
+
+    where: Longs
+    n: Longs
+    features: Floats
+    cell: Longs
+
+
+def coarse_cells(where: Longs, X: Floats) -> CoarseCells:
+    """Cells of rows with equal keys and near X = (1, -x, log term ratio); few rows stay as they are."""
+    if len(X) <= MOST_COARSE_CELLS:
+        return CoarseCells(where.reshape(-1, 2), np.ones(len(X), np.int64), X.reshape(-1, 3), np.arange(len(X)))
+    for width in COARSE_WIDTHS:
         keys, cell = distinct(np.column_stack([where, np.floor(X[:, 1:] / width)]).astype(np.int64))
-        if len(keys) <= MOST_BEYOND_CELLS:
+        if len(keys) <= MOST_COARSE_CELLS:
             break
     order = np.argsort(cell, kind="stable")
-    first, n = run_starts(cell[order]), counted(cell, len(keys))
-    sums = np.add.reduceat(X[order], first, axis=0) if len(first) else np.empty((0, 3))
-    return keys[:, :2].reshape(-1, 2), n, np.asarray(sums / n[:, None])
+    n = counted(cell, len(keys))
+    sums = np.add.reduceat(X[order], run_starts(cell[order]), axis=0)
+    return CoarseCells(keys[:, :2], n, np.asarray(sums / n[:, None]), cell)
 
 
 def _features(x: Floats, log_term: Floats) -> Floats:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
-from clvforecast.cells import SMALLEST_CHANGE, ChangeCells, Frame
+from clvforecast.cells import SMALLEST_CHANGE, ChangeCells, Frame, coarse_cells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import (
     Pooling,
@@ -209,22 +209,30 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
     R = np.where(solid, root, 0.0)[:, :, None] * V.transpose(0, 2, 1)
     rest = np.maximum(cells.size_yy - (z**2).sum(axis=1), 0.0)
     amended_side = (cells.amended_direction.T == UP).astype(np.int64).ravel()
-    ones, rows = np.ones(amended_side.size), np.repeat(np.arange(len(side)), 3)[solid.ravel()]
+    amended_group = np.tile(cells.amended_group.astype(np.int64), 2)
+    amended = np.stack([np.ones(amended_side.size), -cells.amended_x.T.ravel(), np.tile(cells.amended_logterm, 2)])
+    # P(beyond the band) is taken once a coarse cell: first those that only count, then those that amended readings point to.
+    near = coarse_cells(np.column_stack([amended_group, amended_side]), amended.T)
+    beyond_group = np.concatenate([cells.beyond_group, near.where[:, 0]]).astype(np.int64)
+    beyond_side = np.concatenate([cells.beyond_side, near.where[:, 1]]).astype(np.int64)
+    rows = np.repeat(np.arange(len(side)), 3)[solid.ravel()]
     return {
         "size_features": R.reshape(-1, 3)[solid.ravel()].T,
         "size_y": z.ravel()[solid.ravel()],
         "size_side": side[rows],
         "size_at": (side * G + group)[rows],
         "size_n": np.bincount(side, weights=cells.size_n, minlength=2).astype(float),
-        "beyond_features": cells.beyond_features.T.astype(float),
-        "beyond_side": cells.beyond_side.astype(np.int64),
-        "beyond_at": cells.beyond_side.astype(np.int64) * G + cells.beyond_group,
-        "beyond_n": cells.beyond_n.astype(float),
+        "beyond_features": np.concatenate([cells.beyond_features, near.features]).T,
+        "beyond_side": beyond_side,
+        "beyond_at": beyond_side * G + beyond_group,
+        "beyond_n": np.concatenate([cells.beyond_n, np.zeros(len(near.n))]),
         "size_rest": np.bincount(side, weights=rest, minlength=2).astype(float),
-        "amended_features": np.stack([ones, -cells.amended_x.T.ravel(), np.tile(cells.amended_logterm, 2)]),
+        "amended_features": amended,
         "amended_y": cells.amended_y.T.ravel().astype(float),
         "amended_side": amended_side,
-        "amended_at": amended_side * G + np.tile(cells.amended_group.astype(np.int64), 2),
+        "amended_at": amended_side * G + amended_group,
+        "amended_beyond": len(cells.beyond_n) + near.cell,
+        "amended_in_group": np.bincount(cells.amended_group, minlength=G).astype(float),
         "amended_moves": (cells.amended_direction.T != FLAT).ravel().astype(float),
         "amended_log_jac": cells.amended_log_jac.T.ravel().astype(float),
     }
@@ -260,7 +268,8 @@ def change_model(arrays: Arrays) -> pm.Model:
         pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
         beyond = _log_beyond(_centre(d, "beyond", alpha, slope), sd[d["beyond_side"]])
         pm.Potential("beyond", -pt.sum(d["beyond_n"] * beyond))
-        pm.Potential("amended", _amended_term(d, shares, _centre(d, "amended", alpha, slope), sd, logit_q))
+        centre = _centre(d, "amended", alpha, slope)
+        pm.Potential("amended", _amended_term(d, shares, centre, sd, beyond[d["amended_beyond"]], logit_q))
     return model
 
 
@@ -287,17 +296,16 @@ def _log_beyond(centre: Any, spread: Any) -> Any:
     return pt.switch(z > FAR_OUT, pt.log(0.5 * pt.erfc(-near / np.sqrt(2.0))), limit)
 
 
-def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, logit_q: Any) -> Any:
+def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, beyond: Any, logit_q: Any) -> Any:
     """``log(q density_1 + (1 - q) density_0)`` a row; density_I = P(direction_I) x density of the size in log ratio."""
     spread = sd[d["amended_side"]]
     normal = -0.5 * ((d["amended_y"] - centre) / spread) ** 2 - pt.log(spread) - HALF_LOG_2PI
-    truncated = normal - _log_beyond(centre, spread)
-    density = shares[d["amended_pick"]] + d["amended_moves"] * truncated + d["amended_log_jac"]
+    density = shares[d["amended_pick"]] + d["amended_moves"] * (normal - beyond) + d["amended_log_jac"]
     group = d["amended_group"]
     without, with_ = density[: group.shape[0]], density[group.shape[0] :]
-    logit = logit_q[group]
     # log(q e^1 + (1 - q) e^0) = density_0 + log(1 + e^(logit q + density_1 - density_0)) - log(1 + e^(logit q))
-    return pt.sum(without + pt.softplus(logit + with_ - without) - pt.softplus(logit))
+    mixed = without + pt.softplus(logit_q[group] + with_ - without)
+    return pt.sum(mixed) - pt.sum(d["amended_in_group"] * pt.softplus(logit_q))
 
 
 def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Generator, shape: Shape) -> Raw:

@@ -129,6 +129,7 @@ def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arr
         "exposure": cells.exposure.astype(float),
         "n_lines": cells.n_lines.astype(float),
         "n_events": cells.n_events.astype(float),
+        "group_events": np.bincount(cells.group, cells.n_events, len(design.pooling.X)).astype(float),
         "hist_n": cells.hist_n.astype(float),
         "hist_count": cells.hist_count.astype(float),
         "is_poisson": np.asarray(float(design.is_poisson)),
@@ -154,11 +155,10 @@ def rate_model(arrays: Arrays) -> pm.Model:
         r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
         level = pm.Normal("level", pt.dot(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
         log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + pt.dot(d["rate_X"] - d["rate_X_mean"], coords)
-        log_m = log_m[d["group"]]
-        n, S = d["hist_n"], d["n_events"]
+        n = d["hist_n"]
         counts = d["hist_count"] * (pt.gammaln(r + n) - pt.gammaln(r) - n * pt.log(r))
-        exposed = S * log_m - (d["n_lines"] * r + S) * pt.log1p(pt.exp(log_m) * d["exposure"] / r)
-        pm.Potential("log_likelihood", pt.sum(counts) + pt.sum(exposed))
+        waiting = (d["n_lines"] * r + d["n_events"]) * pt.log1p((pt.exp(log_m) / r)[d["group"]] * d["exposure"])
+        pm.Potential("log_likelihood", pt.sum(counts) + pt.sum(d["group_events"] * log_m) - pt.sum(waiting))
     return model
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
-from clvforecast.simulation.latents import beta_parameters, draw_rates, line_locations
+from clvforecast.simulation.latents import beta_parameters, draw_rates, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
 from clvforecast.simulation.random import STREAM_SLOTS, jit, log_beta_variate, start_stream
 from clvforecast.simulation.revenue import serve
@@ -31,6 +31,7 @@ from clvforecast.simulation.slots import (
     BEYOND,
     BOOK_VIEW,
     DECISIONS,
+    DEFERRED,
     DIRECTION,
     END,
     EXPANDED,
@@ -51,8 +52,8 @@ from clvforecast.simulation.slots import (
     L_LEAD,
     L_LOG_MRR_SUM,
     L_MRR_TERMS,
+    L_PROFILE,
     L_RETURNS,
-    L_SIZE_CLASS,
     L_SPELL,
     L_STATUS,
     L_STEP,
@@ -61,7 +62,6 @@ from clvforecast.simulation.slots import (
     L_TENURE,
     L_TERM,
     L_TERM_END,
-    L_UNKNOWN,
     LEAD,
     LOG_DISCOUNT,
     LOG_MRR_SUM,
@@ -73,6 +73,7 @@ from clvforecast.simulation.slots import (
     N_GROUPS,
     N_MONTHS,
     N_ORIGINS,
+    N_PROFILE,
     N_RETURNS,
     NEXT_RENEWAL,
     ORIGIN,
@@ -87,6 +88,9 @@ from clvforecast.simulation.slots import (
     STATUS_NOTIFIED,
     STATUS_OPEN,
     STATUS_TERMINATED,
+    STEP_CLASS,
+    STEP_START,
+    STEP_STOP,
     T_LAPSED,
     TENURE,
     TERM_AMEND,
@@ -96,30 +100,26 @@ from clvforecast.simulation.slots import (
     TERM_MRR_NOW,
     TERM_START,
     TERM_STOP,
-    TERMINATION,
     TIED,
-    UNKNOWN,
     VALUE,
     WEIGHT_AT,
     WHOLE_SLOTS,
     WINDOW_END,
     WINDOW_START,
     WORK,
-    Location,
     Origin,
 )
 from clvforecast.simulation.terms import (
+    clock,
     come_back,
     decide,
     decision_class,
     decision_step,
     open_probability,
     renew,
-    step_length,
 )
 
 COMMITTED = int(Origin.COMMITTED)
-TERMINATION_RATE = int(Location.TERMINATION_RATE)
 TAIL_STEPS = 5000
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
@@ -129,19 +129,38 @@ Stream = NDArray[np.uint64]
 class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
-    whole (L, 25), real (L, 10), columns (L, segments), key uint64 (L,); booked terms whole (T, 4) and real (T, 3); steps taken
-    real (S, 2) in years and their decision class (S,); items on the books (I, 4).
+    whole (L, 25), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
+    whole (T, 4) and real (T, 3); steps taken (S, 3), in months, with their decision class; items on the books (I, 4).
     """
 
     whole: NDArray[np.int64]
     real: NDArray[np.float64]
-    columns: NDArray[np.int64]
     key: NDArray[np.uint64]
+    profiles: NDArray[np.int64]
     terms: NDArray[np.int64]
     term_money: NDArray[np.float64]
-    steps: NDArray[np.float64]
-    step_class: NDArray[np.int64]
+    steps: NDArray[np.int64]
     items: NDArray[np.int64]
+
+
+class Books(NamedTuple):
+    """What a batch's items on the books are worth, the same under every draw unless a termination takes some back.
+
+    flow (width,): units by month, see `Results`; whole (L, 2): units in the window and after it; value (L,): discounted
+    """
+
+    flow: NDArray[np.int64]
+    whole: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+class Scratch(NamedTuple):
+    """What one thread works in: the running line's state (``real``, ``whole``, ``stream``), and the profiles of a draw."""
+
+    real: NDArray[np.float64]
+    whole: NDArray[np.int64]
+    stream: NDArray[np.uint64]
+    profiles: NDArray[np.float64]
 
 
 class Results(NamedTuple):
@@ -179,70 +198,90 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
     c = 1 this is V p / (1 − pδ), the residual value given θ of Fader and Hardie (2010), whose mean over θ is their DERL.
     """
     if whole[HAS_THETA] == 0:
-        a, b = beta_parameters(par, table, real, whole)
+        a, b = beta_parameters(real, whole)
         real[LOG_THETA] = log_beta_variate(stream, a + real[WORK], b)
         whole[HAS_THETA] = 1
     log_discount, years = scale[LOG_DISCOUNT], whole[MONTHS] / 12.0
     delta = math.exp(-log_discount * years)
     alive = math.exp(-log_discount * (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR)
     value = 12.0 * real[MRR] * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
-    exponent, tenure, total = par[EXPONENT], real[TENURE], 0.0
-    weight = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
+    log_p = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
+    if par[EXPONENT] == 1.0:
+        p = math.exp(years * log_p)
+        return alive * value * p / (1.0 - p * delta)
+    tenure, total = whole[TENURE], 0.0
+    now = clock(par, table, tenure)
     for _ in range(TAIL_STEPS):
-        p = math.exp(step_length(exponent, tenure, tenure + years) * weight * real[LOG_THETA])
-        if exponent == 1.0:
-            return alive * value * p / (1.0 - p * delta)
-        alive *= p
+        tenure += whole[MONTHS]
+        after = clock(par, table, tenure)
+        alive *= math.exp((after - now) * log_p)
         total += alive * value
         alive *= delta
-        tenure += years
+        now = after
         if alive < 1e-9:
             break
     return total
 
 
 @jit
+def serve_books(table: Whole, scale: Real, lines: Lines, books: Books, scratch: Scratch) -> None:
+    """Serve the items on every line's books."""
+    real, whole = scratch.real, scratch.whole
+    for line in range(lines.key.size):
+        line_whole = lines.whole[line]
+        real[VALUE:] = 0.0
+        whole[TIED:] = 0
+        find_flow(table, whole, line_whole)
+        for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
+            item = lines.items[row]
+            start = max(item[ITEM_START], table[WINDOW_START])
+            end, units = item[ITEM_STOP], item[ITEM_UNITS]
+            serve(table, scale, real, whole, books.flow, COMMITTED, start, start, end, units)
+        books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
+        books.value[line] = real[VALUE]
+
+
+@jit
+def find_flow(table: Whole, whole: Whole, line_whole: Whole) -> None:
+    """Where the line's months are in ``flow``: those of its group, and those of the origins."""
+    width = 2 * (table[N_MONTHS] + 1)
+    whole[FLOW_AT], whole[ORIGIN_FLOW_AT] = line_whole[L_GROUP] * width, table[N_GROUPS] * width
+
+
+@jit
 def begin_line(
     par: Real,
     table: Whole,
-    scale: Real,
     real: Real,
     whole: Whole,
-    flow: Whole,
-    line_whole: Whole,
-    line_real: Real,
-    columns: Whole,
-    steps: NDArray[np.float64],
-    step_class: Whole,
-    items: NDArray[np.int64],
+    lines: Lines,
+    books: Books,
+    line: int,
+    profile: Real,
 ) -> None:
     """The line's state at the origin, and the money already on its books."""
+    line_whole, line_real = lines.whole[line], lines.real[line]
     real[VALUE:] = 0.0
     real[NEXT_RENEWAL] = np.nan
     whole[TIED:] = 0
-    line_locations(par, table, columns, line_whole[L_SIZE_CLASS], real)
-    real[TERMINATION] = math.exp(real[TERMINATION_RATE])
+    for slot in range(N_PROFILE):
+        real[slot] = profile[slot]
     for kind in range(4):
         real[SIZE_MEANS + kind] = np.nan
-    real[BASE], real[TENURE] = line_real[L_BASE], line_real[L_TENURE]
+    real[BASE], whole[TENURE] = line_real[L_BASE], line_whole[L_TENURE]
     real[LOG_MRR_SUM], real[MRR_TERMS] = line_real[L_LOG_MRR_SUM], line_real[L_MRR_TERMS]
     real[T_LAPSED] = line_real[L_T_LAPSED]
     real[WORK] = 0.0
     for step in range(line_whole[L_STEP], line_whole[L_STEP_END]):
-        length = step_length(par[EXPONENT], steps[step, 0], steps[step, 1])
-        real[WORK] += length * par[table[WEIGHT_AT] + step_class[step]]
+        start, stop = lines.steps[step, STEP_START], lines.steps[step, STEP_STOP]
+        length = clock(par, table, stop) - clock(par, table, start)
+        real[WORK] += length * par[table[WEIGHT_AT] + lines.steps[step, STEP_CLASS]]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
-    whole[SPELL], whole[UNKNOWN] = line_whole[L_SPELL], line_whole[L_UNKNOWN]
-    whole[N_RETURNS], whole[LEAD] = line_whole[L_RETURNS], line_whole[L_LEAD]
+    whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
     whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
-    width = 2 * (table[N_MONTHS] + 1)
-    whole[FLOW_AT], whole[ORIGIN_FLOW_AT] = line_whole[L_GROUP] * width, table[N_GROUPS] * width
-    if table[BOOK_VIEW] == 1:
-        return
-    for item in range(items.shape[0]):
-        start = max(items[item, ITEM_START], table[WINDOW_START])
-        end, units = items[item, ITEM_STOP], items[item, ITEM_UNITS]
-        serve(table, scale, real, whole, flow, COMMITTED, start, start, end, units)
+    find_flow(table, whole, line_whole)
+    whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
+    real[VALUE] = books.value[line]
 
 
 @jit
@@ -254,7 +293,7 @@ def take_booked_term(
     term: int,
     last_term: int,
 ) -> None:
-    """Make a term that is on the books the running one; its money is already served by `begin_line`."""
+    """Make a term that is on the books the running one; its money is already in the `Books`."""
     whole[START], whole[END] = terms[term, TERM_START], terms[term, TERM_STOP]
     if term < last_term:  # an early renewal takes over before this one's end
         whole[END] = max(min(whole[END], terms[term + 1, TERM_START]), whole[START] + 1)
@@ -320,16 +359,15 @@ def simulate_line(
     whole: Whole,
     flow: Whole,
     lines: Lines,
+    books: Books,
     line: int,
+    profile: Real,
     stream: Stream,
 ) -> None:
     """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
-    begin_line(
-        par, table, scale, real, whole, flow, line_whole, line_real, lines.columns[line], lines.steps, lines.step_class,
-        items,
-    )  # fmt: skip
+    begin_line(par, table, real, whole, lines, books, line, profile)
     draw_rates(par, real, line_whole, line_real, stream)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
     term = run_line(
@@ -353,16 +391,27 @@ def simulate_line(
 
 @jit
 def simulate_draws(
-    par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, results: Results, first: int, last: int
+    par: NDArray[np.float64],
+    table: Whole,
+    scale: Real,
+    lines: Lines,
+    books: Books,
+    results: Results,
+    scratch: Scratch,
+    first: int,
+    last: int,
 ) -> None:
     """Simulate every line of the batch under draws first..last−1 of ``par``, adding lines up to their accounts."""
-    real = np.empty(REAL_SLOTS)
-    whole = np.empty(WHOLE_SLOTS, dtype=np.int64)
-    stream = np.empty(STREAM_SLOTS, dtype=np.uint64)
+    real, whole, stream, profiles = scratch.real, scratch.whole, scratch.stream, scratch.profiles
     for draw in range(first, last):
+        drawn, flow = par[draw], results.flow[draw]
+        flow += books.flow
+        for row in range(profiles.shape[0]):
+            profile_values(drawn, table, lines.profiles[row], profiles[row])
         for line in range(lines.key.size):
             start_stream(stream, lines.key[line], table[SEED], draw)
-            simulate_line(par[draw], table, scale, real, whole, results.flow[draw], lines, line, stream)
+            profile = profiles[lines.whole[line, L_PROFILE]]
+            simulate_line(drawn, table, scale, real, whole, flow, lines, books, line, profile, stream)
             add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)
             add_real_to_account(results.real[draw, lines.whole[line, L_ACCOUNT]], real)
 
@@ -391,15 +440,28 @@ def add_real_to_account(account: Real, real: Real) -> None:
             account[slot] = value
 
 
+def new_scratch(lines: Lines) -> Scratch:
+    return Scratch(
+        real=np.zeros(REAL_SLOTS),
+        whole=np.zeros(WHOLE_SLOTS, dtype=np.int64),
+        stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
+        profiles=np.zeros((lines.profiles.shape[0], N_PROFILE)),
+    )
+
+
 def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, results: Results, threads: int) -> None:
     """Simulate a batch under all draws, a contiguous share of the draws to each thread.
 
     Each draw owns its cells of the results, so threads never meet and their number changes nothing.
     """
+    n_lines = lines.key.size
+    books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
+    if table[BOOK_VIEW] == 0:
+        serve_books(table, scale, lines, books, new_scratch(lines))
     edges = np.linspace(0, par.shape[0], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(simulate_draws, par, table, scale, lines, results, first, last)
+            pool.submit(simulate_draws, par, table, scale, lines, books, results, new_scratch(lines), first, last)
             for first, last in zip(edges[:-1], edges[1:], strict=True)
         ]
         for share in shares:

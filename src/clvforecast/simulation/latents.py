@@ -5,13 +5,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.random import jit, log_gamma_variate, normal, uniform
+from clvforecast.simulation.random import gamma_variate, jit, normal, uniform
 from clvforecast.simulation.slots import (
+    FIRST_SPELL,
     L_EVENTS,
     L_SIZE_N,
     L_SIZE_SUM,
     L_T_ACTIVE,
     LAG_EDGES_AT,
+    LATER_SPELL,
     LOCATIONS_AT,
     N_COLUMNS,
     N_LAG_EDGES,
@@ -19,6 +21,7 @@ from clvforecast.simulation.slots import (
     N_RETURNS,
     N_SIZE_EDGES,
     PHI,
+    PRIOR_RATES,
     RATES,
     SECOND_SPELL_COLUMN,
     SHAPE,
@@ -28,7 +31,7 @@ from clvforecast.simulation.slots import (
     SPELL,
     T_LAPSED,
     TAU,
-    UNKNOWN,
+    TERMINATION,
     UNKNOWN_COLUMN,
     Location,
 )
@@ -37,6 +40,7 @@ RENEWAL = int(Location.RENEWAL)
 FIRST_RATE = int(Location.EXPANSION_RATE)
 FIRST_SIZE = int(Location.EXPANSION_SIZE)
 REACTIVATION = int(Location.REACTIVATION_RATE)
+TERMINATION_RATE = int(Location.TERMINATION_RATE)
 FIRST_CHANGE = int(Location.CHANGE_DOWN)
 MAX_KAPPA = 1e6
 Whole = NDArray[np.int64]
@@ -45,26 +49,53 @@ Stream = NDArray[np.uint64]
 
 
 @jit
-def beta_parameters(par: Real, table: Whole, real: Real, whole: Whole) -> tuple[float, float]:
-    """(a, b) of a spell's θ ~ Beta(a, b): a = μκ, b = (1 − μ)κ, κ = 1/φ − 1 (at most 1e6), logit μ additive."""
-    logit = real[RENEWAL]
-    if whole[SPELL] > 0:
-        logit += par[LOCATIONS_AT + table[SECOND_SPELL_COLUMN]]
-    elif whole[UNKNOWN] == 1:
-        logit += par[LOCATIONS_AT + table[UNKNOWN_COLUMN]]
+def profile_values(par: Real, table: Whole, profile: Whole, values: Real) -> None:
+    """What one draw says of a profile (columns of its segment levels, size class of its first base, tenure unknown or not).
+
+    Every location parameter: intercept + segment effects + size-class effect; those of the change at renewal are left
+    without a size class, as `change_location` adds the one of the ending term.  Then r/m of the event rates, the
+    termination rate, and (a, b) of a first and of a later spell (see `slots`).
+    """
+    n_segments = profile.size - 2
+    first_class, unknown = profile[n_segments], profile[n_segments + 1]
+    for row in range(N_LOCATIONS):
+        at = LOCATIONS_AT + row * table[N_COLUMNS]
+        value = par[at]
+        if row < FIRST_CHANGE:
+            value += par[at + table[SIZE_COLUMN] + first_class]
+        for position in range(n_segments):
+            value += par[at + profile[position]]
+        values[row] = value
+    for kind in range(4):
+        values[PRIOR_RATES + kind] = par[SHAPE + kind] / math.exp(values[FIRST_RATE + kind])
+    values[TERMINATION] = math.exp(values[TERMINATION_RATE])
+    first = par[LOCATIONS_AT + table[UNKNOWN_COLUMN]] if unknown == 1 else 0.0
+    values[FIRST_SPELL], values[FIRST_SPELL + 1] = beta_of(par, values[RENEWAL] + first)
+    later = par[LOCATIONS_AT + table[SECOND_SPELL_COLUMN]]
+    values[LATER_SPELL], values[LATER_SPELL + 1] = beta_of(par, values[RENEWAL] + later)
+
+
+@jit
+def beta_of(par: Real, logit: float) -> tuple[float, float]:
+    """(a, b) of θ ~ Beta(a, b): a = μκ, b = (1 − μ)κ, κ = 1/φ − 1 (at most 1e6)."""
     mu = 1.0 / (1.0 + math.exp(-logit))
     kappa = min(1.0 / par[PHI] - 1.0, MAX_KAPPA)
     return mu * kappa, (1.0 - mu) * kappa
 
 
 @jit
+def beta_parameters(real: Real, whole: Whole) -> tuple[float, float]:
+    """(a, b) of the running spell's θ."""
+    at = LATER_SPELL if whole[SPELL] > 0 else FIRST_SPELL
+    return real[at], real[at + 1]
+
+
+@jit
 def draw_rates(par: Real, real: Real, line_whole: Whole, line_real: Real, stream: Stream) -> None:
     """λ_k ~ Gamma(r + n, rate r/m + T) a year, for the four event kinds; n events in T years of activity."""
     for kind in range(4):
-        mean = math.exp(real[FIRST_RATE + kind])
-        shape = par[SHAPE + kind]
-        variate = math.exp(log_gamma_variate(stream, shape + line_whole[L_EVENTS + kind]))
-        real[RATES + kind] = variate / (shape / mean + line_real[L_T_ACTIVE])
+        variate = gamma_variate(stream, par[SHAPE + kind] + line_whole[L_EVENTS + kind])
+        real[RATES + kind] = variate / (real[PRIOR_RATES + kind] + line_real[L_T_ACTIVE])
 
 
 @jit
@@ -89,7 +120,7 @@ def draw_rate_of_return(par: Real, real: Real, whole: Whole, lapsed_years: float
     """Rate of return a lapsed year, as `draw_rates`; ``lapsed_years`` is the lapse that goes on at the origin."""
     shape = par[SHAPE + 4]
     exposure = real[T_LAPSED] + lapsed_years
-    variate = math.exp(log_gamma_variate(stream, shape + whole[N_RETURNS]))
+    variate = gamma_variate(stream, shape + whole[N_RETURNS])
     return variate / (shape / math.exp(real[REACTIVATION]) + exposure)
 
 
@@ -139,22 +170,6 @@ def pick(par: Real, cdf_at: int, size: int, stream: Stream) -> int:
     while found < size - 1 and p >= par[cdf_at + found]:
         found += 1
     return found
-
-
-@jit
-def line_locations(par: Real, table: Whole, columns: Whole, first_class: int, real: Real) -> None:
-    """Every location parameter of a line: intercept + its segment effects + the effect of its first base's size class.
-
-    Those of the change at renewal are left without a size class: `change_location` adds the one of the ending term.
-    """
-    for row in range(N_LOCATIONS):
-        at = LOCATIONS_AT + row * table[N_COLUMNS]
-        value = par[at]
-        if row < FIRST_CHANGE:
-            value += par[at + table[SIZE_COLUMN] + first_class]
-        for position in range(columns.size):
-            value += par[at + columns[position]]
-        real[row] = value
 
 
 @jit

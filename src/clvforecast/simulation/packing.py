@@ -29,12 +29,14 @@ from clvforecast.simulation.slots import (
     N_MARKS,
     N_MONTHS,
     N_ORIGINS,
+    N_POWERS,
     N_SIZE_EDGES,
     N_TERM_CLASSES,
     N_VALUES,
     NEXT_RENEWAL,
     NOTICE_CDF_AT,
     ORIGIN_TOTALS,
+    POWERS_AT,
     REAL_SLOTS,
     SECOND_SPELL_COLUMN,
     SEED,
@@ -72,6 +74,7 @@ def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[i
         TERM_CDF_AT: parameters.term_cdf,
         LAG_CDF_AT: parameters.lag_cdf,
         NOTICE_CDF_AT: parameters.notice_cdf,
+        POWERS_AT: (np.arange(N_POWERS) / 12.0) ** parameters.exponent[:, None],
     }
     blocks = [block.reshape(n_draws, -1) for block in (*front, *tables.values())]
     ends = np.cumsum([block.shape[1] for block in blocks])
@@ -138,14 +141,16 @@ def pack_constants(
 
 
 def pack_lines(batch: Batch) -> Lines:
-    """The lines of a batch, one row each."""
+    """The lines of a batch, one row each, and the profiles they have."""
+    traits = np.column_stack((batch.columns, batch.size_class, batch.unknown)).astype(np.int64)
+    profiles, profile = np.unique(traits, axis=0, return_inverse=True)
     whole = np.column_stack(
         (
             batch.account,
             batch.group,
             batch.lead,
-            batch.size_class,
-            batch.unknown,
+            profile.ravel(),
+            _months(batch.tenure),
             batch.spell,
             batch.status,
             batch.lapse_day,
@@ -167,7 +172,6 @@ def pack_lines(batch: Batch) -> Lines:
             batch.log_mrr_sum,
             batch.mrr_n,
             batch.spell_base,
-            batch.tenure,
             batch.T_active,
             batch.T_lapsed,
             batch.size_sum,
@@ -178,14 +182,18 @@ def pack_lines(batch: Batch) -> Lines:
     return Lines(
         whole=np.ascontiguousarray(whole),
         real=np.ascontiguousarray(real),
-        columns=np.ascontiguousarray(batch.columns, dtype=np.int64),
         key=np.ascontiguousarray(batch.line_key),
+        profiles=np.ascontiguousarray(profiles),
         terms=_columns(batch.bt_start, batch.bt_end, batch.bt_months, batch.bt_expanded),
         term_money=np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now)),
-        steps=np.column_stack((batch.st_t0, batch.st_t1)),
-        step_class=batch.st_class.astype(np.int64),
+        steps=_columns(_months(batch.st_t0), _months(batch.st_t1), batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
     )
+
+
+def _months(years: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tenures, which are whole months given in years, in months."""
+    return np.asarray(np.rint(12.0 * years))
 
 
 def _columns(*values: NDArray[np.generic]) -> NDArray[np.int64]:

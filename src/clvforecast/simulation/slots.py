@@ -62,8 +62,10 @@ ORIGINS = tuple(origin.name.lower() for origin in Origin)
 
 # par: polarisation φ, tenure exponent c, SD of the return value, refund and notice shares; gamma shapes of five rates;
 # between- and within-line SD of four sizes; log odds (down, up) of five direction rows; for the sizes of cuts and of raises:
-# reversion ρ, slope on log term ratio, SD.  Then the location table (17 × columns) and the tables that `table` points to.
+# reversion ρ, slope on log term ratio, SD.  Then the location table (17 × columns) and the tables that `table` points to;
+# one of them holds the tenure clock (m/12)^c of m = 0 … N_POWERS − 1 months.
 PHI, EXPONENT, RETURN_SD, REFUND, NOTICE_SHARE = range(5)
+N_POWERS = 1201
 SHAPE, TAU, SIGMA, DIRECTION_ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
 
 # table: offsets into par, sizes, columns, days, settings, offsets into table itself and into scale.
@@ -71,41 +73,35 @@ SHAPE, TAU, SIGMA, DIRECTION_ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28
     WEIGHT_AT, TERM_CDF_AT, LAG_CDF_AT, NOTICE_CDF_AT, N_COLUMNS, N_VALUES, N_TERM_CLASSES, N_SIZE_EDGES, N_LAG_EDGES,
     SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
     GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
-    LAG_EDGES_AT, N_GROUPS, SEED, TABLE_HEADER,
-) = range(33)  # fmt: skip
+    LAG_EDGES_AT, POWERS_AT, N_GROUPS, SEED, TABLE_HEADER,
+) = range(34)  # fmt: skip
 N_MARKS = 3
 
 # scale: two numbers, then discount factors, their cumulative sums, size edges and lag edges.
 LOG_DISCOUNT, MAX_RATIO, DISCOUNT_AT = range(3)
 
-# real: the line's 17 location values, then its running state, then real-valued results.
-MRR, MRR_NOW, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, TENURE, WORK, LOG_THETA = range(17, 27)
-TERMINATION, RATE_OF_RETURN, T_LAPSED, RATES, SIZE_MEANS = 27, 28, 29, 30, 34
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 38, 39, 40, 41, 44
+# real: what a draw says of the line's profile (17 location values, then r/m of the four event rates, the termination rate, and
+# a and b of a first and of a later spell); then the line's running state; then real-valued results.
+PRIOR_RATES, TERMINATION, FIRST_SPELL, LATER_SPELL, N_PROFILE = 17, 21, 22, 24, 26
+MRR, MRR_NOW, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_THETA = range(26, 35)
+RATE_OF_RETURN, T_LAPSED, RATES, SIZE_MEANS = 35, 36, 37, 41
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 45, 46, 47, 48, 51
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 START, END, MONTHS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN, RETURNS_DRAWN, N_RETURNS = range(11)
-FLOW_AT, ORIGIN_FLOW_AT, LEAD, UNKNOWN, TIED = 11, 12, 13, 14, 15
+FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, TIED = 11, 12, 13, 14, 15  # tenure in months
 ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, WHOLE_SLOTS = (
     23, 31, 32, 33, 34, 35, 36, 37, 38,
 )  # fmt: skip
 
 # Columns of the line tables that a batch is made of.
 (
-    L_ACCOUNT, L_GROUP, L_LEAD, L_SIZE_CLASS, L_UNKNOWN, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
+    L_ACCOUNT, L_GROUP, L_LEAD, L_PROFILE, L_TENURE, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(18)  # fmt: skip
 L_SIZE_N, L_WHOLE = 21, 25
-L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_TENURE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    10,
-)
+L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = 0, 1, 2, 3, 4, 5, 9
+STEP_START, STEP_STOP, STEP_CLASS = range(3)
 TERM_START, TERM_STOP, TERM_MONTHS, TERM_EXPANDED = range(4)
 TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW = range(3)
 ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED = range(4)

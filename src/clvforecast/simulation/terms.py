@@ -49,6 +49,7 @@ from clvforecast.simulation.slots import (
     MRR_NOW,
     MRR_TERMS,
     N_ORIGINS,
+    N_POWERS,
     N_SIZE_EDGES,
     N_TERM_CLASSES,
     N_VALUES,
@@ -56,6 +57,7 @@ from clvforecast.simulation.slots import (
     NOTICE_CDF_AT,
     NOTICE_SHARE,
     ORIGIN,
+    POWERS_AT,
     RATE_OF_RETURN,
     RETURN_SD,
     RETURNS_DRAWN,
@@ -113,17 +115,17 @@ def decision_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
 
 
 @jit
-def step_length(exponent: float, start: float, stop: float) -> float:
-    """t₁^c − t₀^c, the renewal clock between two tenures in years."""
-    if exponent == 1.0:
-        return stop - start
-    return stop**exponent - start**exponent
+def clock(par: Real, table: Whole, months: int) -> float:
+    """t^c, the renewal clock at a tenure of t = months/12 years."""
+    if months < N_POWERS:
+        return par[table[POWERS_AT] + months]
+    return (months / 12.0) ** par[EXPONENT]
 
 
 @jit
 def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """w_k = (t_k^c − t_{k−1}^c) · exp(class effects), for the decision at the end of the running term."""
-    length = step_length(par[EXPONENT], real[TENURE], real[TENURE] + whole[MONTHS] / 12.0)
+    length = clock(par, table, whole[TENURE] + whole[MONTHS]) - clock(par, table, whole[TENURE])
     return length * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
 
 
@@ -134,7 +136,7 @@ def open_probability(par: Real, table: Whole, scale: Real, real: Real, whole: Wh
     p = S(n+1)/S(n) = B(a+W+w, b) / B(a+W, b), and with d = as_of − end, F = F(d) of bookings, G = G(d) of notices, ψ the
     share of lapses that give notice: P = p(1 − F) / (p(1 − F) + (1 − p)(1 − ψG)).
     """
-    a, b = beta_parameters(par, table, real, whole)
+    a, b = beta_parameters(real, whole)
     a += real[WORK]
     log_p = math.lgamma(a + w) - math.lgamma(a) - math.lgamma(a + b + w) + math.lgamma(a + b)
     p = math.exp(min(log_p, 0.0))
@@ -163,10 +165,10 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
         p, known = open_probability(par, table, scale, real, whole, w)
         renewed = uniform(stream) < p
         if renewed:
-            a, b = beta_parameters(par, table, real, whole)
+            a, b = beta_parameters(real, whole)
             real[LOG_THETA] = log_beta_variate(stream, a + real[WORK] + w, b)
             whole[HAS_THETA] = 1
-    real[TENURE] += whole[MONTHS] / 12.0
+    whole[TENURE] += whole[MONTHS]
     return renewed, known
 
 
@@ -323,8 +325,8 @@ def come_back(
     months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
     whole[SPELL] += 1
     whole[DECISIONS], whole[DIRECTION], whole[ORIGIN] = 0, FIRST, REACTIVATED
-    real[TENURE], real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0.0, 0.0, 0.0, 0.0
-    a, b = beta_parameters(par, table, real, whole)
+    whole[TENURE], real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0, 0.0, 0.0, 0.0
+    a, b = beta_parameters(real, whole)
     real[LOG_THETA] = log_beta_variate(stream, a, b)
     whole[HAS_THETA] = 1
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)

@@ -25,7 +25,7 @@ from clvforecast.errors import FitError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
-from clvforecast.sampling import Sampled, Say, Settings, diagnostics, prior_component, sample_component
+from clvforecast.sampling import Sampled, Say, Settings, diagnostics, prior_component, sample_components
 from clvforecast.summary import meaning_of, scale_of_learning, summary_table
 
 DECISION_NUMBERS = ("1", "2", "3", "4", "5+")
@@ -173,7 +173,7 @@ def fit(
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
         components, labels = build_components(cells, frame, chosen), _coordinates(frame)
-        sampled = [sample_component(component, settings, say, labels) for component in components]
+        sampled = sample_components(components, settings, say, labels)
     return _posterior(sampled, frame, settings, _about(ledger, histories, cells, chosen))
 
 
@@ -199,7 +199,7 @@ def fit_cells(
 ) -> Posterior:
     """`fit` from cells that are already counted; the posterior then tells nothing of a ledger."""
     components, labels = build_components(cells, frame, _checked_priors(priors)), _coordinates(frame)
-    sampled = [sample_component(component, settings, say, labels) for component in components]
+    sampled = sample_components(components, settings, say, labels)
     about = {"fingerprint": "", "as_of": "", "currency": "", "warnings": json.dumps(list(cells.warnings))}
     return _posterior(sampled, frame, settings, {**about, "priors": _describe(_checked_priors(priors))})
 

@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -81,15 +83,39 @@ class Failing:
 
 
 _COMPILED: dict[tuple[Any, ...], Any] = {}
+_COMPILING = Lock()
 
 
 def compiled_model(component: Component, say: Say) -> Any:
     """The compiled graph of a component with the component's own data, compiling only where no equal one is."""
     if component.structure not in _COMPILED:
         say(f"{component.name}: compiling")
-        _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
-    compiled = _COMPILED[component.structure].with_data(**packed(component.arrays))
+    compiled = _compile(component).with_data(**packed(component.arrays))
     return dataclasses.replace(compiled, initial_point_func=_start(compiled.n_dim))
+
+
+def _compile(component: Component) -> Any:
+    with _COMPILING:
+        if component.structure not in _COMPILED:
+            _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
+        return _COMPILED[component.structure]
+
+
+def sample_components(
+    components: Sequence[Component], settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
+) -> list[Sampled]:
+    """`sample_component` of each in order, while another thread compiles the next graphs.
+
+    A graph that cannot be compiled is tried again where it is needed, and its error is raised there.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="compile") as ahead:
+        for component in components:
+            if component.closed_form is None:
+                ahead.submit(_compile, component)
+        try:
+            return [sample_component(component, settings, say, labels) for component in components]
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
 
 
 def _start(n_dim: int) -> Callable[[Any], Floats]:

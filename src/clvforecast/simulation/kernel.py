@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.calendar import DAYS_PER_YEAR
-from clvforecast.simulation.latents import beta_parameters, draw_rates, profile_values
+from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
+from clvforecast.simulation.latents import draw_rates, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
-from clvforecast.simulation.random import STREAM_SLOTS, jit, log_beta_variate, start_stream
+from clvforecast.simulation.random import STREAM_SLOTS, jit, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -35,7 +35,6 @@ from clvforecast.simulation.slots import (
     DIRECTION,
     END,
     EXPANDED,
-    EXPONENT,
     FLOW_AT,
     HAS_THETA,
     ITEM_START,
@@ -65,7 +64,6 @@ from clvforecast.simulation.slots import (
     LEAD,
     LOG_DISCOUNT,
     LOG_MRR_SUM,
-    LOG_THETA,
     MONTHS,
     MRR,
     MRR_NOW,
@@ -113,14 +111,12 @@ from clvforecast.simulation.terms import (
     clock,
     come_back,
     decide,
-    decision_class,
     decision_step,
     open_probability,
     renew,
 )
 
 COMMITTED = int(Origin.COMMITTED)
-TAIL_STEPS = 5000
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
 Stream = NDArray[np.uint64]
@@ -174,53 +170,6 @@ class Results(NamedTuple):
     whole: NDArray[np.int64]
     real: NDArray[np.float64]
     flow: NDArray[np.int64]
-
-
-@jit
-def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
-    """Discounted service of the running term after the horizon, at the MRR in force, in currency.
-
-    Nothing in the booked view: that money was counted when it was booked.
-    """
-    if table[BOOK_VIEW] == 1:
-        return 0.0
-    start = (max(whole[START], table[WINDOW_END]) - table[WINDOW_START]) / DAYS_PER_YEAR
-    end = (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR
-    rate = scale[LOG_DISCOUNT]
-    return 12.0 * real[MRR_NOW] * (math.exp(-rate * start) - math.exp(-rate * end)) / rate
-
-
-@jit
-def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
-    """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
-
-    Each is renewed with p = θ^w: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the origin, V a term's value at its start.  With
-    c = 1 this is V p / (1 − pδ), the residual value given θ of Fader and Hardie (2010), whose mean over θ is their DERL.
-    """
-    if whole[HAS_THETA] == 0:
-        a, b = beta_parameters(real, whole)
-        real[LOG_THETA] = log_beta_variate(stream, a + real[WORK], b)
-        whole[HAS_THETA] = 1
-    log_discount, years = scale[LOG_DISCOUNT], whole[MONTHS] / 12.0
-    delta = math.exp(-log_discount * years)
-    alive = math.exp(-log_discount * (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR)
-    value = 12.0 * real[MRR] * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
-    log_p = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
-    if par[EXPONENT] == 1.0:
-        p = math.exp(years * log_p)
-        return alive * value * p / (1.0 - p * delta)
-    tenure, total = whole[TENURE], 0.0
-    now = clock(par, table, tenure)
-    for _ in range(TAIL_STEPS):
-        tenure += whole[MONTHS]
-        after = clock(par, table, tenure)
-        alive *= math.exp((after - now) * log_p)
-        total += alive * value
-        alive *= delta
-        now = after
-        if alive < 1e-9:
-            break
-    return total
 
 
 @jit

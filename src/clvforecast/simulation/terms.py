@@ -85,6 +85,7 @@ RETURN_VALUE = int(Location.RETURN_VALUE)
 FLAT_BAND = math.log(1.01)
 SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
+LAST_NUMBER = 4  # decisions from the fifth on are one class
 LEAST_FACTOR = 0.01
 Whole = NDArray[np.int64]
 Real = NDArray[np.float64]
@@ -109,7 +110,7 @@ def decision_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
     """Combined decision class: term class, size class, decision number, expanded in the term, last change a cut."""
     sizes = table[N_SIZE_EDGES] + 1
     combined = term_class(table, whole[MONTHS]) * sizes + term_size_class(table, scale, real, whole)
-    combined = combined * 5 + min(whole[DECISIONS], 4)
+    combined = combined * (LAST_NUMBER + 1) + min(whole[DECISIONS], LAST_NUMBER)
     combined = combined * 2 + whole[EXPANDED]
     return combined * 2 + (1 if whole[DIRECTION] == DOWN else 0)
 

@@ -402,24 +402,25 @@ class Life:
                 self.beyond += self.renewals_beyond(last)
 
     def renewals_beyond(self, term: Term) -> float:
-        """Discounted value of equal terms after the last one that is booked, while each is renewed.
+        """Discounted value of equal terms after the last one that is booked, while each is renewed, unamended.
 
         sum over k of V discount(start of term k) prod over j <= k of theta^(w_j), until nothing is left.
         """
         if self.log_theta is None:
             a, b = self.line.beta(self.spell)
             self.log_theta = log_beta_variate(self.stream, a + self.line.earlier_steps(), b)
-        years, w = term.months / 12, self.step(term)
-        weight = w / self.line.clock(self.tenure, self.tenure + years)
-        start, tenure, survival, total = (term.end - self.first_day) / YEAR, self.tenure, 1.0, 0.0
+        years = term.months / 12
+        start, survival, total = (term.end - self.first_day) / YEAR, 1.0, 0.0
         for _ in range(100_000):
-            survival *= math.exp(self.line.clock(tenure, tenure + years) * weight * self.log_theta)
+            survival *= math.exp(self.step(term) * self.log_theta)
             if self.line.plan.by_booking_day:
                 value = term.amount * math.exp(-self.log_discount * start)
             else:
                 value = self.flow_value(term.mrr, start, start + years)
             total += survival * value
-            tenure, start = tenure + years, start + years
+            self.tenure, start = self.tenure + years, start + years
+            self.decisions, self.direction = self.decisions + 1, FLAT
+            term = replace(term, amend=0.0, expanded=False)
             if survival * value < 1e-12 * total:
                 break
         return total

@@ -1,0 +1,101 @@
+"""What a line is worth after the horizon, discounted: the rest of its running terms, and the renewals that follow."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.simulation.calendar import DAYS_PER_YEAR
+from clvforecast.simulation.latents import beta_parameters
+from clvforecast.simulation.random import jit, log_beta_variate
+from clvforecast.simulation.slots import (
+    AMEND,
+    BOOK_VIEW,
+    DECISIONS,
+    DIRECTION,
+    END,
+    EXPANDED,
+    EXPONENT,
+    FLAT,
+    HAS_THETA,
+    LOG_DISCOUNT,
+    LOG_THETA,
+    MONTHS,
+    MRR,
+    MRR_NOW,
+    START,
+    TENURE,
+    WEIGHT_AT,
+    WINDOW_END,
+    WINDOW_START,
+    WORK,
+)
+from clvforecast.simulation.terms import LAST_NUMBER, clock, decision_class, decision_step
+
+TAIL_STEPS = 5000
+Whole = NDArray[np.int64]
+Real = NDArray[np.float64]
+Stream = NDArray[np.uint64]
+
+
+@jit
+def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """Discounted service of the running term after the horizon, at the MRR in force, in currency.
+
+    Nothing in the booked view: that money was counted when it was booked.
+    """
+    if table[BOOK_VIEW] == 1:
+        return 0.0
+    start = (max(whole[START], table[WINDOW_END]) - table[WINDOW_START]) / DAYS_PER_YEAR
+    end = (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR
+    rate = scale[LOG_DISCOUNT]
+    return 12.0 * real[MRR_NOW] * (math.exp(-rate * start) - math.exp(-rate * end)) / rate
+
+
+@jit
+def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
+    """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
+
+    Each is renewed with p = θ^w: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the origin, V a term's value at its start.  The
+    renewed terms have no amendments and an unchanged price.  With c = 1 and one class of decision this is V p / (1 − pδ),
+    the residual value given θ of Fader and Hardie (2010), whose mean over θ is their DERL.
+    """
+    if whole[HAS_THETA] == 0:
+        a, b = beta_parameters(real, whole)
+        real[LOG_THETA] = log_beta_variate(stream, a + real[WORK], b)
+        whole[HAS_THETA] = 1
+    log_discount, years = scale[LOG_DISCOUNT], whole[MONTHS] / 12.0
+    delta = math.exp(-log_discount * years)
+    alive = math.exp(-log_discount * (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR)
+    value = 12.0 * real[MRR] * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
+    total, alike = 0.0, False
+    while not alike:
+        alive *= math.exp(decision_step(par, table, scale, real, whole) * real[LOG_THETA])
+        total += alive
+        alive *= delta
+        whole[TENURE] += whole[MONTHS]
+        alike = whole[DECISIONS] >= LAST_NUMBER
+        whole[DECISIONS], whole[EXPANDED], whole[DIRECTION], real[AMEND] = whole[DECISIONS] + 1, 0, FLAT, 0.0
+    log_p = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
+    return value * (total + alike_renewals(par, table, whole[TENURE], whole[MONTHS], log_p, delta, alive))
+
+
+@jit
+def alike_renewals(
+    par: Real, table: Whole, tenure: int, months: int, log_p: float, delta: float, alive: float
+) -> float:
+    """Σ_k δ^(k−1) Π_{j≤k} p_j of decisions that differ in tenure alone, times ``alive``; ``log_p`` is of one year's clock."""
+    if par[EXPONENT] == 1.0:
+        p = math.exp(log_p * months / 12.0)
+        return alive * p / (1.0 - p * delta)
+    total, now = 0.0, clock(par, table, tenure)
+    for _ in range(TAIL_STEPS):
+        tenure += months
+        after = clock(par, table, tenure)
+        alive *= math.exp((after - now) * log_p)
+        total += alive
+        alive *= delta
+        now = after
+        if alive < 1e-9:
+            break
+    return total

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvforecast.calibration import randomised_pit
 from clvforecast.forecast import forecast
 from clvforecast.posterior import Posterior, fit
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger
 
 LEVELS = (0.5, 0.8, 0.95)
+TWO_CENTS = 0.02
+"""A forecast and a simulated ledger round a term's days apart, each to the cent."""
 
 
 def recover(seed: int, n_accounts: int = 5000, **options: object) -> tuple[pd.DataFrame, NDArray[np.float64]]:
@@ -21,7 +24,7 @@ def recover(seed: int, n_accounts: int = 5000, **options: object) -> tuple[pd.Da
     posterior = fit(ledger, segments=["segment"], seed=seed, size_edges=truth.size_edges, progress=False)
     made = forecast(posterior, ledger, horizon_months=24, keep_draws=True, seed=seed)
     actual = truth.revenue(24).set_index("account_id").loc[made.table["account_id"]].sum(axis=1).to_numpy()
-    return compare(posterior, truth), randomised_pit(made.draws["revenue"].values, actual, seed)
+    return compare(posterior, truth), randomised_pit(made.draws["revenue"].values, actual, seed, tolerance=TWO_CENTS)
 
 
 def compare(posterior: Posterior, truth: Truth) -> pd.DataFrame:
@@ -60,13 +63,6 @@ def lag_scalars(
     for j, edge in enumerate(posterior.frame.lag_edges[1:-1]):
         if edge in true:
             yield f"{name}<={edge:g}", true[edge], cumulative[:, j]
-
-
-def randomised_pit(draws: NDArray[np.float64], actual: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """u = P(X < y) + V P(X = y), V uniform; to the cent, since a forecast's money is rounded differently."""
-    near = np.abs(draws - actual[:, None]) <= 0.02
-    below = (draws < actual[:, None]) & ~near
-    return below.mean(axis=1) + np.random.default_rng(seed).random(actual.size) * near.mean(axis=1)
 
 
 def coverage(u: NDArray[np.float64]) -> dict[float, float]:

@@ -95,35 +95,67 @@ class RenewalDesign:
         return first, second, third, last
 
 
+@dataclass(frozen=True)
+class Regressors:
+    """What the groups (G) and the steps (S) are told apart by, and how many decisions were seen of each.
+
+    flags (G, 2): second spell, tenure unknown; fixed (S, F): see `_fixed_classes`, without the term class `reference`.
+    """
+
+    per_group: Floats
+    per_step: Floats
+    segments: Pooling
+    sizes: Pooling
+    flags: Floats
+    fixed: Floats
+    reference: int
+
+
 def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> tuple[RenewalDesign, Arrays]:
     """The graph's data and what is needed to name its draws."""
-    taken = _decisions_of_cells(cells)
+    regressors = _regressors(cells, frame)
+    design = _design(cells, frame, priors, regressors)
+    return design, _arrays(cells, priors, design, regressors)
+
+
+def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
     per_group = np.bincount(
-        cells.node_group[cells.node_n], weights=taken * cells.count, minlength=len(cells.group_unknown)
+        cells.node_group[cells.node_n],
+        weights=_decisions_of_cells(cells) * cells.count,
+        minlength=len(cells.group_unknown),
     ).astype(float)
-    segments = pooled_columns(
-        [cells.group_levels[:, s] for s in range(len(frame.segments))],
-        [len(frame.levels[name]) for name in frame.segments],
-        INFORMATION_PER_DECISION * per_group,
-    )
     per_step = _times_taken(cells)
-    sizes = pooled_columns([cells.step_size_class], [frame.n_size_classes], INFORMATION_PER_DECISION * per_step)
     by_term = np.bincount(cells.step_term_class, weights=per_step, minlength=frame.n_term_classes)
     reference = int(np.argmax(by_term))
-    fixed = _fixed_classes(cells, frame.n_term_classes, reference)
-    flags = np.column_stack([cells.group_second_spell, cells.group_unknown]).astype(float)
+    return Regressors(
+        per_group=per_group,
+        per_step=per_step,
+        segments=pooled_columns(
+            [cells.group_levels[:, s] for s in range(len(frame.segments))],
+            [len(frame.levels[name]) for name in frame.segments],
+            INFORMATION_PER_DECISION * per_group,
+        ),
+        sizes=pooled_columns([cells.step_size_class], [frame.n_size_classes], INFORMATION_PER_DECISION * per_step),
+        flags=np.column_stack([cells.group_second_spell, cells.group_unknown]).astype(float),
+        fixed=_fixed_classes(cells, frame.n_term_classes, reference),
+        reference=reference,
+    )
+
+
+def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors) -> RenewalDesign:
+    segments, sizes, fixed, per_step = regressors.segments, regressors.sizes, regressors.fixed, regressors.per_step
     lean, level_lean = _leans(cells, fixed, per_step, _fixed_sd(fixed.shape[1], frame.n_term_classes, priors))
     pooled = segments.n_coords + sizes.n_coords
-    design = RenewalDesign(
+    return RenewalDesign(
         segments=segments,
         sizes=sizes,
-        reference=reference,
+        reference=regressors.reference,
         n_term_classes=frame.n_term_classes,
         **_effects_layout(segments, sizes, fixed.shape[1], frame.n_term_classes, priors),
         shift=np.concatenate(
             [
                 segments.mean,
-                _mean(flags, per_group),
+                _mean(regressors.flags, regressors.per_group),
                 -LEVEL_PER_CLASS * sizes.mean,
                 -LEVEL_PER_CLASS * _mean(fixed, per_step),
             ]
@@ -133,14 +165,19 @@ def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> 
         free_c=cells.max_decisions >= DECISIONS_FOR_C,
         n_lags=frame.n_lag_bins,
         uses_notice=frame.uses_notice,
-        n_decisions=int((taken * cells.count).sum()),
+        n_decisions=int(regressors.per_group.sum()),
         n_notices=int(cells.count[cells.outcome == NOTIFIED].sum()),
     )
+
+
+def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, regressors: Regressors) -> Arrays:
+    """The graph's data."""
+    segments, flags, fixed = regressors.segments, regressors.flags, regressors.fixed
     G, S, P = len(flags), len(fixed), design.n_effects
     before = segments.n_coords + 2
     arrays: Arrays = {
         "group_X": np.hstack([segments.X, flags, np.zeros((G, P - before))]),
-        "step_X": np.hstack([np.zeros((S, before)), sizes.X, fixed]),
+        "step_X": np.hstack([np.zeros((S, before)), regressors.sizes.X, fixed]),
         "column_of": design.column_of,
         "guess": design.guess,
         "error": design.error,
@@ -159,7 +196,7 @@ def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> 
         arrays["prior_log_c"] = np.asarray(priors.log_c_sd)
     if not design.uses_notice:
         del arrays["told_by"]
-    return design, arrays
+    return arrays
 
 
 def _effects_layout(

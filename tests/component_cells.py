@@ -259,6 +259,7 @@ def change_cells(
         beyond_side=keys[:, 1].astype(np.int8),
         beyond_n=np.ones(len(keys), np.int64),
         beyond_features=X[moved],
+        beyond_scatter=np.zeros((len(keys), 3)),
         n_amended=n_amended,
         **_amended(group[n:], row[n:], direction[n:], x[n:], y[n:], logterm[n:], persistence, rng),
     )

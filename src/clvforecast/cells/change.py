@@ -21,10 +21,11 @@ Longs = NDArray[np.int64]
 
 SMALLEST_CHANGE = float(np.log(np.expm1(FLAT)))
 """y at the edge of the flat band, log .01, of a raise and of a cut alike: what is smaller counts as flat."""
-COARSE_WIDTHS = (0.25, 0.5, 1.0, 2.0, np.inf)
+COARSE_WIDTHS = (0.25, 0.5, 1.0)
 MOST_COARSE_CELLS = 1_500
-"""P(y > SMALLEST_CHANGE) hardly varies with X, so it is taken at the mean X of coarse cells, of the first width that gives
-so few. At .25 the error of a renewal's log probability is below .002, and far less where few changes are small."""
+"""log P(y > SMALLEST_CHANGE) bends little with X: it is taken at the mean X of coarse cells, with the term of second order in
+their scatter. Their width is the first that gives so few, or else the last: then estimates stay within .05 of their standard
+error of what every renewal on its own would give (100,000 of them, a tenth of the changes too small to be seen)."""
 MOST_AMENDED_ROWS = 3_000
 """Renewals of amended terms that are kept as rows; above, a random sample of lines."""
 TERM_CHANGE = 0.1
@@ -134,6 +135,7 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
         beyond_side=beyond.where[:, 1].astype(np.int8),
         beyond_n=beyond.n,
         beyond_features=beyond.features,
+        beyond_scatter=beyond.scatter,
         amended_group=group[rows].astype(np.int32),
         amended_row=renewals.row[rows],
         amended_logterm=renewals.log_term[rows],
@@ -184,26 +186,34 @@ def _beyond_cells(group: Longs, log_term: Floats, side: Changes, plain: NDArray[
 
 @dataclass(frozen=True)
 class CoarseCells:
-    """Rows put together: their keys (C, 2), how many (C,), the mean of their X (C, 3), and the cell of every row."""
+    """Rows put together: their keys (C, 2), how many (C,), the mean of their X (C, 3), and the cell of every row.
+
+    scatter (C, 3): sums over a cell of squares and products about the mean, of -x with itself, -x with log term, and log
+    term with itself.
+    """
 
     where: Longs
     n: Longs
     features: Floats
+    scatter: Floats
     cell: Longs
 
 
 def coarse_cells(where: Longs, X: Floats) -> CoarseCells:
     """Cells of rows with equal keys and near X = (1, -x, log term ratio); few rows stay as they are."""
     if len(X) <= MOST_COARSE_CELLS:
-        return CoarseCells(where.reshape(-1, 2), np.ones(len(X), np.int64), X.reshape(-1, 3), np.arange(len(X)))
+        alone = np.arange(len(X)), np.zeros((len(X), 3))
+        return CoarseCells(where.reshape(-1, 2), np.ones(len(X), np.int64), X.reshape(-1, 3), alone[1], alone[0])
     for width in COARSE_WIDTHS:
         keys, cell = distinct(np.column_stack([where, np.floor(X[:, 1:] / width)]).astype(np.int64))
         if len(keys) <= MOST_COARSE_CELLS:
             break
     order = np.argsort(cell, kind="stable")
-    n = counted(cell, len(keys))
-    sums = np.add.reduceat(X[order], run_starts(cell[order]), axis=0)
-    return CoarseCells(keys[:, :2], n, np.asarray(sums / n[:, None]), cell)
+    first, n = run_starts(cell[order]), counted(cell, len(keys))
+    mean = np.add.reduceat(X[order], first, axis=0) / n[:, None]
+    x, term = (X - mean[cell])[order, 1:].T
+    scatter = np.add.reduceat(np.column_stack([x * x, x * term, term * term]), first, axis=0)
+    return CoarseCells(keys[:, :2], n, np.asarray(mean), np.asarray(scatter), cell)
 
 
 def _features(x: Floats, log_term: Floats) -> Floats:

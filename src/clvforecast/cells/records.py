@@ -185,10 +185,10 @@ class ChangeCells:
         int32[B], int8[B] (0 down, 1 up), int64[B], float64[B, 3, 3], float64[B, 3], float64[B]: sums over
         renewals of 1, XXᵀ, Xy, y², with X = (1, -x, log(months'/months)), x = log(carried / geometric mean
         of the spell's M0).
-    beyond_group, beyond_side, beyond_n, beyond_features
-        int32[E], int8[E], int64[E], float64[E, 3]: the same renewals in coarse cells of (group, side, x, log term): how
-        many, and the mean of their X. A size is only seen beyond the flat band, y > SMALLEST_CHANGE, and the
-        probability of that depends on X.
+    beyond_group, beyond_side, beyond_n, beyond_features, beyond_scatter
+        int32[E], int8[E], int64[E], float64[E, 3], float64[E, 3]: the same renewals in coarse cells of (group, side, x,
+        log term): how many, the mean of their X, and its scatter (`CoarseCells`). A size is only seen beyond the flat
+        band, y > SMALLEST_CHANGE, and the probability of that depends on X.
     amended_group, amended_row, amended_logterm
         int32[R], int8[R], float64[R] (log(months'/months)).
     amended_direction
@@ -217,6 +217,7 @@ class ChangeCells:
     beyond_side: NDArray[np.int8]
     beyond_n: Longs
     beyond_features: Floats
+    beyond_scatter: Floats
     amended_group: Ints
     amended_row: NDArray[np.int8]
     amended_logterm: Floats

@@ -43,7 +43,6 @@ DOWN, FLAT, UP = 0, 1, 2
 SIDES = ("down", "up")
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 FAR_OUT = -30.0
-"""Below it Phi(z) is nearly too small for a double; its limit phi(z) / -z is exact to a thousandth there."""
 PLACES = ("down", "up", "size_down", "size_up", "persistence")
 """The five location parameters with segment and size effects, in the order of the leading axis of their arrays."""
 
@@ -212,9 +211,14 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
     amended_group = np.tile(cells.amended_group.astype(np.int64), 2)
     amended = np.stack([np.ones(amended_side.size), -cells.amended_x.T.ravel(), np.tile(cells.amended_logterm, 2)])
     # P(beyond the band) is taken once a coarse cell: first those that only count, then those that amended readings point to.
-    near = coarse_cells(np.column_stack([amended_group, amended_side]), amended.T)
-    beyond_group = np.concatenate([cells.beyond_group, near.where[:, 0]]).astype(np.int64)
-    beyond_side = np.concatenate([cells.beyond_side, near.where[:, 1]]).astype(np.int64)
+    # A flat reading has no size; it points to a last cell that is there for nothing else.
+    moves = (cells.amended_direction.T != FLAT).ravel()
+    near = coarse_cells(np.column_stack([amended_group, amended_side])[moves], amended.T[moves])
+    beyond_group = np.concatenate([cells.beyond_group, near.where[:, 0], [0]]).astype(np.int64)
+    beyond_side = np.concatenate([cells.beyond_side, near.where[:, 1], [0]]).astype(np.int64)
+    amended_beyond = np.full(moves.size, beyond_side.size - 1)
+    amended_beyond[moves] = len(cells.beyond_n) + near.cell
+    uncounted = len(near.n) + 1
     rows = np.repeat(np.arange(len(side)), 3)[solid.ravel()]
     return {
         "size_features": R.reshape(-1, 3)[solid.ravel()].T,
@@ -222,18 +226,19 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
         "size_side": side[rows],
         "size_at": (side * G + group)[rows],
         "size_n": np.bincount(side, weights=cells.size_n, minlength=2).astype(float),
-        "beyond_features": np.concatenate([cells.beyond_features, near.features]).T,
+        "beyond_features": np.concatenate([cells.beyond_features, near.features, [[1.0, 0.0, 0.0]]]).T,
+        "beyond_scatter": np.concatenate([cells.beyond_scatter, np.zeros((uncounted, 3))]).T,
         "beyond_side": beyond_side,
         "beyond_at": beyond_side * G + beyond_group,
-        "beyond_n": np.concatenate([cells.beyond_n, np.zeros(len(near.n))]),
+        "beyond_n": np.concatenate([cells.beyond_n, np.zeros(uncounted)]),
         "size_rest": np.bincount(side, weights=rest, minlength=2).astype(float),
         "amended_features": amended,
         "amended_y": cells.amended_y.T.ravel().astype(float),
         "amended_side": amended_side,
         "amended_at": amended_side * G + amended_group,
-        "amended_beyond": len(cells.beyond_n) + near.cell,
+        "amended_beyond": amended_beyond,
         "amended_in_group": np.bincount(cells.amended_group, minlength=G).astype(float),
-        "amended_moves": (cells.amended_direction.T != FLAT).ravel().astype(float),
+        "amended_moves": moves.astype(float),
         "amended_log_jac": cells.amended_log_jac.T.ravel().astype(float),
     }
 
@@ -266,8 +271,10 @@ def change_model(arrays: Arrays) -> pm.Model:
         miss = pt.sum(((d["size_y"] - centre) / sd[d["size_side"]]) ** 2) + pt.sum(d["size_rest"] / sd**2)
         pm.Potential("direction", pt.sum(d["counts"] * shares))
         pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
-        beyond = _log_beyond(_centre(d, "beyond", alpha, slope), sd[d["beyond_side"]])
-        pm.Potential("beyond", -pt.sum(d["beyond_n"] * beyond))
+        z = (_centre(d, "beyond", alpha, slope) - SMALLEST_CHANGE) / sd[d["beyond_side"]]
+        beyond = _log_beyond(z)
+        bent = _bend(z, beyond) * _scatter(d, slope) / sd[d["beyond_side"]] ** 2
+        pm.Potential("beyond", -pt.sum(d["beyond_n"] * beyond) - 0.5 * pt.sum(bent))
         centre = _centre(d, "amended", alpha, slope)
         pm.Potential("amended", _amended_term(d, shares, centre, sd, beyond[d["amended_beyond"]], logit_q))
     return model
@@ -288,12 +295,24 @@ def _centre(d: dict[str, Any], rows: str, alpha: Any, slope: Any) -> Any:
     return features[0] * alpha[d[f"{rows}_at"]] + features[1] * slope[:, 0][side] + features[2] * slope[:, 1][side]
 
 
-def _log_beyond(centre: Any, spread: Any) -> Any:
-    """``log P(y > SMALLEST_CHANGE) = log Phi((centre - SMALLEST_CHANGE) / spread)``; far out, where erfc is 0, its limit."""
-    z = (centre - SMALLEST_CHANGE) / spread
+def _log_beyond(z: Any) -> Any:
+    """``log P(y > SMALLEST_CHANGE) = log Phi(z)``; far out, where Phi is nearly too small for a double, its asymptote."""
     near, far = pt.maximum(z, FAR_OUT), pt.minimum(z, FAR_OUT)
-    limit = -0.5 * far**2 - pt.log(-far) - HALF_LOG_2PI
+    limit = -0.5 * far**2 - pt.log(-far) - HALF_LOG_2PI - 1.0 / far**2
     return pt.switch(z > FAR_OUT, pt.log(0.5 * pt.erfc(-near / np.sqrt(2.0))), limit)
+
+
+def _bend(z: Any, log_beyond: Any) -> Any:
+    """Second derivative of ``log Phi(z)``: ``-h (h + z)``, ``h = phi(z) / Phi(z)``."""
+    hazard = pt.exp(-0.5 * z**2 - HALF_LOG_2PI - log_beyond)
+    return -hazard * (hazard + z)
+
+
+def _scatter(d: dict[str, Any], slope: Any) -> Any:
+    """Sum over a coarse cell of the squared deviations of the renewals' centres from that of the cell."""
+    rho, gamma = slope[:, 0][d["beyond_side"]], slope[:, 1][d["beyond_side"]]
+    of_x, of_both, of_term = d["beyond_scatter"][0], d["beyond_scatter"][1], d["beyond_scatter"][2]
+    return rho**2 * of_x + 2.0 * rho * gamma * of_both + gamma**2 * of_term
 
 
 def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, beyond: Any, logit_q: Any) -> Any:

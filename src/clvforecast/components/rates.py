@@ -135,7 +135,7 @@ def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arr
         "is_poisson": np.asarray(float(design.is_poisson)),
         "prior_rate": np.array([priors.log_rate_mean, priors.log_rate_sd]),
         "prior_shape": np.array([priors.log_shape_mean, priors.log_shape_sd]),
-        "prior_effect": np.asarray(priors.effect_sd),
+        "prior_effect": np.full(design.pooling.n_sds, priors.effect_sd),
     }
 
 
@@ -147,7 +147,7 @@ def rate_model(arrays: Arrays) -> pm.Model:
     """
     with pm.Model() as model:
         d = as_data(arrays)
-        sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["rate_column_of"].max()) + 1)
+        sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         s, K = sd[d["rate_column_of"]], arrays["rate_X"].shape[1]
         coords = sampled_coords("raw", s, d["rate_guess"], d["rate_error"], K)
         log_shape = pm.Normal("log_shape", 0.0, 1.0)

@@ -117,7 +117,7 @@ def size_arrays(cells: SizeCells, pooling: Pooling, priors: SizePriors) -> Array
         "prior_mean": np.array([priors.mean_mean, priors.mean_sd]),
         "prior_sd": np.asarray(priors.sd_scale),
         "prior_icc": np.array([priors.icc_alpha, priors.icc_beta]),
-        "prior_effect": np.asarray(priors.effect_sd),
+        "prior_effect": np.full(pooling.n_sds, priors.effect_sd),
     }
 
 
@@ -125,7 +125,7 @@ def size_model(arrays: Arrays) -> pm.Model:
     """The graph of every kind's size; the formula is `likelihoods.size_log_likelihood`'s."""
     with pm.Model() as model:
         d = as_data(arrays)
-        sd = pm.HalfNormal("sd", d["prior_effect"], shape=int(arrays["size_column_of"].max()) + 1)
+        sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         s, K = sd[d["size_column_of"]], arrays["size_X"].shape[1]
         coords = sampled_coords("raw", s, d["size_guess"], d["size_error"], K)
         level = pm.Normal("level", pt.dot(d["size_X_mean"], coords) / d["prior_mean"][1], 1.0)

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
-from clvforecast.simulation.latents import beta_parameters
+from clvforecast.simulation.latents import beta_parameters, change_location
 from clvforecast.simulation.random import jit, log_beta_variate
 from clvforecast.simulation.slots import (
     AMEND,
+    AMOUNT,
     BOOK_VIEW,
     DECISIONS,
     DIRECTION,
@@ -30,7 +31,15 @@ from clvforecast.simulation.slots import (
     WINDOW_START,
     WORK,
 )
-from clvforecast.simulation.terms import LAST_NUMBER, clock, decision_class, decision_step
+from clvforecast.simulation.terms import (
+    LAST_NUMBER,
+    LEAST_FACTOR,
+    PERSISTENCE,
+    clock,
+    decision_class,
+    decision_step,
+    term_size_class,
+)
 
 TAIL_STEPS = 5000
 Whole = NDArray[np.int64]
@@ -53,12 +62,21 @@ def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
 
 
 @jit
+def renewed_mrr(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """Expected MRR of an unchanged renewal: with probability q it takes the running term's amendments over."""
+    factor = max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
+    persistence = change_location(par, table, real, PERSISTENCE, term_size_class(table, scale, real, whole))
+    return real[MRR] * (1.0 + (factor - 1.0) / (1.0 + math.exp(-persistence)))
+
+
+@jit
 def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
     """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
 
     Each is renewed with p = θ^w: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the origin, V a term's value at its start.  The
-    renewed terms have no amendments and an unchanged price.  With c = 1 and one class of decision this is V p / (1 − pδ),
-    the residual value given θ of Fader and Hardie (2010), whose mean over θ is their DERL.
+    price does not change; amendments of the running term last as far as they are expected to, and none are added.  With
+    c = 1 and one class of decision this is V p / (1 − pδ), the residual value given θ of Fader and Hardie (2010), whose mean
+    over θ is their DERL.
     """
     if whole[HAS_THETA] == 0:
         a, b = beta_parameters(real, whole)
@@ -67,7 +85,11 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
     log_discount, years = scale[LOG_DISCOUNT], whole[MONTHS] / 12.0
     delta = math.exp(-log_discount * years)
     alive = math.exp(-log_discount * (whole[END] - table[WINDOW_START]) / DAYS_PER_YEAR)
-    value = 12.0 * real[MRR] * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
+    value = (
+        12.0
+        * renewed_mrr(par, table, scale, real, whole)
+        * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
+    )
     total, alike = 0.0, False
     while not alike:
         alive *= math.exp(decision_step(par, table, scale, real, whole) * real[LOG_THETA])

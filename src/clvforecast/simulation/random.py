@@ -21,11 +21,11 @@ jit = nb.njit(cache=True, error_model="numpy", nogil=True, _nrt=False)  # type: 
 
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)
-_SHIFT11 = np.uint64(11)
+_SHIFT12 = np.uint64(12)
 _MULTIPLY_0, _MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
-_TO_UNIT = 1.0 / 9007199254740992.0  # 2^-53
+_TO_UNIT = 1.0 / 4503599627370496.0  # 2^-52
 _SQRT_HALF = math.sqrt(0.5)
 
 # Slots of a stream: key words, counter words, the second half of the last block and whether it is still unused.
@@ -81,8 +81,8 @@ def next_bits(stream: NDArray[np.uint64]) -> np.uint64:
 
 @jit
 def uniform(stream: NDArray[np.uint64]) -> float:
-    """A uniform number strictly between 0 and 1: the middle of one of 2^53 cells."""
-    return (float(next_bits(stream) >> _SHIFT11) + 0.5) * _TO_UNIT
+    """A uniform number strictly between 0 and 1: the middle of one of 2^52 cells (of 2^53 the last would round to 1)."""
+    return (float(next_bits(stream) >> _SHIFT12) + 0.5) * _TO_UNIT
 
 
 @jit

@@ -402,21 +402,26 @@ class Life:
                 self.beyond += self.renewals_beyond(last)
 
     def renewals_beyond(self, term: Term) -> float:
-        """Discounted value of equal terms after the last one that is booked, while each is renewed, unamended.
+        """Discounted value of equal terms after the last one that is booked, while each is renewed.
 
+        Their price is that of the last term, with its amendments in the share of cases in which these last:
         sum over k of V discount(start of term k) prod over j <= k of theta^(w_j), until nothing is left.
         """
         if self.log_theta is None:
             a, b = self.line.beta(self.spell)
             self.log_theta = log_beta_variate(self.stream, a + self.line.earlier_steps(), b)
+        lasts = logistic(
+            log_odds(self.line.parameter("persistence")) + self.line.effects("persistence", self.size_class(term))
+        )
+        lift = 1 - lasts + lasts * max(1 + term.amend / term.amount, 0.01)
         years = term.months / 12
         start, survival, total = (term.end - self.first_day) / YEAR, 1.0, 0.0
         for _ in range(100_000):
             survival *= math.exp(self.step(term) * self.log_theta)
             if self.line.plan.by_booking_day:
-                value = term.amount * math.exp(-self.log_discount * start)
+                value = lift * term.amount * math.exp(-self.log_discount * start)
             else:
-                value = self.flow_value(term.mrr, start, start + years)
+                value = self.flow_value(lift * term.mrr, start, start + years)
             total += survival * value
             self.tenure, start = self.tenure + years, start + years
             self.decisions, self.direction = self.decisions + 1, FLAT

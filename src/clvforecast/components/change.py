@@ -218,7 +218,6 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
     beyond_side = np.concatenate([cells.beyond_side, near.where[:, 1], [0]]).astype(np.int64)
     amended_beyond = np.full(moves.size, beyond_side.size - 1)
     amended_beyond[moves] = len(cells.beyond_n) + near.cell
-    uncounted = len(near.n) + 1
     rows = np.repeat(np.arange(len(side)), 3)[solid.ravel()]
     return {
         "size_features": R.reshape(-1, 3)[solid.ravel()].T,
@@ -227,10 +226,10 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
         "size_at": (side * G + group)[rows],
         "size_n": np.bincount(side, weights=cells.size_n, minlength=2).astype(float),
         "beyond_features": np.concatenate([cells.beyond_features, near.features, [[1.0, 0.0, 0.0]]]).T,
-        "beyond_scatter": np.concatenate([cells.beyond_scatter, np.zeros((uncounted, 3))]).T,
+        "beyond_scatter": cells.beyond_scatter.T.astype(float),
         "beyond_side": beyond_side,
         "beyond_at": beyond_side * G + beyond_group,
-        "beyond_n": np.concatenate([cells.beyond_n, np.zeros(uncounted)]),
+        "beyond_n": cells.beyond_n.astype(float),
         "size_rest": np.bincount(side, weights=rest, minlength=2).astype(float),
         "amended_features": amended,
         "amended_y": cells.amended_y.T.ravel().astype(float),
@@ -273,8 +272,10 @@ def change_model(arrays: Arrays) -> pm.Model:
         pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
         z = (_centre(d, "beyond", alpha, slope) - SMALLEST_CHANGE) / sd[d["beyond_side"]]
         beyond = _log_beyond(z)
-        bent = _bend(z, beyond) * _scatter(d, slope) / sd[d["beyond_side"]] ** 2
-        pm.Potential("beyond", -pt.sum(d["beyond_n"] * beyond) - 0.5 * pt.sum(bent))
+        counted = d["beyond_n"].shape[0]
+        at_mean, bend = beyond[:counted], _bend(z[:counted], beyond[:counted])
+        bent = bend * _scatter(d, slope) / sd[d["beyond_side"][:counted]] ** 2
+        pm.Potential("beyond", -pt.sum(d["beyond_n"] * at_mean) - 0.5 * pt.sum(bent))
         centre = _centre(d, "amended", alpha, slope)
         pm.Potential("amended", _amended_term(d, shares, centre, sd, beyond[d["amended_beyond"]], logit_q))
     return model
@@ -310,7 +311,8 @@ def _bend(z: Any, log_beyond: Any) -> Any:
 
 def _scatter(d: dict[str, Any], slope: Any) -> Any:
     """Sum over a coarse cell of the squared deviations of the renewals' centres from that of the cell."""
-    rho, gamma = slope[:, 0][d["beyond_side"]], slope[:, 1][d["beyond_side"]]
+    side = d["beyond_side"][: d["beyond_n"].shape[0]]
+    rho, gamma = slope[:, 0][side], slope[:, 1][side]
     of_x, of_both, of_term = d["beyond_scatter"][0], d["beyond_scatter"][1], d["beyond_scatter"][2]
     return rho**2 * of_x + 2.0 * rho * gamma * of_both + gamma**2 * of_term
 

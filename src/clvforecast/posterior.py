@@ -150,7 +150,7 @@ def fit(
     progress
         Show on stderr which component is compiling or sampling.
     max_cells
-        Above so many distinct renewal histories (20,000 by default) a random sample of the lines is fitted.
+        Above so many distinct renewal histories (4,000 by default) a random sample of the lines is fitted.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kstest
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast, forecast
@@ -238,3 +239,22 @@ def test_wrong_questions_say_what_to_do(made: Forecast) -> None:
         made.portfolio(freq="W")
     with pytest.raises(ForecastError, match="keep_draws=True"):
         replace(made, kept=None).draws
+
+
+def test_the_portfolio_total_is_neither_high_nor_low_under_the_truth() -> None:
+    """Over 24 companies the actual total's place among the draws is uniform, and on average it is where the mean is.
+
+    The simulator of companies is written apart from the kernel, so this compares two programs and the whole way between.
+    """
+    places, excess = [], []
+    for seed in range(1, 25):
+        events, truth = simulate_events(600, seed=seed, future_months=36)
+        made = forecast(
+            known_posterior(truth, n_draws=DRAWS), known_ledger(events, truth), horizon_months=36, draws=DRAWS
+        )
+        total = made.portfolio_draws(freq=None).sum(["group", "period"]).values
+        actual = truth.revenue(36).drop(columns="account_id").to_numpy().sum()
+        places.append((total < actual).mean())
+        excess.append((actual - total.mean()) / total.std())
+    assert kstest(places, "uniform").pvalue > 0.01
+    assert abs(np.mean(excess)) < 3 / np.sqrt(len(excess))

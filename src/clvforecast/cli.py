@@ -160,7 +160,7 @@ def score(
     accounts: Accounts = None,
     as_of: AsOf = None,
     horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
-    discount: Annotated[float, typer.Option("--discount", min=0.0, max=10.0, help="Yearly discount rate.")] = 0.10,
+    discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
     margin: Annotated[
         float, typer.Option("--margin", callback=_margin, help="Gross margin, in the discounted values only.")
     ] = 1.0,

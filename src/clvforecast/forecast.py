@@ -96,6 +96,11 @@ def forecast(
     """
     settings = _settings(locals())
     check_ledger(posterior, ledger)
+    if settings.known_by is not None and settings.known_by < ledger.as_of:
+        raise ForecastError(
+            f"known_by={settings.known_by} is before the ledger's as_of {ledger.as_of}: nothing could be booked by then. Give a "
+            "later day, or None to count every booking."
+        )
     histories = build_histories(ledger)
     states = account_states(histories, posterior.frame)
     if not states.account_ids:
@@ -211,12 +216,12 @@ class Forecast:
     def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
         """One row an account, ordered by account_id.
 
-        Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``; forward revenue of
-        the window: mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date + forward mean) with its
-        ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean discounted value after
-        the window, NaN without discounting) and its share; ``p_active_12m`` …; ``p_next_renewal`` with its 5% and 95%
-        posterior quantiles (NaN where no decision is open); ``active_months`` within the window; ``from_<origin>`` means,
-        which sum to the mean.
+        Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``; forward revenue
+        of the window: mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date + forward mean) with its
+        ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean discounted value
+        after the window, NaN without discounting) and its share; ``p_active_12m`` … (active on the last day of that
+        month); ``p_next_renewal`` with its 5% and 95% posterior quantiles (NaN where no decision is open);
+        ``active_months`` within the window; ``from_<origin>`` means, which sum to the mean.
 
         Raises
         ------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -95,12 +95,12 @@ def write_posterior(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     sealed.attrs = {**tree.attrs, "schema_version": str(SCHEMA_VERSION)}
     sealed.attrs["checksum"] = checksum(sealed)
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
+        temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}.partial"
+        temporary.open("xb").close()  # with the permissions that files have here
     except OSError as error:
         raise PosteriorFileError(
             f"{target}: cannot write there ({error.strerror}). Give a path in an existing folder that you may write to."
         ) from error
-    os.close(handle)
     try:
         sealed.to_netcdf(temporary, engine=ENGINE)
         with open(temporary, "rb") as written:

@@ -28,7 +28,7 @@ class ForecastSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     horizon_months: int = Field(60, ge=1, le=600)
-    annual_discount_rate: float = Field(0.10, ge=0.0, le=10.0)
+    annual_discount_rate: float = Field(0.10, ge=0.0, le=1.0)
     gross_margin: float = Field(1.0, gt=0.0, le=1.0)
     draws: int = Field(1000, ge=2)
     seed: int = Field(7, ge=0, lt=2**63)

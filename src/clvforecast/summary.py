@@ -164,7 +164,7 @@ def scale_of_learning(name: str, values: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def contraction(name: str, draws: NDArray[np.float64], prior_sd: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``1 - posterior variance / prior variance``: 1 learnt from the data, 0 the prior. NaN for constants."""
+    """``1 - posterior variance / prior variance``: 1 learnt from the data, 0 the prior. NaN for what does not vary."""
     sd = scale_of_learning(name, draws).std(axis=0, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(prior_sd > 0, 1.0 - (sd / prior_sd) ** 2, np.nan), float)
+        return np.asarray(np.where((prior_sd > 0) & (sd > 0), 1.0 - (sd / prior_sd) ** 2, np.nan), float)

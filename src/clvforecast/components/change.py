@@ -28,6 +28,7 @@ from clvforecast.cells import SMALLEST_CHANGE, ChangeCells, Frame, coarse_cells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import (
     Pooling,
+    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -253,7 +254,7 @@ def change_model(arrays: Arrays) -> pm.Model:
         effect_sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         coords = sampled_coords("raw", effect_sd[:, d["column_of"]], d["guess"], d["error"], (places, K))
         shift = pt.sum(d["X_mean"] * coords, axis=1)
-        effect = pt.dot(coords, d["X"].T)  # (5, G)
+        effect = along_last(coords[:, None, :], d["X"][None, :, :])  # (5, G)
         level = pm.Normal("level", shift[:2] / d["prior_logit"][1], 1.0, shape=(N_ROWS, 2))
         log_odds = d["prior_logit"][0] + d["prior_logit"][1] * level - shift[:2]
         slope = pm.Normal("slope", 0.0, d["prior_slope"], shape=(2, 2))  # rows down, up; columns rho, gamma
@@ -362,7 +363,9 @@ def _refined(raw: Raw, design: ChangeDesign) -> tuple[Pooling, ...]:
 
 def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:
     """What the sampled levels stand above their intercepts: of the five places (.., 5), of the two sizes (.., 2)."""
-    shift = np.stack([c @ p.mean for c, p in zip(_coords(raw, design), design.poolings, strict=True)], axis=-1)
+    shift = np.stack(
+        [(c * p.mean).sum(axis=-1) for c, p in zip(_coords(raw, design), design.poolings, strict=True)], axis=-1
+    )
     return shift, shift[..., 2:4] + (raw["slope"] * design.regressor_mean).sum(axis=-1)
 
 

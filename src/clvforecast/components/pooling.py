@@ -111,10 +111,10 @@ def pooled_columns(
     bases, blocks, errors, column_of = [], [], [], []
     for column, (index, L) in enumerate(zip(levels, n_levels, strict=True)):
         onehot = (np.asarray(index)[:, None] == np.arange(L)[None, :]).astype(float)
-        of_level = onehot.T @ information
-        Q = zero_sum_basis(of_level if order_by is None else onehot.T @ order_by)
+        of_level = weighted_sum(onehot, information)
+        Q = zero_sum_basis(of_level if order_by is None else weighted_sum(onehot, order_by))
         bases.append(Q)
-        blocks.append(onehot @ Q)
+        blocks.append(product(onehot, Q.T))
         errors.append(_first_errors(Q, of_level))
         column_of.append(np.full(Q.shape[1], column))
     if sum(basis.shape[1] for basis in bases) == 0:
@@ -122,7 +122,7 @@ def pooled_columns(
     X = np.hstack(blocks)
     return Pooling(
         X=X,
-        mean=_weighted_mean(X, information),
+        mean=weighted_mean(X, information),
         column_of=np.concatenate(column_of).astype(np.int64),
         guess=np.zeros(X.shape[1]),
         error=np.concatenate(errors),
@@ -136,9 +136,32 @@ def _first_errors(Q: Floats, information: Floats) -> Floats:
     return np.asarray(np.clip(np.sqrt(variance), LEAST_ERROR, UNTOLD), float)
 
 
-def _weighted_mean(X: Floats, weight: Floats) -> Floats:
+def weighted_mean(X: Floats, weight: Floats) -> Floats:
+    """Mean of the rows of X (G, K), zeros where all weights are."""
     total = float(weight.sum())
-    return np.asarray(weight @ X / total if total > 0 else np.zeros(X.shape[1]), float)
+    return weighted_sum(X, weight) / total if total > 0 else np.zeros(X.shape[1])
+
+
+# BLAS rounds differently with where arrays happen to lie in memory, and NUTS makes other draws of a last bit. Equal fits must
+# be equal in another process too, so all products that reach a graph or a draw are plain sums; they are small.
+
+
+def weighted_sum(X: Floats, weight: Floats) -> Floats:
+    """``weight @ X``, (K,)."""
+    return np.asarray((X * weight[:, None]).sum(axis=0), float)
+
+
+def product(coords: Floats, matrix: Floats) -> Floats:
+    """``coords @ matrix.T``: (..., K) and (L, K) give (..., L)."""
+    total = np.zeros((*coords.shape[:-1], len(matrix)))
+    for k in range(matrix.shape[1]):
+        total += coords[..., k, None] * matrix[:, k]
+    return total
+
+
+def along_last(a: Any, b: Any) -> Any:
+    """The same in a PyTensor graph for rows: ``sum(a * b)`` over the last axis."""
+    return pt.sum(a * b, axis=-1)
 
 
 def sampled_coords(name: str, s: Any, guess: Any, error: Any, shape: Any, lean: Any = 0.0) -> Any:
@@ -208,6 +231,6 @@ def effects_of(coords: Floats, pooling: Pooling) -> tuple[Floats, ...]:
     effects, first = [], 0
     for basis in pooling.bases:
         last = first + basis.shape[1]
-        effects.append(coords[..., first:last] @ basis.T)
+        effects.append(product(coords[..., first:last], basis))
         first = last
     return tuple(effects)

@@ -19,6 +19,7 @@ from clvforecast.cells import Frame, RateCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import (
     Pooling,
+    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -153,8 +154,8 @@ def rate_model(arrays: Arrays) -> pm.Model:
         log_shape = pm.Normal("log_shape", 0.0, 1.0)
         r = pt.exp(d["prior_shape"][0] + d["prior_shape"][1] * log_shape)
         r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
-        level = pm.Normal("level", pt.dot(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
-        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + pt.dot(d["rate_X"] - d["rate_X_mean"], coords)
+        level = pm.Normal("level", along_last(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
+        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + along_last(d["rate_X"] - d["rate_X_mean"], coords)
         n = d["hist_n"]
         counts = d["hist_count"] * (pt.gammaln(r + n) - pt.gammaln(r) - n * pt.log(r))
         waiting = (d["n_lines"] * r + d["n_events"]) * pt.log1p((pt.exp(log_m) / r)[d["group"]] * d["exposure"])
@@ -172,7 +173,7 @@ def _prior_raw(design: RateDesign, priors: RatePriors, rng: np.random.Generator,
     pooling = design.pooling
     sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
     raw = prior_raw(sd, pooling, rng)
-    shift = coords_of(raw, sd, pooling) @ pooling.mean / priors.log_rate_sd
+    shift = (coords_of(raw, sd, pooling) * pooling.mean).sum(axis=-1) / priors.log_rate_sd
     return {"sd": sd, "raw": raw, "level": shift + rng.normal(size=shape), "log_shape": rng.normal(size=shape)}
 
 
@@ -194,7 +195,7 @@ def rate_variables(raw: Raw, kind: str, frame: Frame, design: RateDesign, priors
     """
     coords = coords_of(raw["raw"], raw["sd"], design.pooling)
     effects = effects_of(coords, design.pooling)
-    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - coords @ design.pooling.mean
+    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - (coords * design.pooling.mean).sum(axis=-1)
     values: dict[str, tuple[tuple[str, ...], Floats]] = {
         "rate": ((), np.exp(log_rate)),
         "rate_segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),

@@ -20,7 +20,16 @@ from scipy.special import expit
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data
-from clvforecast.components.pooling import UNTOLD, coords_from_raw, effects_of, raw_from_coords, refined, sampled_coords
+from clvforecast.components.pooling import (
+    UNTOLD,
+    along_last,
+    coords_from_raw,
+    effects_of,
+    product,
+    raw_from_coords,
+    refined,
+    sampled_coords,
+)
 from clvforecast.components.rates import segment_effects
 from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalDesign, RenewalPriors, renewal_design, sticks
 from clvforecast.likelihoods import MAX_TOTAL
@@ -82,11 +91,11 @@ def renewal_model(arrays: Arrays) -> pm.Model:
         log_S = pt.gammaln(a[g] + W) - pt.gammaln(total + W) + (pt.gammaln(total) - pt.gammaln(a))[g]
         step = log_S[d["after"]] - log_S[d["before"]]
         row = d["delay_of"]
-        late = pt.dot(d["not_yet"], _lags("renewal_lag", arrays, d, "renewal_sticks"))[row] * pt.exp(step)
+        late = along_last(d["not_yet"], _lags("renewal_lag", arrays, d, "renewal_sticks"))[row] * pt.exp(step)
         silent: Any = 1.0
         if "prior_notice" in arrays:
             psi = pm.Beta("notice_share", d["prior_notice"][0], d["prior_notice"][1])
-            silent = (1.0 - psi * pt.dot(d["told_by"], _lags("notice_lag", arrays, d, "notice_sticks")))[row]
+            silent = (1.0 - psi * along_last(d["told_by"], _lags("notice_lag", arrays, d, "notice_sticks")))[row]
             pm.Potential("notices", d["n_notices"] * pt.log(psi))
         last = pt.log(late - silent * pt.expm1(step))
         pm.Potential("log_likelihood", pt.sum(d["node_weight"] * log_S) + pt.sum(d["cell_count"] * last))
@@ -110,9 +119,9 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any]:
     shift = pt.sum(d["shift"] * moved) - level_lean
     level = pm.Normal("level", shift / d["prior_mu"][1], 1.0)
     effects = moved + lean
-    mu = pm.math.sigmoid(d["prior_mu"][0] + d["prior_mu"][1] * level - shift + pt.dot(d["group_X"], effects))
+    mu = pm.math.sigmoid(d["prior_mu"][0] + d["prior_mu"][1] * level - shift + along_last(d["group_X"], effects))
     total = (1.0 - phi) / pt.maximum(phi, 1.0 / MAX_TOTAL)
-    return mu * total, total, pt.log(years) + pt.dot(d["step_X"], effects)
+    return mu * total, total, pt.log(years) + along_last(d["step_X"], effects)
 
 
 def _lags(name: str, arrays: Arrays, d: dict[str, Any], sticks: str) -> Any:
@@ -143,7 +152,7 @@ def _prior_raw(
     drawn["renewal_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
     drawn["notice_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
     s = _scale(drawn, design)
-    moved = rng.normal(size=s.shape) * s - _bend(drawn, design, priors) @ design.lean.T
+    moved = rng.normal(size=s.shape) * s - product(_bend(drawn, design, priors), design.lean)
     drawn["raw"] = raw_from_coords(moved, s, design.guess, design.error)
     drawn["level"] = _shift(drawn, design, priors) / priors.logit_mu_sd + rng.normal(size=shape)
     return drawn
@@ -175,14 +184,15 @@ def _refined(raw: Raw, design: RenewalDesign) -> tuple[Floats, Floats]:
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
     """What the sampled level stands above the intercept, (chain, draw)."""
-    return np.asarray(_moved(raw, design) @ design.shift - _bend(raw, design, priors) @ design.level_lean, float)
+    leant = (_bend(raw, design, priors) * design.level_lean).sum(axis=-1)
+    return np.asarray((_moved(raw, design) * design.shift).sum(axis=-1) - leant, float)
 
 
 def renewal_variables(raw: Raw, frame: Frame, design: RenewalDesign, priors: RenewalPriors) -> dict[str, Variable]:
     """The named variables of renewal, booking lags and notices."""
     shape = raw["level"].shape
     bend = _bend(raw, design, priors)
-    coords, flags, size_coords, fixed = design.split(_moved(raw, design) + bend @ design.lean.T)
+    coords, flags, size_coords, fixed = design.split(_moved(raw, design) + product(bend, design.lean))
     segments, sizes = effects_of(coords, design.segments), effects_of(size_coords, design.sizes)[0]
     T, r, zero = design.n_term_classes, design.reference, np.zeros((*shape, 1))
     terms = fixed[..., : T - 1]

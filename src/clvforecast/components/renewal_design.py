@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors
-from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns
+from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
 from clvforecast.likelihoods import log_survival
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
@@ -155,9 +155,9 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
         shift=np.concatenate(
             [
                 segments.mean,
-                _mean(regressors.flags, regressors.per_group),
+                weighted_mean(regressors.flags, regressors.per_group),
                 -LEVEL_PER_CLASS * sizes.mean,
-                -LEVEL_PER_CLASS * _mean(fixed, per_step),
+                -LEVEL_PER_CLASS * weighted_mean(fixed, per_step),
             ]
         ),
         lean=np.vstack([np.zeros((pooled + 2, 2)), lean]),
@@ -263,11 +263,6 @@ def _fixed_classes(cells: RenewalCells, n_term_classes: int, reference: int) -> 
     return np.column_stack([terms, numbers, cells.step_expanded, cells.step_cut]).astype(float)
 
 
-def _mean(design: Floats, weight: Floats) -> Floats:
-    total = float(weight.sum())
-    return np.asarray(weight @ design / total if total > 0 else np.zeros(design.shape[1]), float)
-
-
 def _leans(cells: RenewalCells, fixed: Floats, weight: Floats, sd: Floats) -> tuple[Floats, Floats]:
     """How class effects and level must move with (phi, log c) for the survival curve to stay where it is.
 
@@ -286,7 +281,8 @@ def _leans(cells: RenewalCells, fixed: Floats, weight: Floats, sd: Floats) -> tu
     Y = np.column_stack([by_phi, by_c])
     of_prior = np.column_stack([np.zeros(len(sd)), np.diag(1.0 / sd)])
     rows, targets = np.vstack([X * root, of_prior]), np.vstack([Y * root, np.zeros((len(sd), 2))])
-    solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0]
+    # Rounded, so that the last bits of LAPACK cannot make other draws: any lean will do.
+    solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0].round(9)
     return solution[1:], solution[0]
 
 

@@ -18,6 +18,7 @@ from clvforecast.cells import Frame, SizeCells
 from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
 from clvforecast.components.pooling import (
     Pooling,
+    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -128,10 +129,10 @@ def size_model(arrays: Arrays) -> pm.Model:
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         s, K = sd[d["size_column_of"]], arrays["size_X"].shape[1]
         coords = sampled_coords("raw", s, d["size_guess"], d["size_error"], K)
-        level = pm.Normal("level", pt.dot(d["size_X_mean"], coords) / d["prior_mean"][1], 1.0)
+        level = pm.Normal("level", along_last(d["size_X_mean"], coords) / d["prior_mean"][1], 1.0)
         total = pm.HalfNormal("total", d["prior_sd"])
         icc = pm.Beta("icc", d["prior_icc"][0], d["prior_icc"][1])
-        mean = d["prior_mean"][0] + d["prior_mean"][1] * level + pt.dot(d["size_X"] - d["size_X_mean"], coords)
+        mean = d["prior_mean"][0] + d["prior_mean"][1] * level + along_last(d["size_X"] - d["size_X_mean"], coords)
         n, N = d["n"], d["N"]
         sigma2 = (1.0 - icc) * total**2
         v = sigma2 + n * icc * total**2
@@ -147,7 +148,7 @@ def _prior_raw(pooling: Pooling, priors: SizePriors, rng: np.random.Generator, s
     return {
         "sd": sd,
         "raw": raw,
-        "level": coords_of(raw, sd, pooling) @ pooling.mean / priors.mean_sd + rng.normal(size=shape),
+        "level": (coords_of(raw, sd, pooling) * pooling.mean).sum(axis=-1) / priors.mean_sd + rng.normal(size=shape),
         "total": np.abs(rng.normal(0.0, priors.sd_scale, shape)),
         "icc": rng.beta(priors.icc_alpha, priors.icc_beta, shape),
     }
@@ -162,7 +163,7 @@ def size_variables(
     is_return = kind == "return_value"
     stem = kind if is_return else f"{kind}_size"
     values: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {
-        "mean": ((), priors.mean_mean + priors.mean_sd * raw["level"] - coords @ pooling.mean),
+        "mean": ((), priors.mean_mean + priors.mean_sd * raw["level"] - (coords * pooling.mean).sum(axis=-1)),
         "sd": ((), raw["total"]),
         "segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),
         "segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),

@@ -122,13 +122,24 @@ def _joined_accounts(connection: duckdb.DuckDBPyConnection, segments: list[str],
 
 
 def _account_warnings(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    without_row, without_events = counts(
+    without_row, without_events, matched = counts(
         connection,
         """
-        SELECT count(*) FILTER (WHERE __account IS NULL), count(*) FILTER (WHERE account_id IS NULL)
+        SELECT count(*) FILTER (WHERE __account IS NULL), count(*) FILTER (WHERE account_id IS NULL),
+               count(*) FILTER (WHERE account_id = __account)
         FROM (SELECT DISTINCT account_id FROM accepted) AS known FULL JOIN keyed ON account_id = __account
         """,
     )
+    if without_row and without_events and not matched:
+        of_events, of_accounts = (
+            first_row(connection, f"SELECT min({name}) FROM {table}")
+            for name, table in (("account_id", "accepted"), ("__account", "keyed"))
+        )
+        raise LedgerError(
+            f"accounts: not one of the {without_events} accounts of the table has events (the events have accounts such as "
+            f"{of_events[0] if of_events else None!r}, the table {of_accounts[0] if of_accounts else None!r}). Write the ids "
+            "alike: letters, leading zeros, text or number."
+        )
     warnings = []
     if without_row:
         warnings.append(

@@ -65,7 +65,7 @@ class Grid(NamedTuple):
     month_of: int32 (days of the window,) month index of each day, counted from ``bounds[0]``
     discount: float64 (M,) discount factor at the middle of each month's part of the window
     cumulative: float64 (M + 1,) sum of days × discount of the months before each
-    marks: int64 (3,) the days 12, 24 and 36 months after the origin
+    marks: int64 (3,) the last day of the first 12, 24 and 36 months: a term that ends with the window is still active then
     log_discount: log(1 + annual discount rate)
     """
 
@@ -105,6 +105,6 @@ def make_grid(as_of: date, horizon_months: int, annual_discount_rate: float) -> 
         month_of=np.repeat(np.arange(days.size, dtype=np.int32), days),
         discount=discount,
         cumulative=np.concatenate(([0.0], np.cumsum(days * discount))),
-        marks=np.array([add_months(origin, months) for months in MARK_MONTHS], dtype=np.int64),
+        marks=np.array([add_months(origin, months) - 1 for months in MARK_MONTHS], dtype=np.int64),
         log_discount=log_discount,
     )

@@ -147,7 +147,7 @@ def open_probability(par: Real, table: Whole, scale: Real, real: Real, whole: Wh
     waiting = p * (1.0 - known)
     rest = waiting + (1.0 - p) * (1.0 - noticed)
     p = waiting / rest if rest > 0.0 else 0.0
-    if whole[LEAD] == 1:
+    if whole[LEAD] == 1 and p > 0.0:  # after the longest lag there is nothing left to decide
         real[NEXT_RENEWAL] = p
     return p, known
 

@@ -279,8 +279,10 @@ class Life:
         booked = self.line.share_by("booking_lag", waited)
         notified = self.line.parameter("notice_share") * self.line.share_by("notice_lag", waited)
         renews, lapses = p * (1 - booked), (1 - p) * (1 - notified)
-        self.next_renewal = renews / (renews + lapses) if renews + lapses > 0 else 0.0
-        return self.next_renewal, booked
+        open_still = renews / (renews + lapses) if renews + lapses > 0 else 0.0
+        if open_still > 0:
+            self.next_renewal = open_still
+        return open_still, booked
 
     def decide(self, term: Term) -> Term | None:
         """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""

@@ -128,7 +128,7 @@ def account_for(
                 value += units * factors[month_of(day)]
             else:
                 deferred += units
-    marks = [months_after(first_day, count) for count in (12, 24, 36)]
+    marks = [months_after(first_day, count) - 1 for count in (12, 24, 36)]
     at = [[period for period in activity if period.start <= day < period.end] for day in (*marks, horizon)]
     return Account(
         months=months,

@@ -1,0 +1,5 @@
+"""``python -m clvforecast``: the command line."""
+
+from clvforecast.cli import main
+
+main()

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import nutpie
+import pytensor
 import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
@@ -97,7 +98,10 @@ def compiled_model(component: Component, say: Say) -> Any:
 def _compile(component: Component) -> Any:
     with _COMPILING:
         if component.structure not in _COMPILED:
-            _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
+            # Reordered sums would depend on whether an operation's code is new or from PyTensor's cache, and NUTS makes other
+            # draws of a last bit.
+            with pytensor.config.change_flags(numba__fastmath=False):
+                _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
         return _COMPILED[component.structure]
 
 

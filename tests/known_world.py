@@ -1,7 +1,7 @@
 """A posterior that knows the truth: every draw holds the parameters that a synthetic company was made with."""
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,7 @@ class KnownPosterior:
     frame: Frame
     currency: str
     as_of: str
-    notes: dict[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
 
 
 def frame_of(truth: Truth) -> Frame:

@@ -9,6 +9,7 @@ import pytest
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import forecast
 from clvforecast.ledger import read_ledger
+from clvforecast.posterior import prior
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger, known_posterior
 
@@ -57,3 +58,13 @@ EFFECTS = (
     "return_value",
     *("change_down", "change_up", "change_down_size", "change_up_size", "persistence"),
 )
+
+
+def test_kinds_that_were_never_seen_are_named() -> None:
+    """A part that is only partly without data is not: here no term was amended, but prices did change at renewals."""
+    quiet = {"expansion_rate": 0.0, "contraction_rate": 0.0}
+    events, truth = simulate_events(60, seed=4, parameters=quiet)
+    trained = prior(known_ledger(events, truth), segments=["segment"], draws=20)
+    assert trained.unseen == ("expansion_rate", "contraction_rate", "expansion_size", "contraction_size")
+    words = " | ".join(forecast(trained, known_ledger(events, truth), horizon_months=6, draws=10).warnings)
+    assert "never seen in training: expansion rate, contraction rate, expansion size, contraction size." in words

@@ -84,6 +84,15 @@ class Posterior:
         return dict(json.loads(self.idata.attrs["notes"]))
 
     @property
+    def unseen(self) -> tuple[str, ...]:
+        """Components of which the training data hold nothing."""
+        seen: dict[str, bool] = {}
+        for variable in self.draws.data_vars.values():
+            component = str(variable.attrs["component"])
+            seen[component] = seen.get(component, False) or int(variable.attrs["n_data"]) > 0
+        return tuple(component for component, known in seen.items() if not known)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was found odd on the way from ledger to cells."""
         return tuple(json.loads(self.idata.attrs["warnings"]))

@@ -37,10 +37,10 @@ def scoring_warnings(posterior: Posterior, ledger: Ledger, states: States) -> tu
             f"{column}: {len(levels)} levels were not in the training data ({', '.join(levels[:5])}"
             f"{', ...' if len(levels) > 5 else ''}); their effects are drawn from the spread of those that were."
         )
-    unseen = [component.replace("_", " ") for component, note in posterior.notes.items() if "the prior alone" in note]
-    if unseen:
+    if posterior.unseen:
+        kinds = ", ".join(component.replace("_", " ") for component in posterior.unseen)
         warnings.append(
-            f"never seen in training: {', '.join(unseen)}. What the forecast has of them is their prior: little, but not nothing."
+            f"never seen in training: {kinds}. What the forecast has of them is their prior: little, but not nothing."
         )
     trained = date.fromisoformat(posterior.as_of)
     if trained > ledger.as_of:

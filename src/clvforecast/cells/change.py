@@ -112,8 +112,11 @@ def count_changes(histories: Histories, frame: Frame, max_rows: int = MOST_AMEND
     sides = [changes(renewals.mrr, renewals.carried[:, i], renewals.past, frame.max_ratio) for i in (0, 1)]
     plain = ~renewals.amended
     direction_keys, direction_counts = _direction_counts(group[plain], renewals.row[plain], sides[0].direction[plain])
-    size_keys, sums = _size_sums(group[plain], renewals.log_term[plain], sides[0], plain)
-    beyond = _beyond_cells(group[plain], renewals.log_term[plain], sides[0], plain)
+    moved = plain & (sides[0].direction != FLAT_SIDE)
+    where = np.column_stack([group, sides[0].direction == UP])[moved].astype(np.int64)
+    X = np.column_stack([np.ones(len(group)), -sides[0].x, renewals.log_term])[moved]
+    size_keys, sums = _size_sums(where, X, sides[0].y[moved])
+    beyond = coarse_cells(where, X)
     rows = _sampled(np.flatnonzero(renewals.amended), renewals.line, histories, max_rows)
 
     def of_rows(name: str) -> NDArray[np.generic]:
@@ -156,15 +159,12 @@ def _direction_counts(group: Longs, row: NDArray[np.int8], direction: NDArray[np
     return keys.reshape(-1, 2), counts
 
 
-def _size_sums(
-    group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]
-) -> tuple[Longs, dict[str, Floats]]:
-    """Distinct (group, side 0 down / 1 up) of renewals that were not flat, with n, Σ XXᵀ, Σ Xy and Σ y²."""
-    moved = side.direction[plain] != FLAT_SIDE
-    keys, cell = distinct(np.column_stack([group, side.direction[plain] == UP])[moved].astype(np.int64))
+def _size_sums(where: Longs, X: Floats, y: Floats) -> tuple[Longs, dict[str, Floats]]:
+    """Distinct rows of `where` (group, side 0 down / 1 up), with n, Σ XXᵀ, Σ Xy and Σ y²; X = (1, -x, log term ratio)."""
+    keys, cell = distinct(where)
     order = np.argsort(cell, kind="stable")
     first = run_starts(cell[order])
-    X, y = _features(side.x[plain], log_term)[moved][order], side.y[plain][moved][order]
+    X, y = X[order], y[order]
     if not len(y):
         empty = {"n": np.empty(0), "xx": np.empty((0, 3, 3)), "xy": np.empty((0, 3)), "yy": np.empty(0)}
         return keys.reshape(-1, 2), empty
@@ -175,13 +175,6 @@ def _size_sums(
         "yy": run_sums(y * y, first),
     }
     return keys, sums
-
-
-def _beyond_cells(group: Longs, log_term: Floats, side: Changes, plain: NDArray[np.bool_]) -> CoarseCells:
-    """Coarse cells by (group, side) of the renewals that were not flat."""
-    moved = side.direction[plain] != FLAT_SIDE
-    where = np.column_stack([group, side.direction[plain] == UP])[moved].astype(np.int64)
-    return coarse_cells(where, _features(side.x[plain], log_term)[moved])
 
 
 @dataclass(frozen=True)
@@ -202,8 +195,8 @@ class CoarseCells:
 def coarse_cells(where: Longs, X: Floats) -> CoarseCells:
     """Cells of rows with equal keys and near X = (1, -x, log term ratio); few rows stay as they are."""
     if len(X) <= MOST_COARSE_CELLS:
-        alone = np.arange(len(X)), np.zeros((len(X), 3))
-        return CoarseCells(where.reshape(-1, 2), np.ones(len(X), np.int64), X.reshape(-1, 3), alone[1], alone[0])
+        n, cell = np.ones(len(X), np.int64), np.arange(len(X))
+        return CoarseCells(where.reshape(-1, 2), n, X.reshape(-1, 3), np.zeros((len(X), 3)), cell)
     for width in COARSE_WIDTHS:
         keys, cell = distinct(np.column_stack([where, np.floor(X[:, 1:] / width)]).astype(np.int64))
         if len(keys) <= MOST_COARSE_CELLS:
@@ -214,11 +207,6 @@ def coarse_cells(where: Longs, X: Floats) -> CoarseCells:
     x, term = (X - mean[cell])[order, 1:].T
     scatter = np.add.reduceat(np.column_stack([x * x, x * term, term * term]), first, axis=0)
     return CoarseCells(keys[:, :2], n, np.asarray(mean), np.asarray(scatter), cell)
-
-
-def _features(x: Floats, log_term: Floats) -> Floats:
-    """The regressors X of a size: 1, -x, log term ratio."""
-    return np.column_stack([np.ones(len(x)), -x, log_term])
 
 
 def _sampled(rows: Longs, line: Longs, histories: Histories, max_rows: int) -> Longs:

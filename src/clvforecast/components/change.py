@@ -363,9 +363,7 @@ def _refined(raw: Raw, design: ChangeDesign) -> tuple[Pooling, ...]:
 
 def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:
     """What the sampled levels stand above their intercepts: of the five places (.., 5), of the two sizes (.., 2)."""
-    shift = np.stack(
-        [(c * p.mean).sum(axis=-1) for c, p in zip(_coords(raw, design), design.poolings, strict=True)], axis=-1
-    )
+    shift = np.stack([p.at_mean(c) for c, p in zip(_coords(raw, design), design.poolings, strict=True)], axis=-1)
     return shift, shift[..., 2:4] + (raw["slope"] * design.regressor_mean).sum(axis=-1)
 
 

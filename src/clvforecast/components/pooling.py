@@ -53,6 +53,10 @@ class Pooling:
     error: Floats
     bases: tuple[Floats, ...]
 
+    def at_mean(self, coords: Floats) -> Floats:
+        """What draws of the coordinates (..., K) add to the mean of the data, (...)."""
+        return np.asarray((coords * self.mean).sum(axis=-1), float)
+
     @property
     def n_coords(self) -> int:
         return self.X.shape[1]

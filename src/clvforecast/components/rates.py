@@ -173,7 +173,7 @@ def _prior_raw(design: RateDesign, priors: RatePriors, rng: np.random.Generator,
     pooling = design.pooling
     sd = np.abs(rng.normal(0.0, priors.effect_sd, (*shape, pooling.n_sds)))
     raw = prior_raw(sd, pooling, rng)
-    shift = (coords_of(raw, sd, pooling) * pooling.mean).sum(axis=-1) / priors.log_rate_sd
+    shift = pooling.at_mean(coords_of(raw, sd, pooling)) / priors.log_rate_sd
     return {"sd": sd, "raw": raw, "level": shift + rng.normal(size=shape), "log_shape": rng.normal(size=shape)}
 
 
@@ -195,7 +195,7 @@ def rate_variables(raw: Raw, kind: str, frame: Frame, design: RateDesign, priors
     """
     coords = coords_of(raw["raw"], raw["sd"], design.pooling)
     effects = effects_of(coords, design.pooling)
-    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - (coords * design.pooling.mean).sum(axis=-1)
+    log_rate = priors.log_rate_mean + priors.log_rate_sd * raw["level"] - design.pooling.at_mean(coords)
     values: dict[str, tuple[tuple[str, ...], Floats]] = {
         "rate": ((), np.exp(log_rate)),
         "rate_segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),

@@ -148,7 +148,7 @@ def _prior_raw(pooling: Pooling, priors: SizePriors, rng: np.random.Generator, s
     return {
         "sd": sd,
         "raw": raw,
-        "level": (coords_of(raw, sd, pooling) * pooling.mean).sum(axis=-1) / priors.mean_sd + rng.normal(size=shape),
+        "level": pooling.at_mean(coords_of(raw, sd, pooling)) / priors.mean_sd + rng.normal(size=shape),
         "total": np.abs(rng.normal(0.0, priors.sd_scale, shape)),
         "icc": rng.beta(priors.icc_alpha, priors.icc_beta, shape),
     }
@@ -163,7 +163,7 @@ def size_variables(
     is_return = kind == "return_value"
     stem = kind if is_return else f"{kind}_size"
     values: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {
-        "mean": ((), priors.mean_mean + priors.mean_sd * raw["level"] - (coords * pooling.mean).sum(axis=-1)),
+        "mean": ((), priors.mean_mean + priors.mean_sd * raw["level"] - pooling.at_mean(coords)),
         "sd": ((), raw["total"]),
         "segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),
         "segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),

@@ -2,15 +2,11 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
-from clvforecast.simulation.latents import beta_parameters, change_location
+from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate
 from clvforecast.simulation.slots import (
     AMEND,
-    AMOUNT,
     BOOK_VIEW,
     DECISIONS,
     DIRECTION,
@@ -30,21 +26,21 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     WORK,
+    Real,
+    Stream,
+    Whole,
 )
 from clvforecast.simulation.terms import (
     LAST_NUMBER,
-    LEAST_FACTOR,
-    PERSISTENCE,
+    amended_factor,
     clock,
     decision_class,
     decision_step,
+    persistence,
     term_size_class,
 )
 
 TAIL_STEPS = 5000
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Stream = NDArray[np.uint64]
 
 
 @jit
@@ -64,9 +60,8 @@ def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
 @jit
 def renewed_mrr(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """Expected MRR of an unchanged renewal: with probability q it takes the running term's amendments over."""
-    factor = max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
-    persistence = change_location(par, table, real, PERSISTENCE, term_size_class(table, scale, real, whole))
-    return real[MRR] * (1.0 + (factor - 1.0) / (1.0 + math.exp(-persistence)))
+    q = persistence(par, table, real, term_size_class(table, scale, real, whole))
+    return real[MRR] * (1.0 + q * (amended_factor(real) - 1.0))
 
 
 @jit

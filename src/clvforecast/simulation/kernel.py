@@ -106,6 +106,9 @@ from clvforecast.simulation.slots import (
     WINDOW_START,
     WORK,
     Origin,
+    Real,
+    Stream,
+    Whole,
 )
 from clvforecast.simulation.terms import (
     clock,
@@ -117,9 +120,6 @@ from clvforecast.simulation.terms import (
 )
 
 COMMITTED = int(Origin.COMMITTED)
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Stream = NDArray[np.uint64]
 
 
 class Lines(NamedTuple):

@@ -2,9 +2,6 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clvforecast.simulation.random import gamma_variate, jit, normal, uniform
 from clvforecast.simulation.slots import (
     FIRST_SPELL,
@@ -34,6 +31,9 @@ from clvforecast.simulation.slots import (
     TERMINATION,
     UNKNOWN_COLUMN,
     Location,
+    Real,
+    Stream,
+    Whole,
 )
 
 RENEWAL = int(Location.RENEWAL)
@@ -43,9 +43,6 @@ REACTIVATION = int(Location.REACTIVATION_RATE)
 TERMINATION_RATE = int(Location.TERMINATION_RATE)
 FIRST_CHANGE = int(Location.CHANGE_DOWN)
 MAX_KAPPA = 1e6
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Stream = NDArray[np.uint64]
 
 
 @jit

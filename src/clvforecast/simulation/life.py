@@ -44,15 +44,15 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     Origin,
+    Real,
+    Stream,
+    Whole,
 )
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)
 CONTRACTION, CHANGE_ORDER = int(Origin.CONTRACTION), int(Origin.CHANGE_ORDER)
 GREATEST_AMOUNT = 9.0e13  # cents of one booking; keeps the sums of a portfolio inside 64 bits
 EVENT_KINDS = 4
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Stream = NDArray[np.uint64]
 
 
 @jit

@@ -6,9 +6,6 @@ origin, what falls in a month and the steps of the daily rate of whole months: a
 ``month[m] + days[m] · Σ_{k≤m} step[k]``, so that a booking costs the same however long it is served.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clvforecast.simulation.random import jit
 from clvforecast.simulation.slots import (
     BOOK_VIEW,
@@ -28,11 +25,11 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     Origin,
+    Real,
+    Whole,
 )
 
 CATCH_UP = int(Origin.CATCH_UP)
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
 
 
 @jit

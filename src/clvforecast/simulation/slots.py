@@ -17,6 +17,13 @@ to this unit is off by at most 0.1 cent over five years.
 
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Stream = NDArray[np.uint64]
+
 UNITS_PER_CENT = 10_000
 UNITS_PER_CURRENCY = 100 * UNITS_PER_CENT
 

@@ -2,9 +2,6 @@
 
 import math
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months
 from clvforecast.simulation.latents import (
     beta_parameters,
@@ -76,6 +73,9 @@ from clvforecast.simulation.slots import (
     WORK,
     Location,
     Origin,
+    Real,
+    Stream,
+    Whole,
 )
 
 COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), int(Origin.REACTIVATION)
@@ -87,9 +87,6 @@ SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
 LAST_NUMBER = 4  # decisions from the fifth on are one class
 LEAST_FACTOR = 0.01
-Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
-Stream = NDArray[np.uint64]
 
 
 @jit
@@ -254,6 +251,18 @@ def begin_term(
 
 
 @jit
+def amended_factor(real: Real) -> float:
+    """What the running term's amendments make of its MRR, at least 1%."""
+    return max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
+
+
+@jit
+def persistence(par: Real, table: Whole, real: Real, class_now: int) -> float:
+    """q, the probability that the amendments of a term of size class ``class_now`` last."""
+    return 1.0 / (1.0 + math.exp(-change_location(par, table, real, PERSISTENCE, class_now)))
+
+
+@jit
 def renew(
     par: Real,
     table: Whole,
@@ -273,11 +282,10 @@ def renew(
     cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
     months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
     plain = real[MRR]
-    full = plain * max(1.0 + real[AMEND] / real[AMOUNT], LEAST_FACTOR)
+    full = plain * amended_factor(real)
     carried = plain
     class_now = term_size_class(table, scale, real, whole)
-    persistence = change_location(par, table, real, PERSISTENCE, class_now)
-    if real[AMEND] != 0.0 and uniform(stream) < 1.0 / (1.0 + math.exp(-persistence)):
+    if real[AMEND] != 0.0 and uniform(stream) < persistence(par, table, real, class_now):
         carried = full
     mrr = carried * draw_ratio(par, table, scale, real, whole, months, carried, class_now, stream)
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)

@@ -3,15 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-import pytensor
-import pytensor.tensor as pt
 import pytest
-from scipy import integrate, special, stats
+from scipy import integrate, stats
 from scipy.special import expit, logit
 
 from clvforecast.cells import Refunds, TermCells
 from clvforecast.components import ModelPriors, build_components
-from clvforecast.components.change import ChangePriors, _bend, _log_beyond, carried_posterior, change_component
+from clvforecast.components.change import ChangePriors, carried_posterior, change_component
 from clvforecast.components.pooling import coords_of, effects_of, pooled_columns, prior_raw, refined, zero_sum_basis
 from clvforecast.components.rates import RatePriors, rate_component, rate_posterior
 from clvforecast.components.renewal import renewal_component, renewal_posterior
@@ -204,18 +202,6 @@ def test_change_graph(n_segments, n_amended) -> None:
     cells = change_cells(frame, 300, np.random.default_rng(4), n_amended)
     values, graph = named_and_graph(change_component(cells, frame, ChangePriors()))
     assert graph == pytest.approx([change_log_likelihood(cells, values, i) for i in range(POINTS)], rel=1e-8)
-
-
-def test_log_beyond_and_its_bend_hold_from_one_tail_to_the_other() -> None:
-    z = np.array([-200.0, -31.0, -29.0, -5.0, 0.0, 3.0, 9.0, 60.0])
-    point = pt.vector("z")
-    log_p = _log_beyond(point)
-    graph = pytensor.function([point], [log_p, pt.grad(pt.sum(log_p), point), _bend(point, log_p)], mode="FAST_COMPILE")
-    value, slope, bend = graph(z)
-    assert value == pytest.approx(special.log_ndtr(z), rel=1e-6, abs=1e-15)
-    hazard = np.exp(stats.norm.logpdf(z) - special.log_ndtr(z))
-    assert slope == pytest.approx(hazard, rel=1e-3, abs=1e-15)
-    assert bend == pytest.approx(-hazard * (hazard + z), rel=1e-3, abs=1e-2)
 
 
 def test_one_size_class_beside_a_segment() -> None:

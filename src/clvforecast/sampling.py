@@ -84,6 +84,7 @@ class Failing:
 
 
 _COMPILED: dict[tuple[Any, ...], Any] = {}
+_WAITING: dict[tuple[Any, ...], Lock] = {}
 _COMPILING = Lock()
 
 
@@ -96,11 +97,12 @@ def compiled_model(component: Component, say: Say) -> Any:
 
 
 def _compile(component: Component) -> Any:
-    with _COMPILING:
+    # One lock a graph, so that sampling waits for its own graph and not for the next one as well.
+    with _WAITING.setdefault(component.structure, Lock()):
         if component.structure not in _COMPILED:
             # Reordered sums would depend on whether an operation's code is new or from PyTensor's cache, and NUTS makes other
             # draws of a last bit.
-            with pytensor.config.change_flags(numba__fastmath=False):
+            with _COMPILING, pytensor.config.change_flags(numba__fastmath=False):
                 _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
         return _COMPILED[component.structure]
 
@@ -108,16 +110,19 @@ def _compile(component: Component) -> Any:
 def sample_components(
     components: Sequence[Component], settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
 ) -> list[Sampled]:
-    """`sample_component` of each in order, while another thread compiles the next graphs.
+    """`sample_component` of each, while another thread compiles the next graphs.
 
-    A graph that cannot be compiled is tried again where it is needed, and its error is raised there.
+    Small graphs come first, as sampling can begin when one is compiled. A graph that cannot be compiled is tried again where
+    it is needed, and its error is raised there.
     """
+    by_size = sorted(components, key=lambda component: (len(component.arrays), component.name))
     with ThreadPoolExecutor(1, thread_name_prefix="compile") as ahead:
-        for component in components:
+        for component in by_size:
             if component.closed_form is None:
                 ahead.submit(_compile, component)
         try:
-            return [sample_component(component, settings, say, labels) for component in components]
+            done = {component.name: sample_component(component, settings, say, labels) for component in by_size}
+            return [done[component.name] for component in components]
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
 

@@ -15,7 +15,6 @@ are cut more often and raised by less than small ones. One graph holds all three
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -24,11 +23,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
-from clvforecast.cells import SMALLEST_CHANGE, ChangeCells, Frame, coarse_cells
-from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
+from clvforecast.cells import ChangeCells, Frame, coarse_cells
+from clvforecast.components.change_likelihood import DATA, change_log_likelihood
+from clvforecast.components.component import (
+    Arrays,
+    Component,
+    Floats,
+    Priors,
+    Raw,
+    Shape,
+    Variable,
+    as_data,
+    data_first,
+    likelihood_of,
+)
 from clvforecast.components.pooling import (
     Pooling,
-    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -42,8 +52,6 @@ N_ROWS = 5
 """Rows of log odds: first, down, flat, up, term_changed."""
 DOWN, FLAT, UP = 0, 1, 2
 SIDES = ("down", "up")
-HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
-FAR_OUT = -30.0
 PLACES = ("down", "up", "size_down", "size_up", "persistence")
 """The five location parameters with segment and size effects, in the order of the leading axis of their arrays."""
 
@@ -158,8 +166,8 @@ def _regressor_mean(cells: ChangeCells, side: int) -> Floats:
 def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors) -> Arrays:
     """The graph's data; the five poolings are stacked along a leading axis."""
     poolings = design.poolings
-    return {
-        "X": poolings[0].X,
+    arrays: Arrays = {
+        "X": poolings[0].X.T,
         "X_mean": np.stack([p.mean for p in poolings]),
         "guess": np.stack([p.guess for p in poolings]),
         "error": np.stack([p.error for p in poolings]),
@@ -173,6 +181,7 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
         "prior_persistence": np.array([priors.persistence_mean, priors.persistence_sd]),
         "prior_effect": np.repeat(design.effect_sd[:, None], poolings[0].n_sds, axis=1),
     }
+    return data_first(DATA, arrays)
 
 
 def _direction_arrays(cells: ChangeCells) -> Arrays:
@@ -244,17 +253,13 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
 
 
 def change_model(arrays: Arrays) -> pm.Model:
-    """The graph: multinomial counts, truncated regressions, mixture of both readings.
-
-    The formulas are `likelihoods.regression_log_likelihood` less `likelihoods.log_beyond` a renewal.
-    """
+    """The graph: levels and coordinates with their priors, and the likelihood of direction, size and persistence."""
     places, K = arrays["X_mean"].shape
     with pm.Model() as model:
-        d = as_data(arrays)
+        d = as_data(arrays, DATA)
         effect_sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         coords = sampled_coords("raw", effect_sd[:, d["column_of"]], d["guess"], d["error"], (places, K))
         shift = pt.sum(d["X_mean"] * coords, axis=1)
-        effect = along_last(coords[:, None, :], d["X"][None, :, :])  # (5, G)
         level = pm.Normal("level", shift[:2] / d["prior_logit"][1], 1.0, shape=(N_ROWS, 2))
         log_odds = d["prior_logit"][0] + d["prior_logit"][1] * level - shift[:2]
         slope = pm.Normal("slope", 0.0, d["prior_slope"], shape=(2, 2))  # rows down, up; columns rho, gamma
@@ -263,71 +268,10 @@ def change_model(arrays: Arrays) -> pm.Model:
         mean = d["prior_size"][0] + d["prior_size"][1] * size_level - size_shift
         sd = pm.HalfNormal("size_sd", d["prior_size"][2], shape=2)
         keep = pm.Normal("keep", shift[4] / d["prior_persistence"][1], 1.0)
-        logit_q = d["prior_persistence"][0] + d["prior_persistence"][1] * keep - shift[4] + effect[4]
-
-        shares = _log_shares(d, log_odds, effect)
-        alpha = (mean[:, None] + effect[2:4]).ravel()
-        centre = _centre(d, "size", alpha, slope)
-        miss = pt.sum(((d["size_y"] - centre) / sd[d["size_side"]]) ** 2) + pt.sum(d["size_rest"] / sd**2)
-        pm.Potential("direction", pt.sum(d["counts"] * shares))
-        pm.Potential("size", -pt.sum(d["size_n"] * (pt.log(sd) + HALF_LOG_2PI)) - 0.5 * miss)
-        z = (_centre(d, "beyond", alpha, slope) - SMALLEST_CHANGE) / sd[d["beyond_side"]]
-        beyond = _log_beyond(z)
-        counted = d["beyond_n"].shape[0]
-        at_mean, bend = beyond[:counted], _bend(z[:counted], beyond[:counted])
-        bent = bend * _scatter(d, slope) / sd[d["beyond_side"][:counted]] ** 2
-        pm.Potential("beyond", -pt.sum(d["beyond_n"] * at_mean) - 0.5 * pt.sum(bent))
-        centre = _centre(d, "amended", alpha, slope)
-        pm.Potential("amended", _amended_term(d, shares, centre, sd, beyond[d["amended_beyond"]], logit_q))
+        logit_q = d["prior_persistence"][0] + d["prior_persistence"][1] * keep - shift[4]
+        given = (log_odds, mean, slope, sd, logit_q, coords)
+        pm.Potential("log_likelihood", likelihood_of(change_log_likelihood, d, *given))
     return model
-
-
-def _log_shares(d: dict[str, Any], log_odds: Any, effect: Any) -> Any:
-    """Log probabilities of (down, flat, up) x pairs, flat."""
-    row, group = d["pair_row"], d["pair_group"]
-    down = log_odds[:, 0][row] + effect[0][group]
-    up = log_odds[:, 1][row] + effect[1][group]
-    total = pt.log1p(pt.exp(down) + pt.exp(up))
-    return pt.concatenate([down - total, -total, up - total])
-
-
-def _centre(d: dict[str, Any], rows: str, alpha: Any, slope: Any) -> Any:
-    """``features . (alpha, rho, gamma)`` of the size rows or of the amended readings."""
-    features, side = d[f"{rows}_features"], d[f"{rows}_side"]
-    return features[0] * alpha[d[f"{rows}_at"]] + features[1] * slope[:, 0][side] + features[2] * slope[:, 1][side]
-
-
-def _log_beyond(z: Any) -> Any:
-    """``log P(y > SMALLEST_CHANGE) = log Phi(z)``; far out, where Phi is nearly too small for a double, its asymptote."""
-    near, far = pt.maximum(z, FAR_OUT), pt.minimum(z, FAR_OUT)
-    limit = -0.5 * far**2 - pt.log(-far) - HALF_LOG_2PI - 1.0 / far**2
-    return pt.switch(z > FAR_OUT, pt.log(0.5 * pt.erfc(-near / np.sqrt(2.0))), limit)
-
-
-def _bend(z: Any, log_beyond: Any) -> Any:
-    """Second derivative of ``log Phi(z)``: ``-h (h + z)``, ``h = phi(z) / Phi(z)``."""
-    hazard = pt.exp(-0.5 * z**2 - HALF_LOG_2PI - log_beyond)
-    return -hazard * (hazard + z)
-
-
-def _scatter(d: dict[str, Any], slope: Any) -> Any:
-    """Sum over a coarse cell of the squared deviations of the renewals' centres from that of the cell."""
-    side = d["beyond_side"][: d["beyond_n"].shape[0]]
-    rho, gamma = slope[:, 0][side], slope[:, 1][side]
-    of_x, of_both, of_term = d["beyond_scatter"][0], d["beyond_scatter"][1], d["beyond_scatter"][2]
-    return rho**2 * of_x + 2.0 * rho * gamma * of_both + gamma**2 * of_term
-
-
-def _amended_term(d: dict[str, Any], shares: Any, centre: Any, sd: Any, beyond: Any, logit_q: Any) -> Any:
-    """``log(q density_1 + (1 - q) density_0)`` a row; density_I = P(direction_I) x density of the size in log ratio."""
-    spread = sd[d["amended_side"]]
-    normal = -0.5 * ((d["amended_y"] - centre) / spread) ** 2 - pt.log(spread) - HALF_LOG_2PI
-    density = shares[d["amended_pick"]] + d["amended_moves"] * (normal - beyond) + d["amended_log_jac"]
-    group = d["amended_group"]
-    without, with_ = density[: group.shape[0]], density[group.shape[0] :]
-    # log(q e^1 + (1 - q) e^0) = density_0 + log(1 + e^(logit q + density_1 - density_0)) - log(1 + e^(logit q))
-    mixed = without + pt.softplus(logit_q[group] + with_ - without)
-    return pt.sum(mixed) - pt.sum(d["amended_in_group"] * pt.softplus(logit_q))
 
 
 def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Generator, shape: Shape) -> Raw:

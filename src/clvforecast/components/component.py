@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+
+from clvforecast.components.native import LogLikelihood
 
 Arrays = dict[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -83,40 +85,53 @@ class Component:
 
 
 def packed(arrays: Arrays) -> Arrays:
-    """The arrays end to end in one vector of reals and one of whole numbers, and where each begins and its shape.
+    """The arrays end to end in one vector of reals and one of whole numbers, and `layout` (arrays, 3): start, rows, columns.
 
-    A compiled graph takes seconds to build for the passing of thirty arrays, and a fraction of one for three.
+    A compiled graph takes seconds to build for the passing of thirty arrays, and a fraction of one for three. They lie from
+    the last to the first: a `native` likelihood's data come first and vary in size, so the others lie at fixed places.
     """
-    parts: dict[str, list[NDArray[Any]]] = {"reals": [np.empty(0)], "wholes": [np.empty(0, dtype=np.int64)]}
-    layout: list[int] = []
-    for value in arrays.values():
-        part = parts[_part(value)]
-        layout += [sum(block.size for block in part), *value.shape]
+    reals, wholes = [np.empty(0)], [np.empty(0, dtype=np.int64)]
+    layout = {}
+    for name, value in reversed(arrays.items()):
+        part = reals if _is_real(value) else wholes
+        layout[name] = (sum(block.size for block in part), *value.shape, *[1] * (2 - value.ndim))
         part.append(value.ravel())
     return {
-        **{name: np.concatenate(part) for name, part in parts.items()},
-        "layout": np.array(layout, dtype=np.int64),
+        "reals": np.concatenate(reals),
+        "wholes": np.concatenate(wholes),
+        "layout": np.array([layout[name] for name in arrays], dtype=np.int64).reshape(-1, 3),
     }
 
 
-def _part(value: NDArray[Any]) -> str:
-    return "reals" if value.dtype.kind == "f" else "wholes"
+def _is_real(value: NDArray[Any]) -> bool:
+    return value.dtype.kind == "f"
 
 
-def as_data(arrays: Arrays) -> dict[str, Any]:
-    """The arrays as views of the `packed` ones, which are `pm.Data` of the model in context.
+def as_data(arrays: Arrays, native: Sequence[str]) -> dict[str, Any]:
+    """The `packed` arrays, which are `pm.Data` of the model in context, and each as a view of them but the `native` ones.
 
-    Others of the same number of dimensions can take their place without compiling again.
+    Those are the data of a likelihood, which finds them by the layout; others of any size can take their place without
+    compiling again. All other arrays have the sizes that the component's structure says.
     """
-    data = {name: pm.Data(name, value) for name, value in packed(arrays).items()}
-    views, at = {}, 0
-    for name, value in arrays.items():
-        source, start = data[_part(value)], data["layout"][at]
-        shape = [data["layout"][at + 1 + axis] for axis in range(value.ndim)]
-        size = pt.prod(shape) if shape else 1
-        views[name] = source[start : start + size].reshape(shape, ndim=value.ndim) if shape else source[start]
-        at += 1 + value.ndim
+    whole = packed(arrays)
+    data = {name: pm.Data(name, value) for name, value in whole.items()}
+    views = dict(data)
+    for (name, value), (start, *_) in zip(arrays.items(), whole["layout"].tolist(), strict=True):
+        if name not in native:
+            view = data["reals" if _is_real(value) else "wholes"][start : start + value.size]
+            views[name] = view[0] if value.ndim == 0 else view.reshape(value.shape)
     return views
+
+
+def likelihood_of(function: Any, d: Mapping[str, Any], *parameters: Any) -> Any:
+    """The value of a `native` likelihood in a graph: its theta is the parameters end to end, its data are the first arrays."""
+    theta = pt.concatenate([pt.atleast_1d(pt.as_tensor_variable(given)).ravel() for given in parameters])
+    return LogLikelihood(function).make_node(theta, d["reals"], d["wholes"], d["layout"]).outputs[0]
+
+
+def data_first(native: Sequence[str], arrays: Arrays) -> Arrays:
+    """The arrays with those of a `native` likelihood in front, in its order."""
+    return {name: arrays[name] for name in (*native, *(other for other in arrays if other not in native))}
 
 
 def no_graph(arrays: Arrays) -> pm.Model:

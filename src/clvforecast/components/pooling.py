@@ -69,14 +69,14 @@ class Pooling:
     def is_empty(self) -> bool:
         return sum(basis.shape[1] for basis in self.bases) == 0
 
-    def data(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The arrays a graph needs, under `prefix`."""
+    def data(self) -> dict[str, NDArray[Any]]:
+        """The arrays a graph needs: X (K, G), each coordinate about the mean of the data, and what its coordinates are."""
         return {
-            f"{prefix}_X": self.X,
-            f"{prefix}_X_mean": self.mean,
-            f"{prefix}_column_of": self.column_of,
-            f"{prefix}_guess": self.guess,
-            f"{prefix}_error": self.error,
+            "X": (self.X - self.mean).T,
+            "X_mean": self.mean,
+            "column_of": self.column_of,
+            "guess": self.guess,
+            "error": self.error,
         }
 
 
@@ -161,11 +161,6 @@ def product(coords: Floats, matrix: Floats) -> Floats:
     for k in range(matrix.shape[1]):
         total += coords[..., k, None] * matrix[:, k]
     return total
-
-
-def along_last(a: Any, b: Any) -> Any:
-    """The same in a PyTensor graph for rows: ``sum(a * b)`` over the last axis."""
-    return pt.sum(a * b, axis=-1)
 
 
 def sampled_coords(name: str, s: Any, guess: Any, error: Any, shape: Any, lean: Any = 0.0) -> Any:

@@ -16,10 +16,20 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from clvforecast.cells import Frame, RateCells
-from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
+from clvforecast.components.component import (
+    Arrays,
+    Component,
+    Floats,
+    Priors,
+    Raw,
+    Shape,
+    Variable,
+    as_data,
+    data_first,
+    likelihood_of,
+)
 from clvforecast.components.pooling import (
     Pooling,
-    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -27,6 +37,7 @@ from clvforecast.components.pooling import (
     refined_pooling,
     sampled_coords,
 )
+from clvforecast.components.rates_likelihood import DATA, rate_log_likelihood
 
 POISSON_SHAPE = 1e6
 """A gamma of this shape is a point to six digits."""
@@ -124,8 +135,8 @@ def rate_pooling(cells: RateCells, frame: Frame) -> Pooling:
 
 def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arrays:
     """The graph's data."""
-    return {
-        **design.pooling.data("rate"),
+    arrays: Arrays = {
+        **design.pooling.data(),
         "group": cells.group.astype(np.int64),
         "exposure": cells.exposure.astype(float),
         "n_lines": cells.n_lines.astype(float),
@@ -138,28 +149,21 @@ def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arr
         "prior_shape": np.array([priors.log_shape_mean, priors.log_shape_sd]),
         "prior_effect": np.full(design.pooling.n_sds, priors.effect_sd),
     }
+    return data_first(DATA, arrays)
 
 
 def rate_model(arrays: Arrays) -> pm.Model:
-    """The graph of every kind's rate.
-
-    ``sum_n hist_n [log Gamma(r+n)/Gamma(r) - n log r] - sum_cells [(N r + S) log(1 + m T / r) - S log m]``, which is
-    `likelihoods.event_count_log_likelihood` with r log r and n log r gathered so that nothing cancels for large r.
-    """
+    """The graph of every kind's rate."""
     with pm.Model() as model:
-        d = as_data(arrays)
+        d = as_data(arrays, DATA)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
-        s, K = sd[d["rate_column_of"]], arrays["rate_X"].shape[1]
-        coords = sampled_coords("raw", s, d["rate_guess"], d["rate_error"], K)
+        coords = sampled_coords("raw", sd[d["column_of"]], d["guess"], d["error"], arrays["guess"].shape)
         log_shape = pm.Normal("log_shape", 0.0, 1.0)
         r = pt.exp(d["prior_shape"][0] + d["prior_shape"][1] * log_shape)
         r = d["is_poisson"] * POISSON_SHAPE + (1.0 - d["is_poisson"]) * r
-        level = pm.Normal("level", along_last(d["rate_X_mean"], coords) / d["prior_rate"][1], 1.0)
-        log_m = d["prior_rate"][0] + d["prior_rate"][1] * level + along_last(d["rate_X"] - d["rate_X_mean"], coords)
-        n = d["hist_n"]
-        counts = d["hist_count"] * (pt.gammaln(r + n) - pt.gammaln(r) - n * pt.log(r))
-        waiting = (d["n_lines"] * r + d["n_events"]) * pt.log1p((pt.exp(log_m) / r)[d["group"]] * d["exposure"])
-        pm.Potential("log_likelihood", pt.sum(counts) + pt.sum(d["group_events"] * log_m) - pt.sum(waiting))
+        level = pm.Normal("level", pt.sum(d["X_mean"] * coords) / d["prior_rate"][1], 1.0)
+        log_rate = d["prior_rate"][0] + d["prior_rate"][1] * level
+        pm.Potential("log_likelihood", likelihood_of(rate_log_likelihood, d, log_rate, r, coords))
     return model
 
 

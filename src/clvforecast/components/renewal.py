@@ -19,10 +19,9 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from clvforecast.cells import Frame, RenewalCells
-from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data
+from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data, likelihood_of
 from clvforecast.components.pooling import (
     UNTOLD,
-    along_last,
     coords_from_raw,
     effects_of,
     product,
@@ -32,6 +31,7 @@ from clvforecast.components.pooling import (
 )
 from clvforecast.components.rates import segment_effects
 from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalDesign, RenewalPriors, renewal_design, sticks
+from clvforecast.components.renewal_likelihood import DATA, renewal_log_likelihood
 from clvforecast.likelihoods import MAX_TOTAL
 
 
@@ -77,60 +77,44 @@ def renewal_component(
 
 
 def renewal_model(arrays: Arrays) -> pm.Model:
-    """The graph. With p = S(n+1)/S(n): ``sum node_weight log S + sum count log[(1 - F) p + (1 - p)(1 - psi G)]``.
-
-    Every term is positive, so nothing cancels: 1 - p is -expm1(log p). See `likelihoods.delay_log_likelihood`.
-    """
+    """The graph: effects, clock and lags with their priors, and the likelihood of `renewal_log_likelihood`."""
     with pm.Model() as model:
-        d = as_data(arrays)
-        a, total, log_w = _heterogeneity(d, arrays)
-        path = pt.concatenate([pt.zeros(1), pt.cumsum(pt.exp(log_w)[d["path_steps"]])])
-        W = path[d["path_end"]] - path[d["path_start"]]
-        g = d["node_group"]
-        # log S = log B(a + W, b) - log B(a, b); a + b is the same for all groups
-        log_S = pt.gammaln(a[g] + W) - pt.gammaln(total + W) + (pt.gammaln(total) - pt.gammaln(a))[g]
-        step = log_S[d["after"]] - log_S[d["before"]]
-        row = d["delay_of"]
-        late = along_last(d["not_yet"], _lags("renewal_lag", arrays, d, "renewal_sticks"))[row] * pt.exp(step)
-        silent: Any = 1.0
+        d = as_data(arrays, DATA)
+        heterogeneity = _heterogeneity(d, arrays)
+        lags = _sticks("renewal_lag", arrays, d, "renewal_sticks")
+        psi, notices = pt.zeros(1), pt.zeros(arrays["not_yet"].shape[1] - 1)
         if "prior_notice" in arrays:
             psi = pm.Beta("notice_share", d["prior_notice"][0], d["prior_notice"][1])
-            silent = (1.0 - psi * along_last(d["told_by"], _lags("notice_lag", arrays, d, "notice_sticks")))[row]
+            notices = _sticks("notice_lag", arrays, d, "notice_sticks")
             pm.Potential("notices", d["n_notices"] * pt.log(psi))
-        last = pt.log(late - silent * pt.expm1(step))
-        pm.Potential("log_likelihood", pt.sum(d["node_weight"] * log_S) + pt.sum(d["cell_count"] * last))
+        *scalars, effects = heterogeneity
+        pm.Potential("log_likelihood", likelihood_of(renewal_log_likelihood, d, *scalars, psi, effects, lags, notices))
     return model
 
 
-def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any]:
-    """a (G,) and a + b (scalar) of theta's beta, and log w of the steps (S,)."""
+def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, Any]:
+    """Logit of mu and a + b of theta's beta, the exponent c, and all effects (P,)."""
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
-    by_phi = phi - REFERENCE_PHI
+    by_phi, c = phi - REFERENCE_PHI, pt.ones(1)
     lean, level_lean = d["lean"][:, 0] * by_phi, d["level_lean"][0] * by_phi
-    years: Any = pt.exp(d["log_t1"]) - pt.exp(d["log_t0"])
     if "prior_log_c" in arrays:
         log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0)
         lean, level_lean = lean + d["lean"][:, 1] * log_c, level_lean + d["level_lean"][1] * log_c
         c = pt.exp(log_c)
-        years = pt.exp(c * d["log_t1"]) - pt.exp(c * d["log_t0"])
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
     shift = pt.sum(d["shift"] * moved) - level_lean
     level = pm.Normal("level", shift / d["prior_mu"][1], 1.0)
-    effects = moved + lean
-    mu = pm.math.sigmoid(d["prior_mu"][0] + d["prior_mu"][1] * level - shift + along_last(d["group_X"], effects))
-    total = (1.0 - phi) / pt.maximum(phi, 1.0 / MAX_TOTAL)
-    return mu * total, total, pt.log(years) + along_last(d["step_X"], effects)
+    logit_mu = d["prior_mu"][0] + d["prior_mu"][1] * level - shift
+    return logit_mu, (1.0 - phi) / pt.maximum(phi, 1.0 / MAX_TOTAL), c, moved + lean
 
 
-def _lags(name: str, arrays: Arrays, d: dict[str, Any], sticks: str) -> Any:
-    """Shares of the lag bins (J,), from their stick-breaking fractions; one bin has it all."""
+def _sticks(name: str, arrays: Arrays, d: dict[str, Any], sticks: str) -> Any:
+    """Stick-breaking fractions (J - 1,) of the lag bins' shares, none for a single bin."""
     if sticks not in arrays:
-        return pt.ones(1)
-    v = pm.Beta(name, d[sticks][0], d[sticks][1], shape=arrays[sticks].shape[1])
-    left = pt.concatenate([pt.ones(1), pt.cumprod(1.0 - v)])
-    return pt.concatenate([v, pt.ones(1)]) * left
+        return pt.zeros(0)
+    return pm.Beta(name, d[sticks][0], d[sticks][1], shape=arrays[sticks].shape[1])
 
 
 def lag_shares(v: Floats) -> Floats:

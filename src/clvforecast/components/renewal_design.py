@@ -12,8 +12,9 @@ from scipy.special import xlogy
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.cells.frame import N_NUMBERS
-from clvforecast.components.component import Arrays, Floats, Priors
+from clvforecast.components.component import Arrays, Floats, Priors, data_first
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
+from clvforecast.components.renewal_likelihood import DATA
 from clvforecast.likelihoods import log_survival
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
@@ -173,11 +174,9 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
 def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, regressors: Regressors) -> Arrays:
     """The graph's data."""
     segments, flags, fixed = regressors.segments, regressors.flags, regressors.fixed
-    G, S, P = len(flags), len(fixed), design.n_effects
-    before = segments.n_coords + 2
     arrays: Arrays = {
-        "group_X": np.hstack([segments.X, flags, np.zeros((G, P - before))]),
-        "step_X": np.hstack([np.zeros((S, before)), regressors.sizes.X, fixed]),
+        "group_X": np.hstack([segments.X, flags]).T,
+        "step_X": np.hstack([regressors.sizes.X, fixed]).T,
         "column_of": design.column_of,
         "guess": design.guess,
         "error": design.error,
@@ -194,9 +193,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
     }
     if design.free_c:
         arrays["prior_log_c"] = np.asarray(priors.log_c_sd)
-    if not design.uses_notice:
-        del arrays["told_by"]
-    return arrays
+    return data_first(DATA, arrays)
 
 
 def _effects_layout(

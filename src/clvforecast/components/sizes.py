@@ -15,10 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from clvforecast.cells import Frame, SizeCells
-from clvforecast.components.component import Arrays, Component, Floats, Priors, Raw, Shape, Variable, as_data
+from clvforecast.components.component import (
+    Arrays,
+    Component,
+    Floats,
+    Priors,
+    Raw,
+    Shape,
+    Variable,
+    as_data,
+    data_first,
+    likelihood_of,
+)
 from clvforecast.components.pooling import (
     Pooling,
-    along_last,
     coords_of,
     effects_of,
     pooled_columns,
@@ -27,6 +37,7 @@ from clvforecast.components.pooling import (
     sampled_coords,
 )
 from clvforecast.components.rates import segment_effects
+from clvforecast.components.sizes_likelihood import DATA, size_log_likelihood
 
 
 class SizePriors(Priors):
@@ -107,8 +118,8 @@ def _variance(cells: SizeCells) -> float:
 
 def size_arrays(cells: SizeCells, pooling: Pooling, priors: SizePriors) -> Arrays:
     """The graph's data."""
-    return {
-        **pooling.data("size"),
+    arrays: Arrays = {
+        **pooling.data(),
         "group": cells.group.astype(np.int64),
         "n": cells.n.astype(float),
         "N": cells.n_lines.astype(float),
@@ -120,25 +131,21 @@ def size_arrays(cells: SizeCells, pooling: Pooling, priors: SizePriors) -> Array
         "prior_icc": np.array([priors.icc_alpha, priors.icc_beta]),
         "prior_effect": np.full(pooling.n_sds, priors.effect_sd),
     }
+    return data_first(DATA, arrays)
 
 
 def size_model(arrays: Arrays) -> pm.Model:
-    """The graph of every kind's size; the formula is `likelihoods.size_log_likelihood`'s."""
+    """The graph of every kind's size."""
     with pm.Model() as model:
-        d = as_data(arrays)
+        d = as_data(arrays, DATA)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
-        s, K = sd[d["size_column_of"]], arrays["size_X"].shape[1]
-        coords = sampled_coords("raw", s, d["size_guess"], d["size_error"], K)
-        level = pm.Normal("level", along_last(d["size_X_mean"], coords) / d["prior_mean"][1], 1.0)
+        coords = sampled_coords("raw", sd[d["column_of"]], d["guess"], d["error"], arrays["guess"].shape)
+        level = pm.Normal("level", pt.sum(d["X_mean"] * coords) / d["prior_mean"][1], 1.0)
         total = pm.HalfNormal("total", d["prior_sd"])
         icc = pm.Beta("icc", d["prior_icc"][0], d["prior_icc"][1])
-        mean = d["prior_mean"][0] + d["prior_mean"][1] * level + along_last(d["size_X"] - d["size_X_mean"], coords)
-        n, N = d["n"], d["N"]
-        sigma2 = (1.0 - icc) * total**2
-        v = sigma2 + n * icc * total**2
-        within = -0.5 * N * (n - 1.0) * pt.log(sigma2) - d["W"] / (2.0 * sigma2)
-        between = -0.5 * N * pt.log(v) - n * (d["C"] + N * (d["M"] - mean[d["group"]]) ** 2) / (2.0 * v)
-        pm.Potential("log_likelihood", pt.sum(within + between))
+        mean = d["prior_mean"][0] + d["prior_mean"][1] * level
+        variances = (1.0 - icc) * total**2, icc * total**2
+        pm.Potential("log_likelihood", likelihood_of(size_log_likelihood, d, mean, *variances, coords))
     return model
 
 

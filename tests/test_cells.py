@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame, coarse_cells
-from clvforecast.cells.levels import LAG_GRID, lag_bin_of, lag_bins, size_cuts
+from clvforecast.cells.levels import LAG_GRID, common_days, lag_bin_of, lag_bins, size_cuts
 from clvforecast.cells.renewal import passed_share
 from clvforecast.datasets import load_phl_contracts
 from clvforecast.errors import HistoryError
@@ -364,6 +364,28 @@ def test_lag_bins_hold_enough_and_cover_what_was_seen() -> None:
     assert lag_bins(np.empty(0)).tolist() == [-1, 0]
     assert lag_bins(np.zeros(3)).tolist() == [-1, 0]
     assert lag_bins(np.array([0.0, 400.0])).tolist() == [-1, 548]
+
+
+def test_a_day_that_many_lags_share_is_a_bin_of_its_own() -> None:
+    """Half are booked on the contract's next day, a few in the month before, the rest at quarters' starts."""
+    rng = np.random.default_rng(2)
+    lags = np.concatenate([np.zeros(500), rng.integers(-29, -1, 6), np.full(300, 92.0), rng.integers(1, 90, 194)])
+    edges = lag_bins(lags)
+    for day in (0.0, 92.0):
+        assert {day - 1.0, day} <= set(edges)
+    counts = np.bincount(lag_bin_of(lags, edges))
+    assert counts[np.searchsorted(edges, 0.0) - 1] == 500
+    assert counts[: np.searchsorted(edges, -1.0)].sum() == 6, "few as they are, they were not booked on the day"
+    assert counts.sum() == len(lags) and (np.diff(edges) > 0).all()
+    assert common_days(lags).tolist() == [0.0, 92.0]
+
+
+def test_booked_by_the_day_before_is_not_booked_on_the_day() -> None:
+    """Every renewal is booked on the first day of the next term: the day before, nothing is late and nothing is known."""
+    edges = lag_bins(np.concatenate([np.zeros(900), np.full(10, -20.0), np.full(90, 40.0)]))
+    j, quarters = passed_share(np.array([-1.0, 0.0]), edges)
+    assert edges[j[0]] <= -1.0 and quarters[0] == 0, "none of the day's bookings have passed"
+    assert edges[j[1]] == 0.0 and quarters[1] == 0, "all of them have"
 
 
 def test_size_cuts_leave_no_class_empty() -> None:

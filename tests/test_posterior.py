@@ -11,12 +11,13 @@ import xarray as xr
 from clvforecast.cells import Cells, Frame
 from clvforecast.components import ModelPriors, RatePriors, RenewalPriors, Variable
 from clvforecast.components.rates import rate_component
+from clvforecast.components.sizes import SIZE_PRIORS, size_component
 from clvforecast.errors import ConvergenceError, FitError, PosteriorFileError
 from clvforecast.posterior import Posterior, fit, fit_cells, load_posterior, prior
 from clvforecast.posterior_file import checksum, frame_from_json, frame_to_json
 from clvforecast.sampling import Sampled, Settings, diagnostics, failures, sample_component
 from clvforecast.synthetic import simulate_events
-from component_cells import LEVEL_EFFECT, company_cells, make_frame, rate_cells
+from component_cells import LEVEL_EFFECT, company_cells, make_frame, rate_cells, size_cells
 
 LABELS = {
     "segment_level": [f"segment0={level}" for level in "abcd"],
@@ -140,6 +141,15 @@ def test_equal_seeds_give_equal_draws_whatever_was_fitted_before(
     component = rate_component(cells.rates["change_order"], frame, ModelPriors().change_order_rate)
     again = sample_component(component, Settings(draws=500, tune=500, seed=3), lambda message: None, LABELS)
     assert np.array_equal(again.variables["change_order_rate"].values, posterior.draws["change_order_rate"].values)
+
+
+def test_two_sizes_that_nearly_agree_are_enough_to_sample(frame: Frame) -> None:
+    """Levels could explain both exactly, with an SD of nothing: the prior keeps it off zero, so the sampler gets through."""
+    cells = size_cells(frame, "return_value", 2, np.random.default_rng(4), sd=0.01)
+    component = size_component(cells, frame, SIZE_PRIORS["return_value"])
+    sampled = sample_component(component, Settings(draws=500, tune=500, seed=2), lambda message: None, LABELS)
+    assert not sampled.stats["diverging"].any()
+    assert 0.03 < np.median(sampled.variables["return_value_sd"].values) < 1.0
 
 
 def test_too_few_draws_do_not_pass(frame: Frame, cells: Cells) -> None:

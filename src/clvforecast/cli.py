@@ -227,6 +227,60 @@ def score(
 
 
 @app.command()
+def backtest(
+    events: Events,
+    origins: Annotated[str, typer.Option("--origins", metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD.")],
+    accounts: Accounts = None,
+    segments: Annotated[
+        str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
+    ] = "",
+    horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 24,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            "--cluster", metavar="COLUMN", help="Column whose accounts share their fate, for the scores' intervals."
+        ),
+    ] = "account_id",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the scores, tables and picture.")
+    ] = Path("backtest-output"),
+    as_of: AsOf = None,
+    seed: Seed = 7,
+    draws: Annotated[int, typer.Option("--draws", min=4, help="Draws a chain, and simulated worlds.")] = 1000,
+    tune: Annotated[int, typer.Option("--tune", min=1, help="Tuning steps a chain.")] = 1000,
+    quiet: Quiet = False,
+) -> None:
+    """Forecast from past days with what was known then, beside what happened and common baselines.
+
+    \b
+    Example:
+      clvforecast backtest events.csv --accounts accounts.csv --segments plan \\
+        --origins 2022-06-30,2023-06-30 --horizon 12 -o backtest
+    """
+    from clvforecast.backtest import backtest as run_backtest
+    from clvforecast.report.backtests import show_backtest, write_backtest
+    from clvforecast.report.terminal import make_console, say
+
+    result = run_backtest(
+        _read(events, accounts, as_of),
+        _names(origins),
+        horizon,
+        _names(segments),
+        clusters=cluster,
+        seed=seed,
+        draws=draws,
+        tune=tune,
+        progress=_shows_progress(quiet),
+    )
+    paths = write_backtest(result, output)
+    if not quiet:
+        console = make_console()
+        show_backtest(console, result)
+        for path in paths:
+            say(console, f"written: {path}")
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the files.")] = Path(
         "demo-output"

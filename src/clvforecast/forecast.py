@@ -312,7 +312,8 @@ class Forecast:
     @property
     def draws(self) -> xr.Dataset:
         """Dims (account, draw): ``revenue`` (forward, undiscounted), ``clv`` (forward, discounted, with margin), and
-        ``revenue_by_origin`` with dim origin.  Needs ``keep_draws=True``.
+        ``revenue_by_origin`` with dim origin, ``mrr`` with dim month (in force on the last day of month 12, 24 and 36, within
+        the horizon).  Needs ``keep_draws=True``.
         """
         if self.kept is None:
             raise ForecastError("draws were not kept. Call forecast(..., keep_draws=True).")

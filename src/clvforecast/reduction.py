@@ -48,7 +48,8 @@ class Reduction:
         self.n_accounts = n_accounts
         self.columns: dict[str, Floats] = {}
         self.ends: dict[str, Floats] = {}
-        self.full: dict[str, list[Floats]] = {"revenue": [], "clv": [], "revenue_by_origin": []}
+        self.full: dict[str, list[Floats]] = {"revenue": [], "clv": [], "revenue_by_origin": [], "mrr": []}
+        self.marks = [mark for mark, months in enumerate(MARK_MONTHS) if months <= settings.horizon_months]
 
     def add(self, first: int, last: int, simulated: Simulated) -> None:
         revenue = simulated.origins.sum(axis=2) / UNITS_PER_CURRENCY
@@ -60,6 +61,7 @@ class Reduction:
             self.full["revenue"].append(revenue.T)
             self.full["clv"].append(value.T)
             self.full["revenue_by_origin"].append(simulated.origins.transpose(1, 0, 2) / UNITS_PER_CURRENCY)
+            self.full["mrr"].append(simulated.mrr[:, :, self.marks].transpose(1, 0, 2))
 
     def _keep(self, first: int, last: int, values: dict[str, Floats]) -> None:
         for name, column in values.items():
@@ -83,9 +85,7 @@ class Reduction:
         whole = in_window + beyond
         renewal = simulated.next_renewal
         probabilities = {
-            f"p_active_{months}m": ((simulated.active >> mark) & 1).mean(axis=0)
-            for mark, months in enumerate(MARK_MONTHS)
-            if months <= self.settings.horizon_months
+            f"p_active_{MARK_MONTHS[mark]}m": ((simulated.active >> mark) & 1).mean(axis=0) for mark in self.marks
         }
         # A draw in which the line ended early never reached the decision and says nothing of its probability.
         decided = ~np.isnan(renewal).all(axis=0)
@@ -123,10 +123,17 @@ class Reduction:
                 "revenue": (("account", "draw"), arrays["revenue"]),
                 "clv": (("account", "draw"), arrays["clv"]),
                 "revenue_by_origin": (("account", "draw", "origin"), arrays["revenue_by_origin"]),
+                "mrr": (("account", "draw", "month"), arrays["mrr"]),
             },
-            coords={"account": account_ids.to_numpy(), "draw": np.arange(self.settings.draws), "origin": list(ORIGINS)},
+            coords={
+                "account": account_ids.to_numpy(),
+                "draw": np.arange(self.settings.draws),
+                "origin": list(ORIGINS),
+                "month": [MARK_MONTHS[mark] for mark in self.marks],
+            },
         )
         kept["revenue"].attrs["long_name"] = "forward revenue of the window, undiscounted"
         kept["clv"].attrs["long_name"] = "forward value of the window, discounted, with the gross margin"
+        kept["mrr"].attrs["long_name"] = "monthly revenue in force on the last day of the month, 0 where inactive"
         kept["revenue_by_origin"].attrs["long_name"] = "forward revenue by origin, undiscounted"
         return kept

@@ -26,6 +26,8 @@ LAG_GRID = np.array(
 """Edges in days that lag bins are merged from; lags outside count in the end bins."""
 LEAST_IN_LAG_BIN = 5
 LEAST_SHARE_IN_LAG_BIN = 0.01
+SHARE_OF_A_DAY = 0.03
+"""A day that so many lags share is a lag bin of its own."""
 BOOKED_AT_ONCE = np.array([-1.0, 0.0])
 """The one lag bin of a ledger in which no lag has been seen."""
 
@@ -116,25 +118,42 @@ def lag_bin_of(lags: Floats, edges: Floats) -> NDArray[np.int32]:
 def lag_bins(lags: Floats) -> Floats:
     """Edges of the lag bins: the grid cut to what was observed, neighbours merged until each holds enough.
 
+    A single day that many lags share (the contract's next day, the first day of a quarter) is a bin of its own: what is
+    booked on that day is not booked by half the day before.
+
     A thin tail is clipped in, not stretched over: one renewal booked two years late would otherwise spread the last bin
     so far that accounts long overdue still seemed to wait for their booking.
     """
     if not len(lags):
         return BOOKED_AT_ONCE.copy()
-    bins = lag_bin_of(lags, LAG_GRID)
-    counts = np.bincount(bins, minlength=len(LAG_GRID) - 1)
+    days = common_days(lags)
+    grid = np.unique(np.concatenate([LAG_GRID, days - 1.0, days]))
+    bins = lag_bin_of(lags, grid)
+    counts = np.bincount(bins, minlength=len(grid) - 1)
     few = min(LEAST_IN_LAG_BIN, len(lags))
     first = int(np.argmax(np.cumsum(counts) >= few))
     last = len(counts) - 1 - int(np.argmax(np.cumsum(counts[::-1]) >= few))
     first, last = min(first, last), max(first, last)
-    counts = np.bincount(np.clip(bins, first, last), minlength=len(LAG_GRID) - 1)
+    counts = np.bincount(np.clip(bins, first, last), minlength=len(grid) - 1)
     enough = max(LEAST_IN_LAG_BIN, LEAST_SHARE_IN_LAG_BIN * len(lags))
-    edges, held = [LAG_GRID[first]], 0
+    alone = np.isin(grid[1:], days)
+    edges, held = [grid[first]], 0
     for j in range(first, last + 1):
+        if alone[j] and held:  # however few they are, they were booked before
+            edges.append(grid[j])
+            held = 0
         held += int(counts[j])
         if held >= enough:
-            edges.append(LAG_GRID[j + 1])
+            edges.append(grid[j + 1])
             held = 0
-    if held or len(edges) == 1:  # what is left over joins the bin before it
-        edges[max(len(edges) - 1, 1) :] = [LAG_GRID[last + 1]]
+    if held and len(edges) > 1 and edges[-1] not in days:  # what is left over joins the bin before it
+        edges.pop()
+    if edges[-1] < grid[last + 1]:
+        edges.append(grid[last + 1])
     return np.array(edges)
+
+
+def common_days(lags: Floats) -> Floats:
+    """The lags, in whole days, that many share."""
+    day, count = np.unique(lags, return_counts=True)
+    return np.asarray(day[count >= max(LEAST_IN_LAG_BIN, SHARE_OF_A_DAY * len(lags))], float)

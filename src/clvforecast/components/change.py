@@ -64,8 +64,11 @@ class ChangePriors(Priors):
     direction_effect_sd: float = Field(0.4, gt=0, description="odds differ between levels by a factor of 1.5 typically")
     size_mean: float = Field(-1.5, description="a change of 18% to 22% of the carried revenue")
     size_mean_sd: float = Field(1.5, gt=0, description="95% of the medians between 1% and 82% down, 1% and 450% up")
-    size_sd: float = Field(
-        1.5, gt=0, description="half-normal; contracts and subscriptions alike have SDs of .5 to 1.5"
+    size_sd_median: float = Field(0.8, gt=0, description="contracts and subscriptions alike have SDs of .5 to 1.6")
+    size_sd_spread: float = Field(
+        0.6,
+        gt=0,
+        description="lognormal, 95% between .25 and 2.6: never zero, as two changes that nearly agree have it",
     )
     reversion_sd: float = Field(
         1.0, gt=0, description="rho = 1 would take back all that is above the account's own past"
@@ -176,7 +179,8 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
         **_direction_arrays(cells),
         **_size_arrays(cells),
         "prior_logit": np.array([priors.logit_mean, priors.logit_sd]),
-        "prior_size": np.array([priors.size_mean, priors.size_mean_sd, priors.size_sd]),
+        "prior_size": np.array([priors.size_mean, priors.size_mean_sd]),
+        "prior_log_sd": np.array([np.log(priors.size_sd_median), priors.size_sd_spread]),
         "prior_slope": np.array([priors.reversion_sd, priors.term_slope_sd]),
         "prior_persistence": np.array([priors.persistence_mean, priors.persistence_sd]),
         "prior_effect": np.repeat(design.effect_sd[:, None], poolings[0].n_sds, axis=1),
@@ -266,7 +270,7 @@ def change_model(arrays: Arrays) -> pm.Model:
         size_shift = shift[2:4] + pt.sum(d["regressor_mean"] * slope, axis=1)
         size_level = pm.Normal("size_level", size_shift / d["prior_size"][1], 1.0, shape=2)
         mean = d["prior_size"][0] + d["prior_size"][1] * size_level - size_shift
-        sd = pm.HalfNormal("size_sd", d["prior_size"][2], shape=2)
+        sd = pt.exp(d["prior_log_sd"][0] + d["prior_log_sd"][1] * pm.Normal("log_sd", 0.0, 1.0, shape=2))
         keep = pm.Normal("keep", shift[4] / d["prior_persistence"][1], 1.0)
         logit_q = d["prior_persistence"][0] + d["prior_persistence"][1] * keep - shift[4]
         given = (log_odds, mean, slope, sd, logit_q, coords)
@@ -282,7 +286,7 @@ def _prior_raw(design: ChangeDesign, priors: ChangePriors, rng: np.random.Genera
         "sd": sd,
         "raw": raw,
         "slope": rng.normal(size=(*shape, 2, 2)) * np.array([priors.reversion_sd, priors.term_slope_sd]),
-        "size_sd": np.abs(rng.normal(0.0, priors.size_sd, (*shape, 2))),
+        "log_sd": rng.normal(size=(*shape, 2)),
     }
     shift, size_shift = _shifts(drawn, design)
     return {
@@ -314,6 +318,7 @@ def _shifts(raw: Raw, design: ChangeDesign) -> tuple[Floats, Floats]:
 def change_variables(raw: Raw, frame: Frame, design: ChangeDesign, priors: ChangePriors) -> dict[str, Variable]:
     """The named variables of direction, size and persistence."""
     shape, S = raw["keep"].shape, len(frame.segments)
+    size_sd = priors.size_sd_median * np.exp(priors.size_sd_spread * raw["log_sd"])
     shift, size_shift = _shifts(raw, design)
     log_odds = priors.logit_mean + priors.logit_sd * raw["level"] - shift[..., None, :2]
     mean = priors.size_mean + priors.size_mean_sd * raw["size_level"] - size_shift
@@ -326,7 +331,7 @@ def change_variables(raw: Raw, frame: Frame, design: ChangeDesign, priors: Chang
     for i, side in enumerate(SIDES):
         n = design.n_size[i] + amended
         named[f"change_{side}_size_mean"] = Variable((), mean[..., i], n)
-        named[f"change_{side}_size_sd"] = Variable((), raw["size_sd"][..., i], n)
+        named[f"change_{side}_size_sd"] = Variable((), size_sd[..., i], n)
         named[f"change_{side}_size_reversion"] = Variable((), raw["slope"][..., i, 0], n)
         named[f"change_{side}_size_term_slope"] = Variable((), raw["slope"][..., i, 1], n)
     stems = ("change_down", "change_up", "change_down_size", "change_up_size", "persistence")

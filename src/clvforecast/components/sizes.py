@@ -45,8 +45,11 @@ class SizePriors(Priors):
 
     mean_mean: float = Field(0.0, description="centre of the mean on the kind's own scale")
     mean_sd: float = Field(2.0, gt=0, description="a factor of fifty either way at two SDs")
-    sd_scale: float = Field(
-        1.5, gt=0, description="half-normal: sizes of one kind rarely differ by more than a factor of e^3"
+    sd_median: float = Field(0.8, gt=0, description="contracts and subscriptions alike have SDs of .5 to 1.6")
+    sd_spread: float = Field(
+        0.6,
+        gt=0,
+        description="lognormal, 95% between .25 and 2.6: never zero, as two sizes that nearly agree would have it",
     )
     icc_alpha: float = Field(
         2.0, gt=0, description="Beta(2, 2): part of the spread is the account's, no more is claimed"
@@ -60,7 +63,7 @@ SIZE_PRIORS: dict[str, SizePriors] = {
     "contraction": SizePriors(mean_mean=-1.0, mean_sd=1.5),
     "change_order": SizePriors(),
     "referral": SizePriors(),
-    "return_value": SizePriors(mean_sd=1.0, sd_scale=1.0),
+    "return_value": SizePriors(mean_sd=1.0),
 }
 """Raises are some 20% of the term's money (.01 to 4), cuts some 27% of the MRR (2% to 88%), change orders and referrals
 about a month's revenue (a fiftieth to fifty), a return about what it was before the lapse (a seventh to seven times)."""
@@ -127,7 +130,7 @@ def size_arrays(cells: SizeCells, pooling: Pooling, priors: SizePriors) -> Array
         "M": cells.mean.astype(float),
         "C": cells.between.astype(float),
         "prior_mean": np.array([priors.mean_mean, priors.mean_sd]),
-        "prior_sd": np.asarray(priors.sd_scale),
+        "prior_log_sd": np.array([np.log(priors.sd_median), priors.sd_spread]),
         "prior_icc": np.array([priors.icc_alpha, priors.icc_beta]),
         "prior_effect": np.full(pooling.n_sds, priors.effect_sd),
     }
@@ -141,7 +144,7 @@ def size_model(arrays: Arrays) -> pm.Model:
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)
         coords = sampled_coords("raw", sd[d["column_of"]], d["guess"], d["error"], arrays["guess"].shape)
         level = pm.Normal("level", pt.sum(d["X_mean"] * coords) / d["prior_mean"][1], 1.0)
-        total = pm.HalfNormal("total", d["prior_sd"])
+        total = pt.exp(d["prior_log_sd"][0] + d["prior_log_sd"][1] * pm.Normal("log_sd", 0.0, 1.0))
         icc = pm.Beta("icc", d["prior_icc"][0], d["prior_icc"][1])
         mean = d["prior_mean"][0] + d["prior_mean"][1] * level
         variances = (1.0 - icc) * total**2, icc * total**2
@@ -156,7 +159,7 @@ def _prior_raw(pooling: Pooling, priors: SizePriors, rng: np.random.Generator, s
         "sd": sd,
         "raw": raw,
         "level": pooling.at_mean(coords_of(raw, sd, pooling)) / priors.mean_sd + rng.normal(size=shape),
-        "total": np.abs(rng.normal(0.0, priors.sd_scale, shape)),
+        "log_sd": rng.normal(size=shape),
         "icc": rng.beta(priors.icc_alpha, priors.icc_beta, shape),
     }
 
@@ -171,7 +174,7 @@ def size_variables(
     stem = kind if is_return else f"{kind}_size"
     values: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {
         "mean": ((), priors.mean_mean + priors.mean_sd * raw["level"] - pooling.at_mean(coords)),
-        "sd": ((), raw["total"]),
+        "sd": ((), priors.sd_median * np.exp(priors.sd_spread * raw["log_sd"])),
         "segment_effect": (("segment_level",), segment_effects(effects[:-1], raw["level"].shape)),
         "segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),
     }

@@ -1,0 +1,424 @@
+"""Rolling origins: forecast from what was known then, and score against what happened.
+
+At every origin the histories, the fit and the forecast use only what was booked by that day. Each window is scored by
+account, for every group and for the portfolio, beside the baselines of :mod:`clvforecast.baselines`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvforecast.actuals import actual_revenue
+from clvforecast.baselines import BASELINES, Baseline, Known, last_terms
+from clvforecast.calibration import crps, interval_score, log_crps, randomised_pit
+from clvforecast.errors import ForecastError, LedgerError
+from clvforecast.forecast import Forecast, forecast
+from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.money import recognised
+from clvforecast.ledger import Ledger
+from clvforecast.posterior import Posterior, fit
+from clvforecast.scores import score_table
+from clvforecast.simulation.calendar import MARK_MONTHS, add_months, day_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+Source = Callable[[date | None], Ledger]
+
+MODEL = "clvforecast"
+PROBS = (0.5, 0.8, 0.95)
+WHOLE = "portfolio"
+TENURES = (1.0, 3.0, 5.0)
+DECILES = 10
+
+
+@dataclass(frozen=True, repr=False)
+class Backtest:
+    """Scores of every origin, window and method. Made by `backtest`.
+
+    Attributes
+    ----------
+    accounts
+        One row an origin, window, method and account. origin, window_months, method, account_id; actual and mean revenue of
+        the window (currency); pit, crps, log_crps, interval_50/80/95 (interval scores); and of the model alone mrr, mrr_pit
+        and active with p_active (on the window's last day), renewed with p_renewed (the next decision). What is not known is
+        NaN. Then what was known at the origin: the segments, size_decile, tenure, term_length, due.
+    totals
+        One row an origin, window, method, and group: by ("portfolio" or a segment column), level, actual, mean, median,
+        lower_50 .. upper_95, pit (NaN for point forecasts).
+    fits
+        One row an origin: accounts, events, seconds, and the windows that were scored.
+    posteriors
+        By origin.
+    """
+
+    accounts: pd.DataFrame
+    totals: pd.DataFrame
+    fits: pd.DataFrame
+    posteriors: Mapping[date, Posterior] = field(repr=False)
+    segments: tuple[str, ...]
+    currency: str
+    clusters: str
+
+    def __repr__(self) -> str:
+        origins = ", ".join(str(origin) for origin in self.fits["origin"])
+        return f"<Backtest of {len(self.fits)} origins ({origins}), {self.currency}>"
+
+    def scores(
+        self, by: str | None = None, window_months: int | None = None, resamples: int = 500, seed: int = 0
+    ) -> pd.DataFrame:
+        """All scores over all origins, each with a 95% bootstrap interval over clusters.
+
+        Parameters
+        ----------
+        by
+            A column of what was known at the origin ("due", "size_decile", a segment, "origin"), or None for all accounts.
+        window_months
+            One window; every window apart when not given.
+        resamples, seed
+            Of the bootstrap.
+
+        Returns
+        -------
+        DataFrame
+            window_months, method, level, score, value, lower, upper, n: one row a score. crps, log_crps and the interval
+            scores are means, smaller is better; skill_crps and skill_log_crps are 1 - score / that of the best baseline;
+            coverage_50/80/95 randomised; bias is the mean forecast over what happened, less one; gini and decile_lift
+            judge the ranking; brier_renewed and brier_active the probabilities.
+
+        Raises
+        ------
+        ForecastError
+            For a column or a window that is not there.
+        """
+        rows = self.accounts
+        if window_months is not None:
+            rows = rows[rows["window_months"] == window_months]
+            if rows.empty:
+                raise ForecastError(
+                    f"window_months={window_months}: scored are {sorted(self.accounts['window_months'].unique().tolist())}."
+                )
+        if by is not None and by not in rows.columns:
+            raise ForecastError(f"by={by!r} is no column of `accounts`; give one of {', '.join(self.subgroups)}.")
+        return score_table(rows, by, self.clusters, MODEL, resamples, seed)
+
+    @property
+    def subgroups(self) -> tuple[str, ...]:
+        """What `scores` can be split by."""
+        return ("origin", *self.segments, "size_decile", "tenure", "term_length", "due")
+
+    def plot(self) -> Figure:
+        """Reliability of renewal probabilities, the PIT, coverage by subgroup, and totals beside what happened."""
+        from clvforecast.report.backtests import plot_backtest
+
+        return plot_backtest(self)
+
+
+def backtest(
+    ledger: Ledger | Source,
+    origins: Iterable[date | str],
+    horizon_months: int = 24,
+    segments: Sequence[str] = (),
+    *,
+    windows: Sequence[int] = MARK_MONTHS,
+    baselines: Mapping[str, Baseline] | None = None,
+    clusters: str = "account_id",
+    seed: int = 7,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    progress: bool = True,
+) -> Backtest:
+    """Forecast from each origin with what was known then, and compare with what happened.
+
+    Parameters
+    ----------
+    ledger
+        All that is known today, or a function (day or None) -> ledger as known on that day, for sources that tell of past
+        knowledge what `Ledger.at` cannot (terms that were lengthened later, for instance).
+    origins
+        Days to forecast from.
+    horizon_months
+        Months ahead.
+    segments
+        As in `fit`.
+    windows
+        Months scored: those up to the horizon, and the horizon. A window that the ledger does not cover is left out.
+    baselines
+        Name -> function of `baselines.Known`; by default all of `baselines.BASELINES`.
+    clusters
+        Column whose levels are drawn whole in the bootstrap: "account_id", or an account column such as a region.
+    seed, draws, tune, chains
+        As in `fit`; as many worlds are simulated as `draws`.
+    progress
+        Show what is being fitted.
+
+    Raises
+    ------
+    ForecastError
+        An origin whose windows all end after what is known, or a horizon out of range.
+    ConvergenceError
+        A fit did not converge.
+
+    Examples
+    --------
+    >>> import clvforecast as clv
+    >>> result = clv.backtest(ledger, ["2022-12-31", "2023-12-31"], horizon_months=12)  # doctest: +SKIP
+    >>> result.scores().query("score == 'coverage_80'")  # doctest: +SKIP
+    """
+    known_at: Source = ledger.at if isinstance(ledger, Ledger) else ledger  # type: ignore[assignment]
+    latest = ledger if isinstance(ledger, Ledger) else known_at(None)
+    chosen = dict(BASELINES if baselines is None else baselines)
+    months = sorted({*(window for window in windows if window <= horizon_months), horizon_months})
+    columns = [*segments, *([clusters] if clusters not in ("account_id", *segments) else [])]
+    run = _Run(known_at, latest, build_histories(latest), tuple(segments), tuple(columns), clusters, chosen, seed)
+    accounts, totals, fits, posteriors = [], [], [], {}
+    for origin in sorted({pd.Timestamp(origin).date() for origin in origins}):
+        known = known_at(origin)
+        covered = [window for window in months if _last_day(known, window) <= latest.as_of]
+        if not covered:
+            raise ForecastError(
+                f"origin {origin}: the shortest window ends on {_last_day(known, months[0])}, the ledger is known to "
+                f"{latest.as_of}. Give earlier origins or a shorter horizon_months."
+            )
+        began = time.perf_counter()
+        posterior = fit(known, segments, seed=seed, draws=draws, tune=tune, chains=chains, progress=progress)
+        posteriors[origin] = posterior
+        for window in covered:
+            one, groups = run.window(posterior, known, window, draws)
+            accounts.append(one.assign(origin=pd.Timestamp(origin), window_months=window))
+            totals.append(groups.assign(origin=pd.Timestamp(origin), window_months=window))
+        fits.append(
+            {
+                "origin": origin,
+                "accounts": accounts[-1]["account_id"].nunique(),
+                "events": known.events.num_rows,
+                "seconds": time.perf_counter() - began,
+                "windows": ", ".join(map(str, covered)),
+            }
+        )
+    if not fits:
+        raise ForecastError("origins is empty: give at least one day to forecast from.")
+    return Backtest(
+        accounts=_in_front(pd.concat(accounts, ignore_index=True), ["origin", "window_months", "method", "account_id"]),
+        totals=_in_front(pd.concat(totals, ignore_index=True), ["origin", "window_months", "method", "by", "level"]),
+        fits=pd.DataFrame(fits),
+        posteriors=posteriors,
+        segments=tuple(segments),
+        currency=latest.currency,
+        clusters=clusters,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all origins share."""
+
+    known_at: Source
+    latest: Ledger
+    truth: Histories
+    segments: tuple[str, ...]
+    columns: tuple[str, ...]
+    clusters: str
+    baselines: dict[str, Baseline]
+    seed: int
+
+    def window(self, posterior: Posterior, known: Ledger, months: int, draws: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Scores of one origin and window: accounts and totals, every method."""
+        made = forecast(
+            posterior,
+            known,
+            horizon_months=months,
+            draws=draws,
+            seed=self.seed,
+            keep_draws=True,
+            known_by=self.latest.as_of,
+            group_by=self.columns,
+        )
+        actual = actual_revenue(made, self.latest)["revenue"].to_numpy()
+        facts = _facts(made, months).reset_index(drop=True)
+        drawn = {MODEL: made.draws["revenue"].values}
+        context = self._known(made, known, months)
+        drawn |= {name: baseline(context) for name, baseline in self.baselines.items()}
+        rows = [
+            pd.concat([_account_scores(values, actual, self.seed).assign(method=name), facts], axis=1)
+            for name, values in drawn.items()
+        ]
+        rows[0] = rows[0].assign(**self._states(made, posterior, months))
+        totals = [
+            _totals(values, actual, facts, self.segments, self.seed).assign(method=name)
+            for name, values in drawn.items()
+        ]
+        return pd.concat(rows, ignore_index=True), pd.concat(totals, ignore_index=True)
+
+    def _known(self, made: Forecast, known: Ledger, months: int) -> Known:
+        """What a baseline may know at this origin."""
+
+        def past(months_ago: int) -> tuple[Histories, pd.Series] | None:
+            day = _day(add_months(day_number(known.as_of) + 1, -months_ago) - 1)
+            try:
+                then = build_histories(self.known_at(day))
+            except LedgerError:  # nothing was booked yet
+                return None
+            return then, _recognised(made.history, then, months)
+
+        events = known.events.select(["account_id", "event_date", "amount_cents"]).to_pandas()
+        paid = events[events["amount_cents"] > 0].assign(amount=events["amount_cents"] / 100.0)
+        purchases = paid.assign(day=paid["event_date"].to_numpy().astype("datetime64[D]").astype(np.int64))
+        return Known(
+            histories=made.history,
+            account_ids=pd.Index(made.table["account_id"]),
+            window_months=months,
+            past=past,
+            purchases=purchases[["account_id", "day", "amount"]],
+            seed=self.seed,
+        )
+
+    def _states(self, made: Forecast, posterior: Posterior, months: int) -> dict[str, Floats]:
+        """Where accounts stand on the window's last day, and their next decision; NaN what cannot be known yet.
+
+        Late bookings still come in for as long as the longest lag that was seen.
+        """
+        n = len(made.table)
+        found = {name: np.full(n, np.nan) for name in ("mrr", "mrr_pit", "active", "p_active", "renewed", "p_renewed")}
+        patience = int(np.ceil(posterior.frame.lag_edges[-1]))
+        known_until = day_number(self.latest.as_of) - patience
+        last = add_months(made.history.origin_day, months) - 1
+        if months in MARK_MONTHS and last <= known_until:
+            in_force = _mrr_on(self.truth, last).reindex(made.table["account_id"])
+            found["active"] = in_force.notna().to_numpy(float)
+            found["p_active"] = made.table[f"p_active_{months}m"].to_numpy()
+            found["mrr"] = in_force.fillna(0.0).to_numpy()
+            drawn = made.draws["mrr"].sel(month=months).values
+            found["mrr_pit"] = randomised_pit(drawn, found["mrr"], self.seed)
+        renewed = _next_decision(made.history, self.truth, known_until, last).reindex(made.table["account_id"])
+        found["renewed"] = renewed.where(made.table["p_next_renewal"].notna().to_numpy()).to_numpy(float)
+        found["p_renewed"] = np.where(np.isnan(found["renewed"]), np.nan, made.table["p_next_renewal"])
+        return found
+
+
+def _account_scores(draws: Floats, actual: Floats, seed: int) -> pd.DataFrame:
+    """Scores of every account; a point forecast has no PIT and no intervals."""
+    is_point = draws.shape[1] == 1
+    unknown = np.full(len(actual), np.nan)
+    return pd.DataFrame(
+        {
+            "actual": actual,
+            "mean": draws.mean(axis=1),
+            "pit": unknown if is_point else randomised_pit(draws, actual, seed),
+            "crps": crps(draws, actual),
+            "log_crps": log_crps(draws, actual),
+            **{
+                f"interval_{100 * prob:.0f}": unknown if is_point else interval_score(draws, actual, prob)
+                for prob in PROBS
+            },
+        }
+    )
+
+
+def _totals(draws: Floats, actual: Floats, facts: pd.DataFrame, segments: Sequence[str], seed: int) -> pd.DataFrame:
+    """The portfolio's and every segment level's total: summed draws beside the summed actual."""
+    groups = {(WHOLE, "all"): np.ones(len(actual), dtype=bool)}
+    for column in segments:
+        groups |= {(column, level): (facts[column] == level).to_numpy() for level in sorted(facts[column].unique())}
+    rows = []
+    for (by, level), mine in groups.items():
+        total, happened = draws[mine].sum(axis=0), float(actual[mine].sum())
+        row: dict[str, Any] = {"by": by, "level": level, "accounts": int(mine.sum()), "actual": happened}
+        row |= {"mean": total.mean(), "median": np.median(total)}
+        for prob in PROBS:
+            lower, upper = np.quantile(total, [0.5 - prob / 2.0, 0.5 + prob / 2.0])
+            row |= {f"lower_{100 * prob:.0f}": lower, f"upper_{100 * prob:.0f}": upper}
+        row["pit"] = np.nan if len(total) == 1 else randomised_pit(total[None, :], [happened], seed)[0]
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    if draws.shape[1] == 1:
+        table.loc[:, [name for name in table if name.startswith(("lower_", "upper_"))]] = np.nan
+    return table
+
+
+def _facts(made: Forecast, months: int) -> pd.DataFrame:
+    """What was known of every account at the origin, by which scores can be split."""
+    last = last_terms(made.history)
+    table = last.groupby("account_id").agg(end_day=("end_day", "max"), term_days=("term_days", "last"))
+    lines = (
+        made.history.lines.to_pandas().groupby("account_id").agg(first_day=("first_day", "min"), base=("base", "sum"))
+    )
+    table = made.table[["account_id", *made.groups.columns]].merge(table.join(lines), on="account_id", how="left")
+    origin_day = made.history.origin_day
+    years = (origin_day - table["first_day"]) / 365.25
+    ahead = table["end_day"] - origin_day
+    window = add_months(origin_day, months) - origin_day
+    named = ["overdue", "due on the next day", "due later in the window", "mid-term"]
+    due = np.select([ahead < 0, ahead == 0, ahead < window], named[:3], named[3])
+    term_months = (table["term_days"] / (365.25 / 12)).round()
+    lengths = np.select([term_months < 12, term_months == 12], ["under 12 months", "12 months"], "over 12 months")
+    tenures = np.array(["under 1 year", "1 to 3 years", "3 to 5 years", "5 years and more"])
+    size = pd.qcut(table["base"].rank(method="first"), min(DECILES, len(table)), labels=False) + 1
+    return table[["account_id", *made.groups.columns]].assign(
+        size_decile=size,
+        tenure=tenures[np.searchsorted(TENURES, years, side="right")],
+        term_length=lengths,
+        due=due,
+    )
+
+
+def _recognised(now: Histories, then: Histories, months: int) -> pd.Series:
+    """Revenue of the accounts of `then` in the window that began then, as known in `now`, by account_id."""
+    start = then.origin_day
+    end = add_months(start, months)
+    items = now.items.to_pandas()
+    cents, first, stop = (items[name].to_numpy() for name in ("cents", "start_day", "end_day"))
+    money = (recognised(cents, first, stop, end) - recognised(cents, first, stop, start)) / 100.0
+    by_account = pd.Series(money, index=items["account_id"]).groupby(level=0).sum()
+    accounts = pd.Index(then.lines["account_id"].to_pandas().unique(), name="account_id")
+    return by_account.reindex(accounts, fill_value=0.0)
+
+
+def _mrr_on(truth: Histories, day: int) -> pd.Series:
+    """MRR in force on a day by account_id, amendments of the term so far included; accounts without a term are not there."""
+    terms, lines = truth.terms.to_pandas(), truth.lines.to_pandas().set_index("line")["account_id"]
+    serving = terms[(terms["start_day"] <= day) & (day < terms["stop_day"])]
+    amended = truth.amendments.to_pandas()
+    added = amended[amended["day"] <= day].groupby("term")["mrr"].sum()
+    mrr = serving["mrr"] + added.reindex(serving["term"], fill_value=0.0).to_numpy()
+    return mrr.groupby(lines.reindex(serving["line"]).to_numpy()).sum()
+
+
+def _next_decision(known: Histories, truth: Histories, known_until: int, last: int) -> pd.Series:
+    """1 renewed, 0 not, by account_id, of the decision after the last term known at the origin, if it is due by `last`.
+
+    Accounts with one line only; what ended early never had the decision; what is late may still be booked.
+    """
+    lines = known.lines.to_pandas()
+    single = lines[~lines["account_id"].duplicated(keep=False)].set_index("line")["account_id"]
+    terms = known.terms.to_pandas()
+    ended = terms[terms["last_in_line"] & terms["line"].isin(single.index) & (terms["end_day"] <= last)]
+    later = truth.terms.to_pandas().merge(truth.decisions.to_pandas()[["term", "outcome"]], on="term")
+    outcome = later.set_index("event_id")["outcome"].reindex(ended["event_id"]).to_numpy()
+    settled = (ended["end_day"] <= known_until).to_numpy()
+    value = np.select(
+        [outcome == "renewed", (outcome == "notified") | ((outcome == "open") & settled)], [1.0, 0.0], np.nan
+    )
+    return pd.Series(value, index=single.reindex(ended["line"]).to_numpy())
+
+
+def _last_day(known: Ledger, months: int) -> date:
+    return _day(add_months(day_number(known.as_of) + 1, months) - 1)
+
+
+def _day(number: int) -> date:
+    return (pd.Timestamp(0) + pd.Timedelta(days=int(number))).date()
+
+
+def _in_front(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return table[[*names, *(name for name in table.columns if name not in names)]]

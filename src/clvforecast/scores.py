@@ -1,0 +1,103 @@
+"""The table of scores: means over accounts of several origins, each with a clustered bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clvforecast.calibration import Resamples, bounds, brier_score, decile_lift, gini
+
+Floats = NDArray[np.float64]
+
+COVERED = (0.5, 0.8, 0.95)
+MEANS = ("crps", "log_crps", *(f"interval_{100 * prob:.0f}" for prob in COVERED))
+SKILLS = ("crps", "log_crps")
+PROBABILITIES = (("renewed", "p_renewed"), ("active", "p_active"))
+RANKING_RESAMPLES = 200
+"""Ranking scores are sorted anew in every resample; two hundred tell an interval well enough."""
+
+Score = tuple[str, float, float, float, int]
+
+
+def score_table(
+    rows: pd.DataFrame, by: str | None, clusters: str, model: str, resamples: int, seed: int
+) -> pd.DataFrame:
+    """See `backtest.Backtest.scores`; `rows` are its accounts, `model` the method that is compared with the others."""
+    levels = pd.Series("all", index=rows.index) if by is None else rows[by]
+    found = []
+    for (window, level), mine in rows.groupby([rows["window_months"], levels], sort=True):
+        best = _best_baselines(mine, model)
+        for method, part in mine.groupby("method", sort=False):
+            draws = Resamples(part[clusters], resamples, seed)
+            scores = [
+                *_means(part, draws),
+                *_coverages(part, draws),
+                *_ranking(part, draws),
+                *_probabilities(part, draws),
+            ]
+            if method == model:
+                scores += _skills(part, mine, best, draws)
+            found += [(window, method, level, *score) for score in scores]
+    names = ["window_months", "method", "level", "score", "value", "lower", "upper", "n"]
+    return pd.DataFrame(found, columns=names)
+
+
+def _best_baselines(rows: pd.DataFrame, model: str) -> dict[str, str]:
+    """For each score the other method with the best mean, none where there is no other."""
+    others = rows[rows["method"] != model].groupby("method")[list(SKILLS)].mean()
+    return {score: str(others[score].idxmin()) for score in SKILLS if len(others) and others[score].notna().any()}
+
+
+def _ratio(top: Floats, bottom: Floats, draws: Resamples) -> tuple[float, float, float]:
+    """Sum over sum, with its interval."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.float64(np.nansum(top)) / np.float64(np.nansum(bottom))
+        return (float(value), *bounds(draws.sums(top) / draws.sums(bottom)))
+
+
+def _mean(values: Floats, draws: Resamples) -> tuple[float, float, float, int]:
+    known = np.isfinite(values)
+    return (*_ratio(np.where(known, values, 0.0), known.astype(float), draws), int(known.sum()))
+
+
+def _means(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
+    for name in MEANS:
+        if part[name].notna().any():
+            yield (name, *_mean(part[name].to_numpy(float), draws))
+    value, lower, upper = _ratio(part["mean"].to_numpy(float), part["actual"].to_numpy(float), draws)
+    yield "bias", value - 1.0, lower - 1.0, upper - 1.0, len(part)
+
+
+def _coverages(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
+    pit = part["pit"].to_numpy(float)
+    if np.isfinite(pit).any():
+        for prob in COVERED:
+            inside = np.where(np.isfinite(pit), np.abs(pit - 0.5) <= prob / 2.0, np.nan)
+            yield (f"coverage_{100 * prob:.0f}", *_mean(inside, draws))
+
+
+def _ranking(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
+    predicted, actual = part["mean"].to_numpy(float), part["actual"].to_numpy(float)
+    weights = draws.weights()[:RANKING_RESAMPLES]
+    for name, score in (("gini", gini), ("decile_lift", decile_lift)):
+        resampled = np.array([score(predicted, actual, times) for times in weights])
+        yield (name, score(predicted, actual), *bounds(resampled), len(part))
+
+
+def _probabilities(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
+    for happened, probability in PROBABILITIES:
+        known = part[happened].notna() & part[probability].notna()
+        if known.any():
+            yield (f"brier_{happened}", *_mean(brier_score(part[probability], part[happened]), draws))
+
+
+def _skills(part: pd.DataFrame, rows: pd.DataFrame, best: dict[str, str], draws: Resamples) -> Iterator[Score]:
+    """``1 - score / that of the best baseline``, the same resamples of both."""
+    keys = ["origin", "account_id"]
+    for score, method in best.items():
+        other = rows[rows["method"] == method].set_index(keys)[score].reindex(pd.MultiIndex.from_frame(part[keys]))
+        value, lower, upper = _ratio(part[score].to_numpy(float), other.to_numpy(float), draws)
+        yield f"skill_{score}", 1.0 - value, 1.0 - upper, 1.0 - lower, len(part)

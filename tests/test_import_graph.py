@@ -26,15 +26,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reduction", "readiness"),
     ("forecast",),
     ("actuals", "scenarios", "calibration", "baselines"),
-    ("backtest", "report", "batch"),
+    ("scores",),
+    ("backtest",),
+    ("report", "batch"),
     ("spark",),
     ("demo",),
     ("cli",),
     ("__init__",),
     ("__main__",),
 )
-# A forecast draws itself: its method asks for the picture when it is called, and the picture's file reads the forecast.
-ASKED_FOR_LATER = {("forecast", "report")}
+# A forecast and a backtest draw themselves: the method asks for the picture when it is called, and its file reads them.
+ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report")}
 LAYER = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
 
 

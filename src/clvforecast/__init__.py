@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from clvforecast import datasets as datasets
     from clvforecast.actuals import actual_portfolio as actual_portfolio
     from clvforecast.actuals import actual_revenue as actual_revenue
+    from clvforecast.backtest import Backtest as Backtest
+    from clvforecast.backtest import backtest as backtest
     from clvforecast.calibration import coverage as coverage
     from clvforecast.calibration import randomised_pit as randomised_pit
     from clvforecast.errors import ClvError as ClvError
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 _HOME = {
     "actual_portfolio": "actuals",
     "actual_revenue": "actuals",
+    "Backtest": "backtest",
+    "backtest": "backtest",
     "coverage": "calibration",
     "randomised_pit": "calibration",
     "ClvError": "errors",
@@ -82,14 +86,14 @@ __all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
-    """This package: ``clv.forecast`` is the function, although a file of that name holds it.
+    """This package: ``clv.forecast`` and ``clv.backtest`` are functions, although files of those names hold them.
 
-    Importing the file would otherwise put the module in the function's place.
+    Importing such a file would otherwise put the module in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "forecast" and isinstance(value, ModuleType):
-            value = value.forecast
+        if name in ("forecast", "backtest") and isinstance(value, ModuleType):
+            value = getattr(value, name)
         super().__setattr__(name, value)
 
 

@@ -59,7 +59,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return call
 
 
-@pytest.mark.parametrize("command", [[], ["validate"], ["fit"], ["score"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["validate"], ["fit"], ["score"], ["backtest"], ["demo"]])
 def test_help_tells_the_call_and_an_example(run, command: list[str]) -> None:
     outcome = run(*command, "--help")
     assert outcome.code == 0
@@ -231,3 +231,34 @@ def test_a_wrong_call_ends_with_2(run, call: list[str]) -> None:
     outcome = run(*call)
     assert outcome.code == 2
     assert "Usage: clvforecast" in outcome.err and "--help" in outcome.err.replace("-h'", "--help'")
+
+
+# --- backtest -----------------------------------------------------------------------------------------------
+
+
+def test_backtest_prints_its_headline_and_writes_its_files(
+    run, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the prior in the fit's place: what is printed and written, not how good it is."""
+
+    def quick(ledger, segments, **settings):
+        return posterior.prior(ledger, segments, draws=20)
+
+    monkeypatch.setattr(sys.modules["clvforecast.backtest"], "fit", quick)
+    output = tmp_path / "out"
+    outcome = run(
+        "backtest", files.events, "--accounts", files.accounts, "--segments", "segment", "--origins",
+        "2021-12-31,2022-11-30", "--horizon", "12", "--draws", "20", "-o", str(output),
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "12 months: skill over the best baseline" in outcome.out
+    assert "portfolio totals beside what happened" in outcome.out and "2022-11-30" in outcome.out
+    assert sorted(path.name for path in output.iterdir()) == [
+        "backtest.png", "backtest_accounts.parquet", "backtest_scores.csv", "backtest_totals.csv",
+    ]  # fmt: skip
+
+
+def test_backtest_says_what_is_wrong_with_its_origins(run, files: Files, tmp_path: Path) -> None:
+    for origin, message in (("soon", "give a datetime.date or a text"), ("2090-01-01", "Give earlier origins")):
+        outcome = run("backtest", files.events, "--origins", origin, "-o", str(tmp_path / "out"))
+        assert outcome.code == 1 and message in outcome.err

@@ -24,6 +24,7 @@ from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
+from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior, fit
 from clvforecast.scores import score_table
 from clvforecast.simulation.calendar import MARK_MONTHS, add_months, day_number
@@ -36,6 +37,7 @@ Source = Callable[[date | None], Ledger]
 
 MODEL = "clvforecast"
 PROBS = (0.5, 0.8, 0.95)
+SCORED = ("mean", "pit", "crps", "log_crps", *(f"interval_{100 * prob:.0f}" for prob in PROBS))
 WHOLE = "portfolio"
 TENURES = (1.0, 3.0, 5.0)
 DECILES = 10
@@ -182,14 +184,8 @@ def backtest(
     columns = [*segments, *([clusters] if clusters not in ("account_id", *segments) else [])]
     run = _Run(known_at, latest, build_histories(latest), tuple(segments), tuple(columns), clusters, chosen, seed)
     accounts, totals, fits, posteriors = [], [], [], {}
-    for origin in sorted({pd.Timestamp(origin).date() for origin in origins}):
+    for origin, covered in _covered(origins, months, latest.as_of).items():
         known = known_at(origin)
-        covered = [window for window in months if _last_day(known, window) <= latest.as_of]
-        if not covered:
-            raise ForecastError(
-                f"origin {origin}: the shortest window ends on {_last_day(known, months[0])}, the ledger is known to "
-                f"{latest.as_of}. Give earlier origins or a shorter horizon_months."
-            )
         began = time.perf_counter()
         posterior = fit(known, segments, seed=seed, draws=draws, tune=tune, chains=chains, progress=progress)
         posteriors[origin] = posterior
@@ -206,8 +202,6 @@ def backtest(
                 "windows": ", ".join(map(str, covered)),
             }
         )
-    if not fits:
-        raise ForecastError("origins is empty: give at least one day to forecast from.")
     return Backtest(
         accounts=_in_front(pd.concat(accounts, ignore_index=True), ["origin", "window_months", "method", "account_id"]),
         totals=_in_front(pd.concat(totals, ignore_index=True), ["origin", "window_months", "method", "by", "level"]),
@@ -307,7 +301,9 @@ class _Run:
 
 
 def _account_scores(draws: Floats, actual: Floats, seed: int) -> pd.DataFrame:
-    """Scores of every account; a point forecast has no PIT and no intervals."""
+    """Scores of every account; a point forecast has no PIT and no intervals, and a method that could not forecast nothing."""
+    if np.isnan(draws).any():
+        return pd.DataFrame({"actual": actual}).reindex(columns=["actual", *SCORED])
     is_point = draws.shape[1] == 1
     unknown = np.full(len(actual), np.nan)
     return pd.DataFrame(
@@ -412,8 +408,23 @@ def _next_decision(known: Histories, truth: Histories, known_until: int, last: i
     return pd.Series(value, index=single.reindex(ended["line"]).to_numpy())
 
 
-def _last_day(known: Ledger, months: int) -> date:
-    return _day(add_months(day_number(known.as_of) + 1, months) - 1)
+def _covered(origins: Iterable[date | str], months: list[int], known_to: date) -> dict[date, list[int]]:
+    """The windows of every origin that are over, before anything is fitted."""
+    days = sorted({as_day(origin, "an origin") for origin in origins})
+    if not days:
+        raise ForecastError("origins is empty: give at least one day to forecast from.")
+    covered = {day: [window for window in months if _last_day(day, window) <= known_to] for day in days}
+    for day, windows in covered.items():
+        if not windows:
+            raise ForecastError(
+                f"origin {day}: the shortest window ends on {_last_day(day, months[0])}, the ledger is known to "
+                f"{known_to}. Give earlier origins or a shorter horizon_months."
+            )
+    return covered
+
+
+def _last_day(origin: date, months: int) -> date:
+    return _day(add_months(day_number(origin) + 1, months) - 1)
 
 
 def _day(number: int) -> date:

@@ -250,7 +250,7 @@ def backtest(
     tune: Annotated[int, typer.Option("--tune", min=1, help="Tuning steps a chain.")] = 1000,
     quiet: Quiet = False,
 ) -> None:
-    """Forecast from past days with what was known then, beside what happened and common baselines.
+    """Forecast from past days, beside what then happened and beside baselines.
 
     \b
     Example:

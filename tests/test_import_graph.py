@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("synthetic", "metrics", "plans"),
     ("reduction", "readiness"),
     ("forecast",),
-    ("actuals", "scenarios", "calibration", "baselines"),
+    ("actuals", "scenarios", "calibration", "baselines", "predictive"),
     ("scores",),
     ("backtest",),
     ("report", "batch"),
@@ -35,8 +35,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("__main__",),
 )
-# A forecast and a backtest draw themselves: the method asks for the picture when it is called, and its file reads them.
-ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report")}
+# A forecast, a backtest and a check draw themselves: the method asks for the picture when it is called, and its file reads them.
+ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report"), ("predictive", "report")}
 LAYER = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
 
 

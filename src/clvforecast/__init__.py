@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from clvforecast.posterior import fit as fit
     from clvforecast.posterior import load_posterior as load_posterior
     from clvforecast.posterior import prior as prior
+    from clvforecast.predictive import PredictiveCheck as PredictiveCheck
+    from clvforecast.predictive import predictive_check as predictive_check
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
@@ -76,6 +78,8 @@ _HOME = {
     "fit": "posterior",
     "load_posterior": "posterior",
     "prior": "posterior",
+    "PredictiveCheck": "predictive",
+    "predictive_check": "predictive",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
     "CompanyParameters": "synthetic",

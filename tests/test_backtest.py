@@ -14,6 +14,7 @@ import clvforecast as clv
 from clvforecast.backtest import MODEL, WHOLE, Backtest, backtest
 from clvforecast.baselines import BASELINES, hand_set, last_mrr_by_rate
 from clvforecast.report.backtests import headline, plot_backtest, write_backtest
+from clvforecast.scores import score_table
 from known_world import known_posterior
 
 module = sys.modules["clvforecast.backtest"]
@@ -160,3 +161,42 @@ def test_files_and_picture(result, tmp_path) -> None:
     assert json.loads(scores.head(1).to_json(orient="records"))[0]["n"] > 0
     titles = [axes.get_title(loc="left") for axes in plot_backtest(result).axes]
     assert len(titles) == 4 and all(titles)
+
+
+def test_a_method_that_cannot_forecast_everywhere_is_compared_where_it_does() -> None:
+    """Equal to the model at one of two origins and unknown at the other: skill nought, its own bias, its own ranking."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for origin in ("2020-12-31", "2021-12-31"):
+        actual = rng.gamma(2.0, 50.0, 40)
+        one = pd.DataFrame(
+            {"origin": pd.Timestamp(origin), "window_months": 12, "account_id": range(40), "actual": actual}
+        )
+        scored = {"mean": actual * 1.1, "crps": actual * 0.3, "log_crps": 0.2, "pit": 0.5}
+        rows.append(one.assign(method=MODEL, **scored))
+        unknown = dict.fromkeys(scored, np.nan)
+        rows.append(one.assign(method="other", **(scored if origin.startswith("2021") else unknown)))
+    table = pd.concat(rows, ignore_index=True)
+    table[["interval_50", "interval_80", "interval_95", "renewed", "p_renewed", "active", "p_active"]] = np.nan
+    found = score_table(table, None, "account_id", MODEL, 50, 0).set_index(["method", "score"])
+    assert found.loc[(MODEL, "skill_crps"), "value"] == pytest.approx(0.0)
+    assert found.loc[(MODEL, "skill_crps"), "n"] == 40
+    assert found.loc[("other", "bias"), "value"] == pytest.approx(0.1)
+    assert found.loc[("other", "gini"), "value"] == pytest.approx(1.0)
+    assert (score_table(table, "origin", "account_id", MODEL, 50, 0)["method"] == "other").any()
+
+
+def test_the_next_decision_is_judged_when_its_bookings_are_in(company, monkeypatch) -> None:
+    """Whatever its outcome, a decision counts only once the longest lag has passed: else the renewed ones come first."""
+    _, truth, ledger = company
+    monkeypatch.setattr(module, "fit", lambda *args, **kwargs: known_posterior(truth, n_draws=20))
+    soon = ledger.at(truth.as_of + dt.timedelta(days=366))
+    rows = [
+        backtest(which, [truth.as_of], 12, baselines={}, draws=20, progress=False).accounts.set_index("account_id")[
+            "renewed"
+        ]
+        for which in (soon, ledger)
+    ]
+    known = rows[0].dropna()
+    assert 0 < len(known) < rows[1].notna().sum()
+    assert (known == rows[1].loc[known.index]).all()

@@ -64,8 +64,28 @@ def test_hand_set_probability_by_hand(four) -> None:
 
 
 def test_historical_rate_counts_decisions(four) -> None:
-    """Four renewals, two lapses, one more each for what is unknown."""
-    assert baselines.historical_rate(build_histories(clv.read_ledger(four, as_of="2022-07-01"))) == pytest.approx(5 / 8)
+    """Three renewals and two lapses are old enough, d's renewal of today is not; one more each for what is unknown."""
+    assert baselines.historical_rate(build_histories(clv.read_ledger(four, as_of="2022-07-01"))) == pytest.approx(4 / 7)
+
+
+def test_a_term_that_starts_later_earns_from_its_start() -> None:
+    events = contract("a", ["2021-01-01"]).assign(event_date="2020-06-01", start_date="2021-01-01")
+    found = baselines.hand_set(known(events, "2020-06-30"))[0, 0]
+    assert found == pytest.approx(3652.5 / 365 * 181)
+
+
+def test_spells_are_told_apart() -> None:
+    """One account renewed once, lapsed, came back and is in its first term; it had three renewals before it was seen."""
+    events = contract("a", ["2015-01-01", "2016-01-01", "2021-01-01"])
+    events["kind"] = ["initial", "renewal", "initial"]
+    accounts = pd.DataFrame({"account_id": ["a"], "observed_from": [3]})
+    n, alive, before = baselines._spells(build_histories(clv.read_ledger(events, accounts, as_of="2021-06-30")))
+    assert n.tolist() == [4.0, 0.0] and alive.tolist() == [False, True] and before.tolist() == [3.0, 0.0]
+
+
+def test_purchase_models_without_repeat_purchases_say_nothing() -> None:
+    events = pd.concat([contract(f"{i:02}", ["2021-01-01"]) for i in range(20)])
+    assert np.isnan(baselines.purchase_models(known(events, "2021-12-31"))).all()
 
 
 def test_trailing_churn_by_hand() -> None:

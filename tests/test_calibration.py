@@ -80,6 +80,7 @@ def test_rankings() -> None:
     assert gini(-money, money) == pytest.approx(-1.0)
     assert abs(gini(rng.normal(size=4_000), money)) < 0.1
     assert gini(np.ones(4_000), money) == pytest.approx(0.0, abs=1e-12), "equal forecasts rank nobody"
+    assert decile_lift(np.ones(10), [10.0, *[0.0] * 9]) == decile_lift(np.ones(10), [*[0.0] * 9, 10.0]) == 1.0
     assert decile_lift(money, money) == pytest.approx(np.sort(money)[-400:].mean() / money.mean())
     twice = np.repeat(money, 2)
     assert gini(-twice, twice) == pytest.approx(gini(-money, money, np.full(4_000, 2.0)))
@@ -95,6 +96,11 @@ def test_bootstrap_draws_whole_clusters() -> None:
     assert upper - lower == pytest.approx(2 * 1.96 * values.reshape(60, 20).mean(axis=1).std() / np.sqrt(60), rel=0.1)
     assert lower < values.mean() < upper
     assert draws.weights().sum(axis=1) == pytest.approx(np.full(2_000, 1_200))
+
+
+def test_one_cluster_tells_no_interval() -> None:
+    draws = Resamples(["a"] * 5, 10)
+    assert np.isnan(bounds(draws.sums(np.ones(5)) / draws.sums(np.ones(5)))).all()
 
 
 def test_wrong_shapes_are_refused() -> None:

@@ -239,20 +239,25 @@ class _Run:
             group_by=self.columns,
         )
         actual = actual_revenue(made, self.latest)["revenue"].to_numpy()
-        facts = _facts(made, months).reset_index(drop=True)
+        facts = _facts(made, months, _patience(posterior)).reset_index(drop=True)
         drawn = {MODEL: made.draws["revenue"].values}
         context = self._known(made, known, months)
         drawn |= {name: baseline(context) for name, baseline in self.baselines.items()}
         rows = [
-            pd.concat([_account_scores(values, actual, self.seed).assign(method=name), facts], axis=1)
+            pd.concat([_account_scores(values, actual, self._key(made, months, 0)).assign(method=name), facts], axis=1)
             for name, values in drawn.items()
         ]
         rows[0] = rows[0].assign(**self._states(made, posterior, months))
         totals = [
-            _totals(values, actual, facts, self.segments, self.seed).assign(method=name)
+            _totals(values, actual, facts, self.segments, self._key(made, months, 1)).assign(method=name)
             for name, values in drawn.items()
         ]
         return pd.concat(rows, ignore_index=True), pd.concat(totals, ignore_index=True)
+
+    def _key(self, made: Forecast, months: int, purpose: int) -> int:
+        """Seed of a PIT's randomisation: accounts at zero must not take the same place at every origin."""
+        sequence = np.random.SeedSequence([self.seed, made.history.origin_day, months, purpose])
+        return int(sequence.generate_state(1)[0])
 
     def _known(self, made: Forecast, known: Ledger, months: int) -> Known:
         """What a baseline may know at this origin."""
@@ -284,8 +289,7 @@ class _Run:
         """
         n = len(made.table)
         found = {name: np.full(n, np.nan) for name in ("mrr", "mrr_pit", "active", "p_active", "renewed", "p_renewed")}
-        patience = int(np.ceil(posterior.frame.lag_edges[-1]))
-        known_until = day_number(self.latest.as_of) - patience
+        known_until = day_number(self.latest.as_of) - _patience(posterior)
         last = add_months(made.history.origin_day, months) - 1
         if months in MARK_MONTHS and last <= known_until:
             in_force = _mrr_on(self.truth, last).reindex(made.table["account_id"])
@@ -293,7 +297,7 @@ class _Run:
             found["p_active"] = made.table[f"p_active_{months}m"].to_numpy()
             found["mrr"] = in_force.fillna(0.0).to_numpy()
             drawn = made.draws["mrr"].sel(month=months).values
-            found["mrr_pit"] = randomised_pit(drawn, found["mrr"], self.seed)
+            found["mrr_pit"] = randomised_pit(drawn, found["mrr"], self._key(made, months, 2))
         renewed = _next_decision(made.history, self.truth, known_until, last).reindex(made.table["account_id"])
         found["renewed"] = renewed.where(made.table["p_next_renewal"].notna().to_numpy()).to_numpy(float)
         found["p_renewed"] = np.where(np.isnan(found["renewed"]), np.nan, made.table["p_next_renewal"])
@@ -342,7 +346,12 @@ def _totals(draws: Floats, actual: Floats, facts: pd.DataFrame, segments: Sequen
     return table
 
 
-def _facts(made: Forecast, months: int) -> pd.DataFrame:
+def _patience(posterior: Posterior) -> int:
+    """Days after which a renewal that is not booked will not come."""
+    return int(np.ceil(posterior.frame.lag_edges[-1]))
+
+
+def _facts(made: Forecast, months: int, patience: int) -> pd.DataFrame:
     """What was known of every account at the origin, by which scores can be split."""
     last = last_terms(made.history)
     table = last.groupby("account_id").agg(end_day=("end_day", "max"), term_days=("term_days", "last"))
@@ -354,8 +363,8 @@ def _facts(made: Forecast, months: int) -> pd.DataFrame:
     years = (origin_day - table["first_day"]) / 365.25
     ahead = table["end_day"] - origin_day
     window = add_months(origin_day, months) - origin_day
-    named = ["overdue", "due on the next day", "due later in the window", "mid-term"]
-    due = np.select([ahead < 0, ahead == 0, ahead < window], named[:3], named[3])
+    named = ["lapsed", "overdue", "due on the next day", "due later in the window", "mid-term"]
+    due = np.select([ahead < -patience, ahead < 0, ahead == 0, ahead < window], named[:4], named[4])
     term_months = (table["term_days"] / (365.25 / 12)).round()
     lengths = np.select([term_months < 12, term_months == 12], ["under 12 months", "12 months"], "over 12 months")
     tenures = np.array(["under 1 year", "1 to 3 years", "3 to 5 years", "5 years and more"])
@@ -393,7 +402,7 @@ def _mrr_on(truth: Histories, day: int) -> pd.Series:
 def _next_decision(known: Histories, truth: Histories, known_until: int, last: int) -> pd.Series:
     """1 renewed, 0 not, by account_id, of the decision after the last term known at the origin, if it is due by `last`.
 
-    Accounts with one line only; what ended early never had the decision; what is late may still be booked.
+    Accounts with one line only; what ended early never had the decision; after `known_until` bookings may still come.
     """
     lines = known.lines.to_pandas()
     single = lines[~lines["account_id"].duplicated(keep=False)].set_index("line")["account_id"]
@@ -402,9 +411,8 @@ def _next_decision(known: Histories, truth: Histories, known_until: int, last: i
     later = truth.terms.to_pandas().merge(truth.decisions.to_pandas()[["term", "outcome"]], on="term")
     outcome = later.set_index("event_id")["outcome"].reindex(ended["event_id"]).to_numpy()
     settled = (ended["end_day"] <= known_until).to_numpy()
-    value = np.select(
-        [outcome == "renewed", (outcome == "notified") | ((outcome == "open") & settled)], [1.0, 0.0], np.nan
-    )
+    value = np.select([outcome == "renewed", np.isin(outcome, ["notified", "open"])], [1.0, 0.0], np.nan)
+    value[~settled] = np.nan  # also those booked already: they would stand for all of their time
     return pd.Series(value, index=single.reindex(ended["line"]).to_numpy())
 
 

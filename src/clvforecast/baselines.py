@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories
 from clvforecast.likelihoods import log_lapse, log_survival
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, add_months
@@ -83,8 +82,9 @@ Baseline = Callable[[Known], Floats]
 
 
 def last_terms(histories: Histories) -> pd.DataFrame:
-    """The last known term of every line: account_id, end_day, term_days, mrr (with its amendments), k, renewals before
-    the first seen term, and whether the line is alive: not notified, not terminated, not more than `OVERDUE_DAYS` overdue.
+    """The last known term of every line: account_id, start_day, end_day, term_days, mrr (with its amendments), n (renewals of
+    its spell, those before the first seen term included), and whether the line is alive: not notified, not terminated, not
+    more than `OVERDUE_DAYS` overdue.
     """
     terms = histories.terms.to_pandas()
     last = terms[terms["last_in_line"]].set_index("line")
@@ -96,22 +96,21 @@ def last_terms(histories: Histories) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "account_id": lines["account_id"].reindex(last.index),
+            "start_day": last["start_day"],
             "end_day": last["end_day"],
             "term_days": days,
             "mrr": (last["amount"] + last["amend"]) / days * DAYS_PER_MONTH,
-            "k": last["k"],
-            "before": lines["observed_from"].reindex(last.index).fillna(0),
+            "n": last["k"] - 1 + lines["observed_from"].reindex(last.index).fillna(0).where(last["spell"] == 0, 0),
             "alive": ~gone & (overdue <= OVERDUE_DAYS),
         }
     ).reset_index(drop=True)
 
 
 def historical_rate(histories: Histories) -> float:
-    """Renewed over all decisions that are more than `OVERDUE_DAYS` old, and those told; one half of nothing."""
+    """Renewed over all decisions that are more than `OVERDUE_DAYS` old; one half of nothing."""
     decisions = histories.decisions.to_pandas()
-    renewed = int((decisions["outcome"] == "renewed").sum())
-    lapsed = int((decisions["outcome"] == "notified").sum())
-    lapsed += int(((decisions["outcome"] == "open") & (decisions["d"] > OVERDUE_DAYS)).sum())
+    old = decisions.loc[decisions["d"] > OVERDUE_DAYS, "outcome"]
+    renewed, lapsed = int((old == "renewed").sum()), int(old.isin(["open", "notified"]).sum())
     return (renewed + 1.0) / (renewed + lapsed + 2.0)
 
 
@@ -133,8 +132,8 @@ def _renewing(known: Known, probability: Floats) -> Floats:
 def _expected(known: Known, survival: Floats) -> Floats:
     """Expected revenue of every line: MRR x (days still booked, and days of the j-th next term x survival[j - 1])."""
     lines = known.lines
-    end, days = lines["end_day"].to_numpy(), lines["term_days"].to_numpy()
-    served = np.maximum(np.minimum(end, known.end) - known.start, 0).astype(float)
+    start, end, days = (lines[name].to_numpy() for name in ("start_day", "end_day", "term_days"))
+    served = np.maximum(np.minimum(end, known.end) - np.maximum(start, known.start), 0).astype(float)
     for j in range(MOST_RENEWALS):
         first, last = end + j * days, end + (j + 1) * days
         overlap = np.minimum(last, known.end) - np.maximum(first, known.start)
@@ -148,11 +147,12 @@ def trailing_churn(known: Known) -> Floats:
     last = histories.origin_day - OVERDUE_DAYS
     year_ago = last - 365
     terms = histories.terms.to_pandas()
-    active = int(((terms["start_day"] <= year_ago) & (terms["stop_day"] > year_ago)).sum())
+    active = terms.loc[(terms["start_day"] <= year_ago) & (terms["stop_day"] > year_ago), "line"].unique()
     decisions = histories.decisions.to_pandas().merge(terms[["term", "stop_day"]], on="term")
-    lost = decisions["outcome"].isin(["open", "notified", "terminated"])
-    lost = int((lost & (decisions["stop_day"] > year_ago) & (decisions["stop_day"] <= last)).sum())
-    churn = 1.0 - (1.0 - min(lost / max(active, 1), 0.99)) ** (1.0 / 12.0)
+    gone = decisions["outcome"].isin(["open", "notified", "terminated"])
+    gone &= (decisions["stop_day"] > year_ago) & (decisions["stop_day"] <= last)
+    lost = decisions.loc[gone & decisions["line"].isin(active), "line"].nunique()
+    churn = 1.0 - (1.0 - min(lost / max(len(active), 1), 0.99)) ** (1.0 / 12.0)
     months = (1.0 - (1.0 - churn) ** known.window_months) / churn if churn > 0.0 else float(known.window_months)
     return known.by_account(lines["mrr"] * months * lines["alive"])[:, None]
 
@@ -162,14 +162,22 @@ def sbg(known: Known) -> Floats:
 
     Every decision counts alike, n renewals so far: P(j more) = S(n + j) / S(n), with those before the first seen term.
     """
-    lines = known.lines
-    seen = last_terms(known.histories)
-    n = (seen["k"] - 1 + seen["before"]).to_numpy(float)
-    a, b = _sbg_estimates(n, seen["alive"].to_numpy(bool), seen["before"].to_numpy(float))
+    a, b = _sbg_estimates(*_spells(known.histories))
     ahead = np.arange(1, MOST_RENEWALS + 1)[:, None]
-    now = (lines["k"] - 1 + lines["before"]).to_numpy(float)
+    now = known.lines["n"].to_numpy(float)
     survival = np.exp(log_survival(now + ahead, a, b) - log_survival(now, a, b))
     return known.by_account(_expected(known, survival))[:, None]
+
+
+def _spells(histories: Histories) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Of every spell: its renewals, whether it is alive, and the renewals before it was first seen."""
+    terms = histories.terms.to_pandas()
+    last = terms.groupby(["line", "spell"]).tail(1)
+    observed_from = histories.lines.to_pandas().set_index("line")["observed_from"].fillna(0)
+    before = observed_from.reindex(last["line"]).to_numpy(float) * (last["spell"] == 0).to_numpy()
+    alive = last["last_in_line"].to_numpy(bool, copy=True)
+    alive[alive] = last_terms(histories)["alive"].to_numpy(bool)
+    return last["k"].to_numpy(float) - 1.0 + before, alive, before
 
 
 def _sbg_estimates(n: Floats, alive: NDArray[np.bool_], before: Floats) -> tuple[float, float]:
@@ -218,6 +226,8 @@ def _positions(histories: Histories, window_months: int) -> pd.DataFrame:
     """By account: the last MRR of its lines together, and where its latest term stands."""
     table = last_terms(histories)
     end = int(add_months(histories.origin_day, window_months))
+    # Of an account with a live line the live lines, of another all that it had.
+    table = table[table["alive"] | ~table.groupby("account_id")["alive"].transform("any")]
     latest = table.groupby("account_id").agg(mrr=("mrr", "sum"), end_day=("end_day", "max"), alive=("alive", "any"))
     position = np.select(
         [~latest["alive"], latest["end_day"] <= histories.origin_day, latest["end_day"] < end],
@@ -230,7 +240,8 @@ def _positions(histories: Histories, window_months: int) -> pd.DataFrame:
 def purchase_models(known: Known) -> Floats:
     """BG/NBD and Gamma-Gamma of the `lifetimes` package on the ledger's bookings: expected purchases x expected amount.
 
-    (Fader, Hardie and Lee 2005; Fader and Hardie 2013.) Every day with money coming in is a purchase.
+    (Fader, Hardie and Lee 2005; Fader and Hardie 2013.) Every day with money coming in is a purchase. NaN where the ledger
+    has too few repeat purchases for either model to converge.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -253,8 +264,8 @@ def purchase_models(known: Known) -> Floats:
             money = GammaGammaFitter(penalizer_coef=0.01).fit(
                 frequency[bought], amount[bought] / typical, q_constraint=True
             )
-        except ConvergenceError as error:
-            raise ForecastError(f"the BG/NBD or Gamma-Gamma model of lifetimes did not converge: {error}") from error
+        except (ConvergenceError, ValueError):  # ValueError: no repeat purchase at all
+            return np.full((len(known.account_ids), 1), np.nan)
         purchases = counts.conditional_expected_number_of_purchases_up_to_time(
             float(known.window_months), frequency, recency, age
         )

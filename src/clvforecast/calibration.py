@@ -227,14 +227,20 @@ def decile_lift(predicted: ArrayLike, actual: ArrayLike, weights: ArrayLike | No
     """
     key, y = np.asarray(predicted, float), np.asarray(actual, float)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, float)
-    order = np.argsort(-key, kind="stable")
-    taken = np.clip(0.1 * w.sum() - (np.cumsum(w[order]) - w[order]), 0.0, w[order])
-    mean = (w * y).sum() / max(w.sum(), 1e-300)
-    return float((taken * y[order]).sum() / max(taken.sum(), 1e-300) / mean) if mean else float("nan")
+    _, place = np.unique(-key, return_inverse=True)
+    accounts, money = np.bincount(place, w), np.bincount(place, w * y)
+    if accounts.sum() == 0 or money.sum() == 0:
+        return float("nan")
+    # Of accounts with equal forecasts, as many as still fit into the tenth, all alike.
+    part = np.clip(0.1 * accounts.sum() - (np.cumsum(accounts) - accounts), 0.0, accounts)
+    collected = (np.divide(part, accounts, out=np.zeros_like(part), where=accounts > 0) * money).sum()
+    return float(collected / part.sum() / (money.sum() / accounts.sum()))
 
 
 class Resamples:
     """A clustered bootstrap: whole clusters are drawn with replacement, as accounts of a cluster share their fate.
+
+    A single cluster says nothing of how clusters differ: all sums are then NaN.
 
     Parameters
     ----------
@@ -250,6 +256,8 @@ class Resamples:
 
     def sums(self, values: ArrayLike) -> Floats:
         """Sum of `values` (n,) in every resample; NaN counts as nothing."""
+        if self.times.shape[1] < 2:
+            return np.full(len(self.times), np.nan)
         found = np.nan_to_num(np.asarray(values, float))
         return np.asarray(self.times @ np.bincount(self.label, weights=found, minlength=self.times.shape[1]), float)
 

@@ -46,9 +46,15 @@ def score_table(
 
 
 def _best_baselines(rows: pd.DataFrame, model: str) -> dict[str, str]:
-    """For each score the other method with the best mean, none where there is no other."""
-    others = rows[rows["method"] != model].groupby("method")[list(SKILLS)].mean()
-    return {score: str(others[score].idxmin()) for score in SKILLS if len(others) and others[score].notna().any()}
+    """For each score the other method with the best mean, of those that forecast every account; else of all there are."""
+    others = rows[rows["method"] != model].groupby("method")[list(SKILLS)].agg(["mean", "count"])
+    best = {}
+    for score in SKILLS:
+        mean, count = (others[score, part] for part in ("mean", "count")) if len(others) else (pd.Series(), pd.Series())
+        mean = mean[count == count.max()].dropna()
+        if len(mean):
+            best[score] = str(mean.idxmin())
+    return best
 
 
 def _ratio(top: Floats, bottom: Floats, draws: Resamples) -> tuple[float, float, float]:
@@ -67,8 +73,11 @@ def _means(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
     for name in MEANS:
         if part[name].notna().any():
             yield (name, *_mean(part[name].to_numpy(float), draws))
-    value, lower, upper = _ratio(part["mean"].to_numpy(float), part["actual"].to_numpy(float), draws)
-    yield "bias", value - 1.0, lower - 1.0, upper - 1.0, len(part)
+    known = part["mean"].notna()
+    if known.any():
+        actual = part["actual"].where(known).to_numpy(float)
+        value, lower, upper = _ratio(part["mean"].to_numpy(float), actual, draws)
+        yield "bias", value - 1.0, lower - 1.0, upper - 1.0, int(known.sum())
 
 
 def _coverages(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
@@ -80,11 +89,15 @@ def _coverages(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
 
 
 def _ranking(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
-    predicted, actual = part["mean"].to_numpy(float), part["actual"].to_numpy(float)
-    weights = draws.weights()[:RANKING_RESAMPLES]
+    known = part["mean"].notna().to_numpy()
+    if not known.any():
+        return
+    predicted, actual = part["mean"].to_numpy(float)[known], part["actual"].to_numpy(float)[known]
+    several = draws.times.shape[1] > 1
+    weights = draws.weights()[: RANKING_RESAMPLES if several else 0, known]
     for name, score in (("gini", gini), ("decile_lift", decile_lift)):
         resampled = np.array([score(predicted, actual, times) for times in weights])
-        yield (name, score(predicted, actual), *bounds(resampled), len(part))
+        yield (name, score(predicted, actual), *bounds(resampled), int(known.sum()))
 
 
 def _probabilities(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
@@ -95,9 +108,11 @@ def _probabilities(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
 
 
 def _skills(part: pd.DataFrame, rows: pd.DataFrame, best: dict[str, str], draws: Resamples) -> Iterator[Score]:
-    """``1 - score / that of the best baseline``, the same resamples of both."""
+    """``1 - score / that of the best baseline``, the same accounts and resamples of both."""
     keys = ["origin", "account_id"]
     for score, method in best.items():
         other = rows[rows["method"] == method].set_index(keys)[score].reindex(pd.MultiIndex.from_frame(part[keys]))
-        value, lower, upper = _ratio(part[score].to_numpy(float), other.to_numpy(float), draws)
-        yield f"skill_{score}", 1.0 - value, 1.0 - upper, 1.0 - lower, len(part)
+        mine, theirs = part[score].to_numpy(float), other.to_numpy(float)
+        both = np.isfinite(mine) & np.isfinite(theirs)
+        value, lower, upper = _ratio(np.where(both, mine, np.nan), np.where(both, theirs, np.nan), draws)
+        yield f"skill_{score}", 1.0 - value, 1.0 - upper, 1.0 - lower, int(both.sum())

@@ -139,9 +139,7 @@ def lag_bins(lags: Floats) -> Floats:
     alone = np.isin(grid[1:], days)
     edges, held = [grid[first]], 0
     for j in range(first, last + 1):
-        if alone[j] and edges[-1] < grid[j]:  # what came before, however little, was booked before
-            if held == 0 and len(edges) > 1 and edges[-1] not in days:
-                edges.pop()
+        if alone[j] and edges[-1] < grid[j]:  # what came before, however little or nothing, was booked before
             edges.append(grid[j])
             held = 0
         held += int(counts[j])

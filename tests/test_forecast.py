@@ -230,6 +230,20 @@ def test_wrong_calls_say_what_to_do(company: tuple[pd.DataFrame, Truth], options
         run(company, **options)
 
 
+def test_only_the_draws_asked_for_are_kept_and_they_are_the_same(
+    company: tuple[pd.DataFrame, Truth], made: Forecast
+) -> None:
+    some = run(company, keep_draws=("revenue", "mrr"))
+    assert set(some.draws.data_vars) == {"revenue", "mrr"} and some.draws["month"].values.tolist() == [12, 24, 36]
+    for name in some.draws.data_vars:
+        assert some.draws[name].identical(made.draws[name])
+    assert ((made.draws["mrr"] > 0).mean("draw").sel(month=24).values == made.table["p_active_24m"]).all()
+    with pytest.raises(ForecastError, match="draws of clv were not kept"):
+        some.plot(some.table["account_id"][0])
+    with pytest.raises(ForecastError, match="keep_draws"):
+        run(company, keep_draws=("colour",))
+
+
 def test_wrong_questions_say_what_to_do(made: Forecast) -> None:
     with pytest.raises(ForecastError, match="was not kept"):
         made.accounts(ci_prob=0.77)

@@ -234,7 +234,7 @@ class _Run:
             horizon_months=months,
             draws=draws,
             seed=self.seed,
-            keep_draws=True,
+            keep_draws=("revenue", "mrr"),
             known_by=self.latest.as_of,
             group_by=self.columns,
         )

@@ -22,7 +22,7 @@ from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import check_ledger, scoring_warnings
-from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Reduction
+from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Reduction
 from clvforecast.simulation.calendar import EPOCH, Grid, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.run import Totals, simulate_portfolio
@@ -44,7 +44,7 @@ def forecast(
     gross_margin: float = 1.0,
     draws: int = 1000,
     seed: int = 7,
-    keep_draws: bool = False,
+    keep_draws: bool | Sequence[Kept] = False,
     *,
     timing: Literal["recognised", "booked"] = "recognised",
     known_by: date | None = None,
@@ -70,7 +70,8 @@ def forecast(
     seed
         Key of the random numbers, with the account and the draw.
     keep_draws
-        Keep (account, draw) arrays: 8 × accounts × draws × 10 bytes.
+        Keep (account, draw) arrays: all of `Forecast.draws`, or the names of those wanted. 8 × accounts × draws bytes each,
+        eight times that for revenue_by_origin and up to three times for mrr.
     timing
         "recognised": revenue as it is served, by days.  "booked": money on its booking day, as when terms are prepaid;
         what is already booked then is no longer to come.

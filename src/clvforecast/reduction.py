@@ -1,7 +1,8 @@
 """What is kept of simulated draws: for every account its moments, quantiles, intervals, probabilities and origins."""
 
+from collections.abc import Callable
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,14 @@ from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
 from clvforecast.simulation.run import Simulated
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
 
+Kept = Literal["revenue", "clv", "revenue_by_origin", "mrr"]
+DIMS_KEPT: dict[str, tuple[str, ...]] = {"revenue": (), "clv": (), "revenue_by_origin": ("origin",), "mrr": ("month",)}
+MEANING_KEPT = {
+    "revenue": "forward revenue of the window, undiscounted",
+    "clv": "forward value of the window, discounted, with the gross margin",
+    "revenue_by_origin": "forward revenue by origin, undiscounted",
+    "mrr": "monthly revenue in force on the last day of the month, 0 where inactive",
+}
 DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
 Floats = NDArray[np.float64]
 
@@ -32,7 +41,7 @@ class ForecastSettings(BaseModel):
     gross_margin: float = Field(1.0, gt=0.0, le=1.0)
     draws: int = Field(1000, ge=2)
     seed: int = Field(7, ge=0, lt=2**63)
-    keep_draws: bool = False
+    keep_draws: bool | tuple[Kept, ...] = False
     timing: Literal["recognised", "booked"] = "recognised"
     known_by: date | None = None
     ci_probs: tuple[float, ...] = DEFAULT_CI_PROBS
@@ -48,7 +57,9 @@ class Reduction:
         self.n_accounts = n_accounts
         self.columns: dict[str, Floats] = {}
         self.ends: dict[str, Floats] = {}
-        self.full: dict[str, list[Floats]] = {"revenue": [], "clv": [], "revenue_by_origin": [], "mrr": []}
+        asked = settings.keep_draws
+        names = get_args(Kept) if asked is True else asked or ()
+        self.full: dict[str, list[Floats]] = {name: [] for name in names}
         self.marks = [mark for mark, months in enumerate(MARK_MONTHS) if months <= settings.horizon_months]
 
     def add(self, first: int, last: int, simulated: Simulated) -> None:
@@ -57,11 +68,14 @@ class Reduction:
         self._keep_ranges(first, last, "", revenue)
         self._keep_ranges(first, last, "discounted_", value)
         self._keep(first, last, self._means(simulated, value))
-        if self.settings.keep_draws:
-            self.full["revenue"].append(revenue.T)
-            self.full["clv"].append(value.T)
-            self.full["revenue_by_origin"].append(simulated.origins.transpose(1, 0, 2) / UNITS_PER_CURRENCY)
-            self.full["mrr"].append(simulated.mrr[:, :, self.marks].transpose(1, 0, 2))
+        of_batch: dict[str, Callable[[], Floats]] = {
+            "revenue": lambda: revenue.T,
+            "clv": lambda: value.T,
+            "revenue_by_origin": lambda: simulated.origins.transpose(1, 0, 2) / UNITS_PER_CURRENCY,
+            "mrr": lambda: simulated.mrr[:, :, self.marks].transpose(1, 0, 2),
+        }
+        for name, parts in self.full.items():
+            parts.append(np.ascontiguousarray(of_batch[name]()))
 
     def _keep(self, first: int, last: int, values: dict[str, Floats]) -> None:
         for name, column in values.items():
@@ -115,25 +129,17 @@ class Reduction:
         return pd.DataFrame(self.ends)
 
     def kept(self, account_ids: pd.Series) -> xr.Dataset | None:
-        if not self.settings.keep_draws:
+        if not self.full:
             return None
         arrays = {name: np.concatenate(parts) for name, parts in self.full.items()}
         kept = xr.Dataset(
-            {
-                "revenue": (("account", "draw"), arrays["revenue"]),
-                "clv": (("account", "draw"), arrays["clv"]),
-                "revenue_by_origin": (("account", "draw", "origin"), arrays["revenue_by_origin"]),
-                "mrr": (("account", "draw", "month"), arrays["mrr"]),
-            },
-            coords={
-                "account": account_ids.to_numpy(),
-                "draw": np.arange(self.settings.draws),
-                "origin": list(ORIGINS),
-                "month": [MARK_MONTHS[mark] for mark in self.marks],
-            },
+            {name: (("account", "draw", *DIMS_KEPT[name]), values) for name, values in arrays.items()},
+            coords={"account": account_ids.to_numpy(), "draw": np.arange(self.settings.draws)},
         )
-        kept["revenue"].attrs["long_name"] = "forward revenue of the window, undiscounted"
-        kept["clv"].attrs["long_name"] = "forward value of the window, discounted, with the gross margin"
-        kept["mrr"].attrs["long_name"] = "monthly revenue in force on the last day of the month, 0 where inactive"
-        kept["revenue_by_origin"].attrs["long_name"] = "forward revenue by origin, undiscounted"
+        if "revenue_by_origin" in kept:
+            kept = kept.assign_coords(origin=list(ORIGINS))
+        if "mrr" in kept:
+            kept = kept.assign_coords(month=[MARK_MONTHS[mark] for mark in self.marks])
+        for name in kept.data_vars:
+            kept[name].attrs["long_name"] = MEANING_KEPT[str(name)]
         return kept

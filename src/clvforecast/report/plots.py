@@ -265,6 +265,8 @@ def _period_word(freq: str) -> str:
 def _account_draws(forecast: Forecast, account_id: str, value: str) -> Floats:
     if value not in ("clv", "revenue"):
         raise ForecastError(f'value={value!r}: plot_account shows "clv" (discounted, with margin) or "revenue".')
+    if value not in forecast.draws:
+        raise ForecastError(f"draws of {value} were not kept. Call forecast(..., keep_draws=True).")
     draws = forecast.draws[value]
     if account_id not in draws.indexes["account"]:
         near = _near(account_id, draws.indexes["account"])

@@ -161,6 +161,7 @@ def test_files_and_picture(result, tmp_path) -> None:
     assert json.loads(scores.head(1).to_json(orient="records"))[0]["n"] > 0
     titles = [axes.get_title(loc="left") for axes in plot_backtest(result).axes]
     assert len(titles) == 4 and all(titles)
+    assert plot_backtest(result)._repr_png_().startswith(b"\x89PNG"), "notebooks show it"
 
 
 def test_a_method_that_cannot_forecast_everywhere_is_compared_where_it_does() -> None:

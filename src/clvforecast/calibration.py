@@ -149,7 +149,7 @@ def interval_score(draws: ArrayLike, actual: ArrayLike, prob: float) -> Floats:
 
     x, y = _checked(draws, actual)
     lower, upper = np.quantile(x, [0.5 - prob / 2.0, 0.5 + prob / 2.0], axis=1)
-    return np.asarray(score(y, lower, upper, 1.0 - prob), float)
+    return np.asarray(score(y, lower, upper, 1.0 - prob), float).reshape(y.shape)
 
 
 def brier_score(probability: ArrayLike, happened: ArrayLike) -> Floats:

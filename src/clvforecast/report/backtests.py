@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -129,11 +130,20 @@ def write_backtest(result: Backtest, folder: Path) -> list[Path]:
     return paths
 
 
+class Picture(Figure):
+    """A figure that notebooks show, although no pyplot knows of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=90)
+        return buffer.getvalue()
+
+
 def plot_backtest(result: Backtest) -> Figure:
     """Four pictures of the longest window: totals, PIT, coverage by group, reliability of renewal probabilities."""
     window = int(result.accounts["window_months"].max())
     mine = result.accounts[(result.accounts["method"] == MODEL) & (result.accounts["window_months"] == window)]
-    figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+    figure = Picture(figsize=FIGURE_SIZE, layout="constrained")
     axes = figure.subplots(2, 2)
     _plot_totals(axes[0, 0], result)
     _plot_pit(axes[0, 1], mine)

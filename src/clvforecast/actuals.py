@@ -17,6 +17,7 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.engine import values
 from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
+from clvforecast.simulation.calendar import add_months
 
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
@@ -121,3 +122,42 @@ def recognised_in_periods(histories: Histories, account_ids: pd.Series, bounds: 
     cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
     totals = np.array([recognised(cents, start, end, int(bound)).sum() for bound in bounds])
     return np.diff(totals) / 100.0
+
+
+def recognised_after(now: Histories, then: Histories, months: int) -> pd.Series:
+    """Revenue of the accounts of `then` in the window that began then, as known in `now`, by account_id."""
+    start = then.origin_day
+    end = add_months(start, months)
+    items = now.items.to_pandas()
+    cents, first, stop = (items[name].to_numpy() for name in ("cents", "start_day", "end_day"))
+    money = (recognised(cents, first, stop, end) - recognised(cents, first, stop, start)) / 100.0
+    by_account = pd.Series(money, index=items["account_id"]).groupby(level=0).sum()
+    accounts = pd.Index(then.lines["account_id"].to_pandas().unique(), name="account_id")
+    return by_account.reindex(accounts, fill_value=0.0)
+
+
+def mrr_on(truth: Histories, day: int) -> pd.Series:
+    """MRR in force on a day by account_id, amendments of the term so far included; accounts without a term are not there."""
+    terms, lines = truth.terms.to_pandas(), truth.lines.to_pandas().set_index("line")["account_id"]
+    serving = terms[(terms["start_day"] <= day) & (day < terms["stop_day"])]
+    amended = truth.amendments.to_pandas()
+    added = amended[amended["day"] <= day].groupby("term")["mrr"].sum()
+    mrr = serving["mrr"] + added.reindex(serving["term"], fill_value=0.0).to_numpy()
+    return mrr.groupby(lines.reindex(serving["line"]).to_numpy()).sum()
+
+
+def next_decision(known: Histories, truth: Histories, known_until: int, last: int) -> pd.Series:
+    """1 renewed, 0 not, by account_id, of the decision after the last term known at the origin, if it is due by `last`.
+
+    Accounts with one line only; what ended early never had the decision; after `known_until` bookings may still come.
+    """
+    lines = known.lines.to_pandas()
+    single = lines[~lines["account_id"].duplicated(keep=False)].set_index("line")["account_id"]
+    terms = known.terms.to_pandas()
+    ended = terms[terms["last_in_line"] & terms["line"].isin(single.index) & (terms["end_day"] <= last)]
+    later = truth.terms.to_pandas().merge(truth.decisions.to_pandas()[["term", "outcome"]], on="term")
+    outcome = later.set_index("event_id")["outcome"].reindex(ended["event_id"]).to_numpy()
+    settled = (ended["end_day"] <= known_until).to_numpy()
+    value = np.select([outcome == "renewed", np.isin(outcome, ["notified", "open"])], [1.0, 0.0], np.nan)
+    value[~settled] = np.nan  # also those booked already: they would stand for all of their time
+    return pd.Series(value, index=single.reindex(ended["line"]).to_numpy())

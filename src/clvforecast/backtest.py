@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvforecast.actuals import actual_revenue
+from clvforecast.actuals import actual_revenue, mrr_on, next_decision, recognised_after
 from clvforecast.baselines import BASELINES, Baseline, Known, last_terms
 from clvforecast.calibration import crps, interval_score, log_crps, randomised_pit
 from clvforecast.errors import ForecastError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import Histories, build_histories
-from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior, fit
@@ -268,7 +267,7 @@ class _Run:
                 then = build_histories(self.known_at(day))
             except LedgerError:  # nothing was booked yet
                 return None
-            return then, _recognised(made.history, then, months)
+            return then, recognised_after(made.history, then, months)
 
         events = known.events.select(["account_id", "event_date", "amount_cents"]).to_pandas()
         paid = events[events["amount_cents"] > 0].assign(amount=events["amount_cents"] / 100.0)
@@ -292,13 +291,13 @@ class _Run:
         known_until = day_number(self.latest.as_of) - _patience(posterior)
         last = add_months(made.history.origin_day, months) - 1
         if months in MARK_MONTHS and last <= known_until:
-            in_force = _mrr_on(self.truth, last).reindex(made.table["account_id"])
+            in_force = mrr_on(self.truth, last).reindex(made.table["account_id"])
             found["active"] = in_force.notna().to_numpy(float)
             found["p_active"] = made.table[f"p_active_{months}m"].to_numpy()
             found["mrr"] = in_force.fillna(0.0).to_numpy()
             drawn = made.draws["mrr"].sel(month=months).values
             found["mrr_pit"] = randomised_pit(drawn, found["mrr"], self._key(made, months, 2))
-        renewed = _next_decision(made.history, self.truth, known_until, last).reindex(made.table["account_id"])
+        renewed = next_decision(made.history, self.truth, known_until, last).reindex(made.table["account_id"])
         found["renewed"] = renewed.where(made.table["p_next_renewal"].notna().to_numpy()).to_numpy(float)
         found["p_renewed"] = np.where(np.isnan(found["renewed"]), np.nan, made.table["p_next_renewal"])
         return found
@@ -375,45 +374,6 @@ def _facts(made: Forecast, months: int, patience: int) -> pd.DataFrame:
         term_length=lengths,
         due=due,
     )
-
-
-def _recognised(now: Histories, then: Histories, months: int) -> pd.Series:
-    """Revenue of the accounts of `then` in the window that began then, as known in `now`, by account_id."""
-    start = then.origin_day
-    end = add_months(start, months)
-    items = now.items.to_pandas()
-    cents, first, stop = (items[name].to_numpy() for name in ("cents", "start_day", "end_day"))
-    money = (recognised(cents, first, stop, end) - recognised(cents, first, stop, start)) / 100.0
-    by_account = pd.Series(money, index=items["account_id"]).groupby(level=0).sum()
-    accounts = pd.Index(then.lines["account_id"].to_pandas().unique(), name="account_id")
-    return by_account.reindex(accounts, fill_value=0.0)
-
-
-def _mrr_on(truth: Histories, day: int) -> pd.Series:
-    """MRR in force on a day by account_id, amendments of the term so far included; accounts without a term are not there."""
-    terms, lines = truth.terms.to_pandas(), truth.lines.to_pandas().set_index("line")["account_id"]
-    serving = terms[(terms["start_day"] <= day) & (day < terms["stop_day"])]
-    amended = truth.amendments.to_pandas()
-    added = amended[amended["day"] <= day].groupby("term")["mrr"].sum()
-    mrr = serving["mrr"] + added.reindex(serving["term"], fill_value=0.0).to_numpy()
-    return mrr.groupby(lines.reindex(serving["line"]).to_numpy()).sum()
-
-
-def _next_decision(known: Histories, truth: Histories, known_until: int, last: int) -> pd.Series:
-    """1 renewed, 0 not, by account_id, of the decision after the last term known at the origin, if it is due by `last`.
-
-    Accounts with one line only; what ended early never had the decision; after `known_until` bookings may still come.
-    """
-    lines = known.lines.to_pandas()
-    single = lines[~lines["account_id"].duplicated(keep=False)].set_index("line")["account_id"]
-    terms = known.terms.to_pandas()
-    ended = terms[terms["last_in_line"] & terms["line"].isin(single.index) & (terms["end_day"] <= last)]
-    later = truth.terms.to_pandas().merge(truth.decisions.to_pandas()[["term", "outcome"]], on="term")
-    outcome = later.set_index("event_id")["outcome"].reindex(ended["event_id"]).to_numpy()
-    settled = (ended["end_day"] <= known_until).to_numpy()
-    value = np.select([outcome == "renewed", np.isin(outcome, ["notified", "open"])], [1.0, 0.0], np.nan)
-    value[~settled] = np.nan  # also those booked already: they would stand for all of their time
-    return pd.Series(value, index=single.reindex(ended["line"]).to_numpy())
 
 
 def _covered(origins: Iterable[date | str], months: list[int], known_to: date) -> dict[date, list[int]]:

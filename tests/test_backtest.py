@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from clvforecast.report.backtests import headline, plot_backtest, write_backtest
 from clvforecast.scores import score_table
 from known_world import known_posterior
 
-module = sys.modules["clvforecast.backtest"]
+module = import_module("clvforecast.backtest")
 QUICK = {"last MRR x renewal rate": last_mrr_by_rate, "last MRR x 70%": hand_set}
 DRAWS = 150
 

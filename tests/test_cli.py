@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -244,7 +245,7 @@ def test_backtest_prints_its_headline_and_writes_its_files(
     def quick(ledger, segments, **settings):
         return posterior.prior(ledger, segments, draws=20)
 
-    monkeypatch.setattr(sys.modules["clvforecast.backtest"], "fit", quick)
+    monkeypatch.setattr(import_module("clvforecast.backtest"), "fit", quick)
     output = tmp_path / "out"
     outcome = run(
         "backtest", files.events, "--accounts", files.accounts, "--segments", "segment", "--origins",

@@ -6,10 +6,12 @@ forecast's origin that is booked only afterwards counts on its booking day (the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from clvforecast.errors import ForecastError
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 Longs = NDArray[np.int64]
 
 
-def actual_revenue(forecast: Forecast, ledger: Ledger, freq: str | None = None) -> pd.DataFrame:
+def actual_revenue(
+    forecast: Forecast, ledger: Ledger, freq: str | None = None, histories: Histories | None = None
+) -> pd.DataFrame:
     """Revenue of every forecast account, as a later ledger knows it.
 
     Parameters
@@ -35,6 +39,8 @@ def actual_revenue(forecast: Forecast, ledger: Ledger, freq: str | None = None) 
     ledger
         Known on a later day.  Bookings after that day are unknown still, so recent periods may be incomplete: give
         ``known_by=ledger.as_of`` to `forecast` to compare like with like.
+    histories
+        Those of the ledger, where they are built already.
 
     Returns
     -------
@@ -48,7 +54,7 @@ def actual_revenue(forecast: Forecast, ledger: Ledger, freq: str | None = None) 
         The ledger knows no more than the forecast did, or is in another currency.
     """
     periods, account_ids = _periods(forecast, freq), forecast.table["account_id"]
-    served, caught_up = _revenue_cents(forecast, ledger, periods)
+    served, caught_up = _revenue_cents(forecast, ledger, periods, histories)
     return pd.DataFrame(
         {
             "account_id": account_ids.repeat(len(periods)).to_numpy(),
@@ -70,17 +76,18 @@ def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
     return forecast.portfolio(freq)[["period_start", "period", "days", "partial"]]
 
 
-def _revenue_cents(forecast: Forecast, ledger: Ledger, periods: pd.DataFrame) -> tuple[Longs, Longs]:
+def _revenue_cents(
+    forecast: Forecast, ledger: Ledger, periods: pd.DataFrame, histories: Histories | None = None
+) -> tuple[Longs, Longs]:
     """Cents served in the window, and cents caught up in it: both (accounts, periods)."""
     _check(forecast, ledger)
-    histories = build_histories(ledger)
+    histories = build_histories(ledger) if histories is None else histories
     starts = periods["period_start"].to_numpy().astype("datetime64[D]").astype(np.int64)
     bounds = np.append(starts, forecast.grid.bounds[-1])
     account = pd.Index(forecast.table["account_id"]).get_indexer(histories.items["account_id"].to_pandas())
     items = histories.items.filter(account >= 0)
     account = account[account >= 0]
-    cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
-    by_bound = np.stack([recognised(cents, start, end, int(bound)) for bound in bounds], axis=1)
+    by_bound = np.stack(list(_recognised_before(items, bounds)), axis=1)
     served = _by_account(np.diff(by_bound, axis=1), account, len(forecast.table))
     booked = _booked_days(ledger, items["event_id"].to_pandas())
     # service before the window counts in the period of its booking, when that is in the window
@@ -116,22 +123,23 @@ def _by_account(cents: Longs, account: Longs, n_accounts: int) -> Longs:
     return summed
 
 
+def _recognised_before(items: pa.Table, bounds: Iterable[int]) -> Iterator[Longs]:
+    """For each bound, the cents of every item that are recognised before it, (items,)."""
+    cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
+    for bound in bounds:
+        yield recognised(cents, start, end, int(bound))
+
+
 def recognised_in_periods(histories: Histories, account_ids: pd.Series, bounds: Longs) -> NDArray[np.float64]:
     """Revenue recognised between each two days of `bounds` by the given accounts together, in currency."""
     items = histories.items.filter(histories.items["account_id"].to_pandas().isin(account_ids).to_numpy())
-    cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
-    totals = np.array([recognised(cents, start, end, int(bound)).sum() for bound in bounds])
-    return np.diff(totals) / 100.0
+    return np.diff([cents.sum() for cents in _recognised_before(items, bounds)]) / 100.0
 
 
 def recognised_after(now: Histories, then: Histories, months: int) -> pd.Series:
     """Revenue of the accounts of `then` in the window that began then, as known in `now`, by account_id."""
-    start = then.origin_day
-    end = add_months(start, months)
-    items = now.items.to_pandas()
-    cents, first, stop = (items[name].to_numpy() for name in ("cents", "start_day", "end_day"))
-    money = (recognised(cents, first, stop, end) - recognised(cents, first, stop, start)) / 100.0
-    by_account = pd.Series(money, index=items["account_id"]).groupby(level=0).sum()
+    before, by_end = _recognised_before(now.items, (then.origin_day, add_months(then.origin_day, months)))
+    by_account = pd.Series((by_end - before) / 100.0, index=now.items["account_id"].to_pandas()).groupby(level=0).sum()
     accounts = pd.Index(then.lines["account_id"].to_pandas().unique(), name="account_id")
     return by_account.reindex(accounts, fill_value=0.0)
 

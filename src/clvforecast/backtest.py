@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior, fit
-from clvforecast.scores import score_table
-from clvforecast.simulation.calendar import MARK_MONTHS, add_months, day_number
+from clvforecast.scores import COVERED, MEANS, score_table
+from clvforecast.simulation.calendar import DAYS_PER_MONTH, DAYS_PER_YEAR, MARK_MONTHS, add_months, date_of, day_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,11 +36,12 @@ Floats = NDArray[np.float64]
 Source = Callable[[date | None], Ledger]
 
 MODEL = "clvforecast"
-PROBS = (0.5, 0.8, 0.95)
-SCORED = ("mean", "pit", "crps", "log_crps", *(f"interval_{100 * prob:.0f}" for prob in PROBS))
+SCORED = ("mean", "pit", *MEANS)
 WHOLE = "portfolio"
 TENURES = (1.0, 3.0, 5.0)
 DECILES = 10
+REMEMBERED_DAYS = 8
+"""Past days of which histories are kept at a time; the resampling baseline asks for up to six a window."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,7 +183,9 @@ def backtest(
     chosen = dict(BASELINES if baselines is None else baselines)
     months = sorted({*(window for window in windows if window <= horizon_months), horizon_months})
     columns = [*segments, *([clusters] if clusters not in ("account_id", *segments) else [])]
-    run = _Run(known_at, latest, build_histories(latest), tuple(segments), tuple(columns), clusters, chosen, seed)
+    run = _Run(
+        _remembering(known_at), latest, build_histories(latest), tuple(segments), tuple(columns), clusters, chosen, seed
+    )
     accounts, totals, fits, posteriors = [], [], [], {}
     for origin, covered in _covered(origins, months, latest.as_of).items():
         known = known_at(origin)
@@ -216,7 +220,7 @@ def backtest(
 class _Run:
     """What all origins share."""
 
-    known_at: Source
+    histories_at: Callable[[date], Histories | None]
     latest: Ledger
     truth: Histories
     segments: tuple[str, ...]
@@ -237,7 +241,7 @@ class _Run:
             known_by=self.latest.as_of,
             group_by=self.columns,
         )
-        actual = actual_revenue(made, self.latest)["revenue"].to_numpy()
+        actual = actual_revenue(made, self.latest, histories=self.truth)["revenue"].to_numpy()
         facts = _facts(made, months, _patience(posterior)).reset_index(drop=True)
         drawn = {MODEL: made.draws["revenue"].values}
         context = self._known(made, known, months)
@@ -262,12 +266,8 @@ class _Run:
         """What a baseline may know at this origin."""
 
         def past(months_ago: int) -> tuple[Histories, pd.Series] | None:
-            day = _day(add_months(day_number(known.as_of) + 1, -months_ago) - 1)
-            try:
-                then = build_histories(self.known_at(day))
-            except LedgerError:  # nothing was booked yet
-                return None
-            return then, recognised_after(made.history, then, months)
+            then = self.histories_at(_last_day(known.as_of, -months_ago))
+            return None if then is None else (then, recognised_after(made.history, then, months))
 
         events = known.events.select(["account_id", "event_date", "amount_cents"]).to_pandas()
         paid = events[events["amount_cents"] > 0].assign(amount=events["amount_cents"] / 100.0)
@@ -303,6 +303,19 @@ class _Run:
         return found
 
 
+def _remembering(known_at: Source) -> Callable[[date], Histories | None]:
+    """The histories as known on a day, None before the first booking; windows and origins ask for the same days again."""
+
+    @lru_cache(maxsize=REMEMBERED_DAYS)
+    def histories_at(day: date) -> Histories | None:
+        try:
+            return build_histories(known_at(day))
+        except LedgerError:  # nothing was booked yet
+            return None
+
+    return histories_at
+
+
 def _account_scores(draws: Floats, actual: Floats, seed: int) -> pd.DataFrame:
     """Scores of every account; a point forecast has no PIT and no intervals, and a method that could not forecast nothing."""
     if np.isnan(draws).any():
@@ -318,7 +331,7 @@ def _account_scores(draws: Floats, actual: Floats, seed: int) -> pd.DataFrame:
             "log_crps": log_crps(draws, actual),
             **{
                 f"interval_{100 * prob:.0f}": unknown if is_point else interval_score(draws, actual, prob)
-                for prob in PROBS
+                for prob in COVERED
             },
         }
     )
@@ -334,7 +347,7 @@ def _totals(draws: Floats, actual: Floats, facts: pd.DataFrame, segments: Sequen
         total, happened = draws[mine].sum(axis=0), float(actual[mine].sum())
         row: dict[str, Any] = {"by": by, "level": level, "accounts": int(mine.sum()), "actual": happened}
         row |= {"mean": total.mean(), "median": np.median(total)}
-        for prob in PROBS:
+        for prob in COVERED:
             lower, upper = np.quantile(total, [0.5 - prob / 2.0, 0.5 + prob / 2.0])
             row |= {f"lower_{100 * prob:.0f}": lower, f"upper_{100 * prob:.0f}": upper}
         row["pit"] = np.nan if len(total) == 1 else randomised_pit(total[None, :], [happened], seed)[0]
@@ -359,12 +372,12 @@ def _facts(made: Forecast, months: int, patience: int) -> pd.DataFrame:
     )
     table = made.table[["account_id", *made.groups.columns]].merge(table.join(lines), on="account_id", how="left")
     origin_day = made.history.origin_day
-    years = (origin_day - table["first_day"]) / 365.25
+    years = (origin_day - table["first_day"]) / DAYS_PER_YEAR
     ahead = table["end_day"] - origin_day
     window = add_months(origin_day, months) - origin_day
     named = ["lapsed", "overdue", "due on the next day", "due later in the window", "mid-term"]
     due = np.select([ahead < -patience, ahead < 0, ahead == 0, ahead < window], named[:4], named[4])
-    term_months = (table["term_days"] / (365.25 / 12)).round()
+    term_months = (table["term_days"] / DAYS_PER_MONTH).round()
     lengths = np.select([term_months < 12, term_months == 12], ["under 12 months", "12 months"], "over 12 months")
     tenures = np.array(["under 1 year", "1 to 3 years", "3 to 5 years", "5 years and more"])
     size = pd.qcut(table["base"].rank(method="first"), min(DECILES, len(table)), labels=False) + 1
@@ -392,11 +405,7 @@ def _covered(origins: Iterable[date | str], months: list[int], known_to: date) -
 
 
 def _last_day(origin: date, months: int) -> date:
-    return _day(add_months(day_number(origin) + 1, months) - 1)
-
-
-def _day(number: int) -> date:
-    return (pd.Timestamp(0) + pd.Timedelta(days=int(number))).date()
+    return date_of(add_months(day_number(origin) + 1, months) - 1)
 
 
 def _in_front(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from clvforecast.likelihoods import log_lapse, log_survival
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, add_months
 
 Floats = NDArray[np.float64]
-Longs = NDArray[np.int64]
 
 OVERDUE_DAYS = 92
 HAND_SET_RENEWAL = 0.70

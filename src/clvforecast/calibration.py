@@ -57,12 +57,17 @@ def randomised_pit(draws: ArrayLike, actual: ArrayLike, seed: int = 0, tolerance
     return (below + uniform * (equal + 1)) / (x.shape[1] + 1)
 
 
+def in_central(pit: ArrayLike, prob: float) -> NDArray[np.bool_]:
+    """Whether actual values lie inside their central interval of a probability: ``|u - 1/2| <= prob / 2``."""
+    return np.asarray(np.abs(np.asarray(pit, dtype=np.float64) - 0.5) <= prob / 2.0)
+
+
 def coverage(
     pit: ArrayLike, probs: Sequence[float] = (0.5, 0.8, 0.9), clusters: ArrayLike | None = None
 ) -> pd.DataFrame:
     """Share of actual values inside their central intervals.
 
-    Inside the interval of probability p:  |u − 1/2| <= p/2.  Accounts of a cluster (a department, a region) share what
+    Inside is what `in_central` says.  Accounts of a cluster (a department, a region) share what
     happens to them, so the standard error counts clusters, not accounts:
 
     se² = Σ_g (Σ_{i in g} (c_i − p̂))² / n²
@@ -92,7 +97,7 @@ def coverage(
     labels = np.arange(len(u)) if clusters is None else pd.factorize(np.asarray(clusters))[0]
     rows = []
     for prob in probs:
-        inside = np.abs(u - 0.5) <= prob / 2.0
+        inside = in_central(u, prob)
         observed = inside.mean()
         by_cluster = np.bincount(labels, weights=inside - observed)
         rows.append((prob, observed, np.sqrt(np.sum(by_cluster**2)) / len(u), len(u)))
@@ -204,12 +209,17 @@ def gini(predicted: ArrayLike, actual: ArrayLike, weights: ArrayLike | None = No
     return _area(predicted, actual, weights) / best if abs(best) > 1e-12 else float("nan")
 
 
-def _area(by: ArrayLike, actual: ArrayLike, weights: ArrayLike | None) -> float:
-    """Twice the area between the cumulative share of money, the largest `by` first, and the diagonal."""
+def _ranked(by: ArrayLike, actual: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Accounts and their money by place, the largest `by` first; equal ones share a place."""
     key, y = np.asarray(by, float), np.asarray(actual, float)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, float)
     _, place = np.unique(-key, return_inverse=True)
-    accounts, money = np.bincount(place, w), np.bincount(place, w * y)
+    return np.bincount(place, w), np.bincount(place, w * y)
+
+
+def _area(by: ArrayLike, actual: ArrayLike, weights: ArrayLike | None) -> float:
+    """Twice the area between the cumulative share of money, the largest `by` first, and the diagonal."""
+    accounts, money = _ranked(by, actual, weights)
     if accounts.sum() == 0 or money.sum() == 0:
         return 0.0
     x = np.concatenate([[0.0], np.cumsum(accounts) / accounts.sum()])
@@ -225,10 +235,7 @@ def decile_lift(predicted: ArrayLike, actual: ArrayLike, weights: ArrayLike | No
     >>> decile_lift(list(range(10)), [1.0] * 9 + [11.0])
     5.5
     """
-    key, y = np.asarray(predicted, float), np.asarray(actual, float)
-    w = np.ones(len(y)) if weights is None else np.asarray(weights, float)
-    _, place = np.unique(-key, return_inverse=True)
-    accounts, money = np.bincount(place, w), np.bincount(place, w * y)
+    accounts, money = _ranked(predicted, actual, weights)
     if accounts.sum() == 0 or money.sum() == 0:
         return float("nan")
     # Of accounts with equal forecasts, as many as still fit into the tenth, all alike.

@@ -23,7 +23,7 @@ from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import check_ledger, scoring_warnings
 from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Reduction
-from clvforecast.simulation.calendar import EPOCH, Grid, day_number, make_grid
+from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.slots import N_ORIGINS, ORIGINS, UNITS_PER_CURRENCY
@@ -377,4 +377,4 @@ class Forecast:
 
 
 def _day(number: int) -> pd.Timestamp:
-    return pd.Timestamp(EPOCH) + pd.Timedelta(days=int(number))
+    return pd.Timestamp(date_of(number))

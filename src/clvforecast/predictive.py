@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 from scipy.special import ndtr as phi_of
 
-from clvforecast.cells import SMALLEST_CHANGE, Frame, build_cells
+from clvforecast.cells import SMALLEST_CHANGE, Frame
 from clvforecast.cells.change import UP, Renewals, changes, observed_renewals
 from clvforecast.cells.groups import line_levels, line_size_classes
 from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
 from clvforecast.cells.records import EVENT_KINDS
-from clvforecast.cells.renewal import renewal_paths
+from clvforecast.cells.renewal import Paths, renewal_paths
+from clvforecast.cells.terms import count_terms
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.engine import values
@@ -172,18 +173,17 @@ def _renewals(world: _World) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _log_renewal(world: _World, paths: object, spell: Longs, step: Longs) -> Floats:
+def _log_renewal(world: _World, paths: Paths, spell: Longs, step: Longs) -> Floats:
     """(R, n) log S(n+1) / S(n) of decisions."""
     draws, frame = world.draws, world.frame
     weights = decision_weights(draws, frame)
-    term, size, number, expanded, cut = paths.classes.T  # type: ignore[attr-defined]
-    combined = (((term * frame.n_size_classes + size) * 5 + number) * 2 + expanded) * 2 + cut
-    t0, t1 = paths.t0 / 12.0, paths.t1 / 12.0  # type: ignore[attr-defined]
+    combined = frame.combined_class(*paths.classes.T)
+    t0, t1 = paths.t0 / 12.0, paths.t1 / 12.0
     exponent = draws["renewal_c"][:, None]
     w = (t1[None, :] ** exponent - t0[None, :] ** exponent) * weights[:, combined]
     total = np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)
-    line, first = paths.line[spell], paths.start[spell]  # type: ignore[attr-defined]
-    second = paths.second[spell]  # type: ignore[attr-defined]
+    line, first = paths.line[spell], paths.start[spell]
+    second = paths.second[spell]
     unknown = values(world.histories.lines, "tenure_unknown")[line] & ~second
     eta = world.location(Location.RENEWAL, line)
     columns = len(frame.location_columns)
@@ -285,7 +285,7 @@ def _changes(world: _World) -> pd.DataFrame:
 def _terms(world: _World) -> pd.DataFrame:
     """Shares of the next term's length by the class of the ended one; a last group for returns."""
     frame = world.frame
-    counts = build_cells(world.histories, frame).terms.counts
+    counts = count_terms(world.histories, frame).counts
     rows = []
     for row, name in enumerate((*(f"after {name} months" for name in frame.term_class_names), "on a return")):
         total = int(counts[row].sum())

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvforecast.calibration import Resamples, bounds, brier_score, decile_lift, gini
+from clvforecast.calibration import Resamples, bounds, brier_score, decile_lift, gini, in_central
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def _coverages(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
     pit = part["pit"].to_numpy(float)
     if np.isfinite(pit).any():
         for prob in COVERED:
-            inside = np.where(np.isfinite(pit), np.abs(pit - 0.5) <= prob / 2.0, np.nan)
+            inside = np.where(np.isfinite(pit), in_central(pit, prob), np.nan)
             yield (f"coverage_{100 * prob:.0f}", *_mean(inside, draws))
 
 

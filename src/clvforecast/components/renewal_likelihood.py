@@ -11,6 +11,7 @@ from clvforecast.components.native import (
     Integers,
     add_effects,
     add_slopes,
+    inner,
     log_gamma_and_slope,
     logistic,
     matrix,
@@ -67,14 +68,9 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
     Every term is positive, so nothing cancels: 1 - p is -expm1(log p). See `likelihoods.delay_log_likelihood`.
     """
     group_X, step_X = matrix(reals, layout, GROUP_X), matrix(reals, layout, STEP_X)
-    log_t0, log_t1 = vector(reals, layout, LOG_T0), vector(reals, layout, LOG_T1)
-    steps = vector(wholes, layout, PATH_STEPS)
-    start, end = vector(wholes, layout, PATH_START), vector(wholes, layout, PATH_END)
-    node_group, node_weight = vector(wholes, layout, NODE_GROUP), vector(reals, layout, NODE_WEIGHT)
     K = EFFECTS + group_X.shape[0]
     P = K + step_X.shape[0]
-    total, c, slope = theta[TOTAL], theta[CLOCK], np.zeros_like(theta)
-
+    slope = np.zeros_like(theta)
     eta = np.full(group_X.shape[1], theta[LOGIT_MU])
     add_effects(eta, group_X, theta[EFFECTS:K])
     mu = np.empty_like(eta)
@@ -82,33 +78,80 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
         mu[g] = logistic(eta[g])
     scale = np.zeros(step_X.shape[1])
     add_effects(scale, step_X, theta[K:P])
+    for s in range(scale.size):
+        scale[s] = math.exp(scale[s])
+
+    log_S, of_a, of_total, psi_start = _log_survival(theta, mu, scale, reals, wholes, layout)
+    value, by_log_S = _last_decisions(theta, slope, P, log_S, reals, wholes, layout)
+    node_weight = vector(reals, layout, NODE_WEIGHT)
+    for v in range(log_S.size):
+        value += node_weight[v] * log_S[v]
+        by_log_S[v] += node_weight[v]
+    by_a, by_w = _slopes_of_nodes(theta, slope, mu, by_log_S, of_a, of_total, psi_start, wholes, layout, scale.size)
+
+    total = theta[TOTAL]
+    for g in range(mu.size):
+        slope[TOTAL] += by_a[g] * mu[g]
+        eta[g] = by_a[g] * total * mu[g] * (1.0 - mu[g])
+        slope[LOGIT_MU] += eta[g]
+    add_slopes(slope[EFFECTS:K], group_X, eta)
+    log_t0, log_t1 = vector(reals, layout, LOG_T0), vector(reals, layout, LOG_T1)
+    _add_slopes_of_steps(slope, theta, scale, log_t0, log_t1, by_w)
+    add_slopes(slope[K:P], step_X, by_w)
+    return value, slope
+
+
+@native
+def _log_survival(
+    theta: Floats, mu: Floats, scale: Floats, reals: Floats, wholes: Integers, layout: Integers
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """log S of every node, its slopes by a + W and by a + b + W; and by group the slope of log Gamma at a."""
+    log_t0, log_t1 = vector(reals, layout, LOG_T0), vector(reals, layout, LOG_T1)
+    steps, node_group = vector(wholes, layout, PATH_STEPS), vector(wholes, layout, NODE_GROUP)
+    start, end = vector(wholes, layout, PATH_START), vector(wholes, layout, PATH_END)
+    total, c = theta[TOTAL], theta[CLOCK]
     w = np.empty_like(scale)
     for s in range(w.size):
-        scale[s] = math.exp(scale[s])
         w[s] = (math.exp(c * log_t1[s]) - math.exp(c * log_t0[s])) * scale[s]
-
-    W, log_S = np.zeros(node_group.size), np.empty(node_group.size)
-    log_gamma_total, psi_total = log_gamma_and_slope(total)
+    log_gamma_total = log_gamma_and_slope(total)[0]
     at_start, psi_start = np.empty_like(mu), np.empty_like(mu)
     for g in range(mu.size):
         log_gamma_start, psi_start[g] = log_gamma_and_slope(mu[g] * total)
         at_start[g] = log_gamma_total - log_gamma_start
-    of_a, of_total = np.zeros(W.size), np.zeros(W.size)
-    for v in range(W.size):
+    n = node_group.size
+    log_S, of_a, of_total = np.empty(n), np.empty(n), np.empty(n)
+    for v in range(n):
+        W = 0.0
         for at in range(start[v], end[v]):
-            W[v] += w[steps[at]]
+            W += w[steps[at]]
         # log S = log B(a + W, b) - log B(a, b); a + b is the same for all groups
         g = node_group[v]
-        kept, of_a[v] = log_gamma_and_slope(mu[g] * total + W[v])
-        all_, of_total[v] = log_gamma_and_slope(total + W[v])
+        kept, of_a[v] = log_gamma_and_slope(mu[g] * total + W)
+        all_, of_total[v] = log_gamma_and_slope(total + W)
         log_S[v] = kept - all_ + at_start[g]
+    return log_S, of_a, of_total, psi_start
 
-    value, by_log_S = _last_decisions(theta, slope, P, log_S, reals, wholes, layout)
-    by_a, by_w = np.zeros_like(mu), np.zeros_like(w)
-    weight_of_group = np.zeros_like(mu)
-    for v in range(W.size):
-        value += node_weight[v] * log_S[v]
-        weight = by_log_S[v] + node_weight[v]
+
+@native
+def _slopes_of_nodes(
+    theta: Floats,
+    slope: Floats,
+    mu: Floats,
+    by_log_S: Floats,
+    of_a: Floats,
+    of_total: Floats,
+    psi_start: Floats,
+    wholes: Integers,
+    layout: Integers,
+    n_steps: int,
+) -> tuple[Floats, Floats]:
+    """The way back of `_log_survival`: slopes by a of each group and by w of each step; that by a + b goes into `slope`."""
+    steps, node_group = vector(wholes, layout, PATH_STEPS), vector(wholes, layout, NODE_GROUP)
+    start, end = vector(wholes, layout, PATH_START), vector(wholes, layout, PATH_END)
+    psi_total = log_gamma_and_slope(theta[TOTAL])[1]
+    by_a, by_w, weight_of_group = np.zeros_like(mu), np.zeros(n_steps), np.zeros_like(mu)
+    for v in range(by_log_S.size):
+        weight = by_log_S[v]
         if weight == 0.0 or start[v] == end[v]:
             continue
         g = node_group[v]
@@ -118,17 +161,20 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
         for at in range(start[v], end[v]):
             by_w[steps[at]] += weight * (of_a[v] - of_total[v])
     for g in range(mu.size):
-        slope_a = by_a[g] - weight_of_group[g] * psi_start[g]
-        slope[TOTAL] += slope_a * mu[g]
-        eta[g] = slope_a * total * mu[g] * (1.0 - mu[g])
-        slope[LOGIT_MU] += eta[g]
-    add_slopes(slope[EFFECTS:K], group_X, eta)
-    for s in range(w.size):
-        by_c = math.exp(c * log_t1[s]) * log_t1[s] - math.exp(c * log_t0[s]) * log_t0[s]
-        slope[CLOCK] += by_w[s] * scale[s] * by_c
-        w[s] *= by_w[s]
-    add_slopes(slope[K:P], step_X, w)
-    return value, slope
+        by_a[g] -= weight_of_group[g] * psi_start[g]
+    return by_a, by_w
+
+
+@inner
+def _add_slopes_of_steps(
+    slope: Floats, theta: Floats, scale: Floats, log_t0: Floats, log_t1: Floats, by_w: Floats
+) -> None:
+    """The slope by c into `slope`; `by_w` becomes that by log w."""
+    c = theta[CLOCK]
+    for s in range(scale.size):
+        to, since = math.exp(c * log_t1[s]), math.exp(c * log_t0[s])
+        slope[CLOCK] += by_w[s] * scale[s] * (to * log_t1[s] - since * log_t0[s])
+        by_w[s] *= (to - since) * scale[s]
 
 
 @native

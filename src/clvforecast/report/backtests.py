@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from clvforecast.backtest import MODEL, PROBS, WHOLE, Backtest
+from clvforecast.backtest import MODEL, WHOLE, Backtest
 from clvforecast.calibration import reliability
+from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.files import replacing, write_csv
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.scores import COVERED
 
-MODEL_COLOUR, EXPECTED_COLOUR, ACTUAL_COLOUR = "#1f4e79", "#8a8f98", "#c8501e"
-BAND_COLOUR = "#a9c8e6"
 PIT_BINS = 20
 FIGURE_SIZE = (12.0, 8.5)
 SPLITS = ("due", "tenure", "term_length")
@@ -110,7 +110,7 @@ def _group_rows(result: Backtest) -> pd.DataFrame:
         for level, row in mine.iterrows():
             shown = {"group": by, "": str(level), "accounts": f"{count[level]:,}"}
             shown["skill, log-CRPS"] = f"{row['skill_log_crps']:+.1%}" if "skill_log_crps" in row else ""
-            shown |= {f"{prob:.0%}": f"{row[f'coverage_{100 * prob:.0f}']:.1%}" for prob in PROBS}
+            shown |= {f"{prob:.0%}": f"{row[f'coverage_{100 * prob:.0f}']:.1%}" for prob in COVERED}
             shown["bias"] = f"{row['bias']:+.1%}"
             rows.append(shown)
     return pd.DataFrame(rows)
@@ -160,9 +160,9 @@ def _plot_totals(axes: Axes, result: Backtest) -> None:
     unit = money_unit(float(rows["upper_95"].max()))
     x = np.arange(len(rows))
     for low, high, width in (("lower_95", "upper_95", 3.0), ("lower_50", "upper_50", 9.0)):
-        axes.vlines(x, rows[low] / unit.size, rows[high] / unit.size, color=BAND_COLOUR, linewidth=width)
-    axes.plot(x, rows["median"] / unit.size, "_", color=MODEL_COLOUR, markersize=14, label="median, 50% and 95% range")
-    axes.plot(x, rows["actual"] / unit.size, "o", color=ACTUAL_COLOUR, label="what happened")
+        axes.vlines(x, rows[low] / unit.size, rows[high] / unit.size, color=BANDS[0.80], linewidth=width)
+    axes.plot(x, rows["median"] / unit.size, "_", color=MEDIAN, markersize=14, label="median, 50% and 95% range")
+    axes.plot(x, rows["actual"] / unit.size, "o", color=ACTUAL, label="what happened")
     labels = [
         f"{origin:%Y-%m}\n{months} m" for origin, months in zip(rows["origin"], rows["window_months"], strict=True)
     ]
@@ -176,8 +176,8 @@ def _plot_totals(axes: Axes, result: Backtest) -> None:
 def _plot_pit(axes: Axes, mine: pd.DataFrame) -> None:
     heights, edges = np.histogram(mine["pit"], bins=PIT_BINS, range=(0.0, 1.0))
     share = heights / max(len(mine), 1) * PIT_BINS
-    axes.bar(edges[:-1], share, width=1.0 / PIT_BINS, align="edge", color=BAND_COLOUR, edgecolor="white")
-    axes.axhline(1.0, color=EXPECTED_COLOUR, linestyle=(0, (4, 3)))
+    axes.bar(edges[:-1], share, width=1.0 / PIT_BINS, align="edge", color=BANDS[0.80], edgecolor="white")
+    axes.axhline(1.0, color=PAST, linestyle=(0, (4, 3)))
     axes.set_xlabel("where what happened lies among the draws (randomised PIT)")
     axes.set_title("accounts: flat when the ranges hold", loc="left", fontsize="medium")
 
@@ -188,9 +188,9 @@ def _plot_coverage(axes: Axes, result: Backtest, window: int) -> None:
     scores = pd.concat(parts, ignore_index=True)
     rows = scores[(scores["method"] == MODEL) & (scores["score"] == "coverage_80")].reset_index(drop=True)
     y = -np.arange(len(rows))
-    axes.hlines(y, rows["lower"], rows["upper"], color=BAND_COLOUR, linewidth=5.0)
-    axes.plot(rows["value"], y, "o", color=MODEL_COLOUR)
-    axes.axvline(0.8, color=EXPECTED_COLOUR, linestyle=(0, (4, 3)))
+    axes.hlines(y, rows["lower"], rows["upper"], color=BANDS[0.80], linewidth=5.0)
+    axes.plot(rows["value"], y, "o", color=MEDIAN)
+    axes.axvline(0.8, color=PAST, linestyle=(0, (4, 3)))
     labels = [f"{level} ({n:,})" if by else f"all ({n:,})" for by, level, n in rows[["by", "level", "n"]].values]
     axes.set_yticks(y, labels, fontsize="small")
     axes.set_title("share of accounts inside their 80% range", loc="left", fontsize="medium")
@@ -200,7 +200,7 @@ def _plot_reliability(axes: Axes, result: Backtest) -> None:
     rows = result.accounts[result.accounts["method"] == MODEL]
     longest = rows.sort_values("window_months").drop_duplicates(["origin", "account_id"], keep="last")
     known = longest[longest["renewed"].notna()]
-    axes.plot([0.0, 1.0], [0.0, 1.0], color=EXPECTED_COLOUR, linestyle=(0, (4, 3)))
+    axes.plot([0.0, 1.0], [0.0, 1.0], color=PAST, linestyle=(0, (4, 3)))
     if len(known):
         table = reliability(known["p_renewed"], known["renewed"])
         axes.errorbar(
@@ -208,8 +208,8 @@ def _plot_reliability(axes: Axes, result: Backtest) -> None:
             table["observed"],
             yerr=1.96 * table["se"],
             fmt="o",
-            color=MODEL_COLOUR,
-            ecolor=BAND_COLOUR,
+            color=MEDIAN,
+            ecolor=BANDS[0.80],
         )
     axes.set_xlabel("forecast probability of the next renewal")
     axes.set_ylabel("share renewed")

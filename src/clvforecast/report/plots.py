@@ -17,15 +17,11 @@ from clvforecast.actuals import recognised_in_periods
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
+from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
 Floats = NDArray[np.float64]
 
-BANDS = (0.95, 0.80, 0.50)
-BAND_COLOURS = {0.95: "#d6e4f2", 0.80: "#a9c8e6", 0.50: "#6fa3d4"}
-MEDIAN_COLOUR = "#1f4e79"
-HISTORY_COLOUR = "#8a8f98"
-ACTUAL_COLOUR = "#c8501e"
 SHOWN_HISTORY = 16
 """Periods of history shown, at most."""
 FIGURE_SIZE = (9.0, 4.8)
@@ -181,14 +177,14 @@ def _fan(forecast: Forecast, freq: str, history: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_history(axes: Axes, history: pd.DataFrame) -> None:
     whole = history[history["whole"]]
-    _bars(axes, whole, color=HISTORY_COLOUR, label="recognised")
+    _bars(axes, whole, color=PAST, label="recognised")
     split = history[~history["whole"]]
     if len(split):
         _bars(
             axes,
             split,
             color="white",
-            edgecolor=HISTORY_COLOUR,
+            edgecolor=PAST,
             hatch="////",
             linewidth=0.8,
             label="recognised so far",
@@ -209,15 +205,13 @@ def _draw_fan(axes: Axes, fan: pd.DataFrame, history: pd.DataFrame) -> None:
     x = _middles(fan)
     for band in BANDS:
         low, high = fan[f"low{band * 100:.0f}"], fan[f"high{band * 100:.0f}"]
-        style: dict[str, Any] = {"color": BAND_COLOURS[band], "label": f"{band:.0%} range", "zorder": 3, "linewidth": 0}
+        style: dict[str, Any] = {"color": BANDS[band], "label": f"{band:.0%} range", "zorder": 3, "linewidth": 0}
         if len(fan) > 1:
             axes.fill_between(x, low, high, **style)
         else:
             width = date2num(fan["end"])[0] - date2num(fan["start"])[0]
             axes.bar(x, high - low, bottom=low, width=width * 0.5, **style)
-    axes.plot(
-        x, fan["median"], color=MEDIAN_COLOUR, linewidth=1.8, marker="o", markersize=3.5, label="median", zorder=5
-    )
+    axes.plot(x, fan["median"], color=MEDIAN, linewidth=1.8, marker="o", markersize=3.5, label="median", zorder=5)
 
 
 def _draw_actual(axes: Axes, fan: pd.DataFrame, actual: pd.Series) -> None:
@@ -231,7 +225,7 @@ def _draw_actual(axes: Axes, fan: pd.DataFrame, actual: pd.Series) -> None:
     axes.plot(
         _middles(fan),
         at.to_numpy(),
-        color=ACTUAL_COLOUR,
+        color=ACTUAL,
         linestyle="none",
         marker="D",
         markersize=5.5,
@@ -284,7 +278,7 @@ def _near(account_id: str, known: Sequence[str]) -> str:
 def _draw_bins(axes: Axes, draws: Floats, low: float, high: float) -> None:
     shown = draws[(draws != 0.0) & (draws <= high)]
     heights, edges = np.histogram(shown, bins=BINS, range=(low, high))
-    style: dict[str, Any] = {"color": BAND_COLOURS[0.50], "edgecolor": "white", "linewidth": 0.5, "zorder": 2}
+    style: dict[str, Any] = {"color": BANDS[0.50], "edgecolor": "white", "linewidth": 0.5, "zorder": 2}
     axes.bar(edges[:-1], heights / len(draws), width=np.diff(edges), align="edge", label="brings revenue", **style)
 
 
@@ -293,7 +287,7 @@ def _draw_zero(axes: Axes, draws: Floats, span: float) -> None:
     if share == 0.0:
         return
     width = (span if span > 0.0 else 1.0) / BINS
-    axes.bar(0.0, share, width=width, align="center", color=ACTUAL_COLOUR, label=f"nothing: {share:.1%}", zorder=3)
+    axes.bar(0.0, share, width=width, align="center", color=ACTUAL, label=f"nothing: {share:.1%}", zorder=3)
     axes.set_xlim(left=min(axes.get_xlim()[0], -2.0 * width))
 
 
@@ -301,13 +295,13 @@ def _draw_interval(axes: Axes, ranges: dict[str, float], unit: MoneyUnit) -> Non
     """The median as a line, the interval as a bar just under the top, both with their figures in the legend."""
     axes.set_ylim(top=axes.get_ylim()[1] * 1.2)
     lower, upper, median = (in_unit(ranges[name], unit) for name in ("lower", "upper", "q50"))
-    axes.axvline(ranges["q50"], color=MEDIAN_COLOUR, linewidth=1.6, zorder=4, label=f"median {median}")
+    axes.axvline(ranges["q50"], color=MEDIAN, linewidth=1.6, zorder=4, label=f"median {median}")
     axes.errorbar(
         ranges["q50"],
         0.93,
         xerr=[[ranges["q50"] - ranges["lower"]], [ranges["upper"] - ranges["q50"]]],
         transform=axes.get_xaxis_transform(),
-        color=MEDIAN_COLOUR,
+        color=MEDIAN,
         linewidth=1.6,
         capsize=4,
         zorder=4,

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clvforecast.predictive import PredictiveCheck
+from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN
 
-RANGE_COLOUR, SEEN_COLOUR, OUTSIDE_COLOUR = "#a9c8e6", "#1f4e79", "#c8501e"
 ROW_HEIGHT, LEAST_HEIGHT, WIDTH = 0.24, 2.6, 7.5
 TITLES = {
     "renewals": "renewals by years of tenure",
@@ -26,9 +26,9 @@ def plot_check(check: PredictiveCheck, ax: Axes | None = None) -> Axes:
         height = max(LEAST_HEIGHT, ROW_HEIGHT * (len(table) + 4))
         ax = Figure(figsize=(WIDTH, height), layout="constrained").add_subplot()
     y = -np.arange(len(table), dtype=float)
-    ax.hlines(y, table["lower"], table["upper"], color=RANGE_COLOUR, linewidth=6.0, label="replicated, 90%")
+    ax.hlines(y, table["lower"], table["upper"], color=BANDS[0.80], linewidth=6.0, label="replicated, 90%")
     inside = (table["lower"] - 1e-9 <= table["observed"]) & (table["observed"] <= table["upper"] + 1e-9)
-    for mine, colour, label in ((inside, SEEN_COLOUR, "observed"), (~inside, OUTSIDE_COLOUR, "observed, outside")):
+    for mine, colour, label in ((inside, MEDIAN, "observed"), (~inside, ACTUAL, "observed, outside")):
         if mine.any():
             ax.plot(table.loc[mine, "observed"], y[mine.to_numpy()], "o", color=colour, markersize=4.5, label=label)
     labels = [f"{group}  {x}".strip() for group, x in zip(table["group"], table["x"], strict=True)]

@@ -4,7 +4,7 @@ Days are counted from 1970-01-01; a period is half-open, ``[start, end)``.  A fo
 end of day ``as_of`` begins on the next day, ``origin = as_of + 1``.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +81,11 @@ class Grid(NamedTuple):
 def day_number(day: date) -> int:
     """Days since 1970-01-01."""
     return (day - EPOCH).days
+
+
+def date_of(number: int) -> date:
+    """The inverse of `day_number`."""
+    return EPOCH + timedelta(days=int(number))
 
 
 def make_grid(as_of: date, horizon_months: int, annual_discount_rate: float) -> Grid:

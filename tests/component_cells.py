@@ -20,6 +20,8 @@ from clvforecast.cells.records import RATE_KINDS, SIZE_KINDS
 
 LEVELS = ("a", "b", "c", "d")
 LEVEL_EFFECT = np.array([-0.45, -0.15, 0.15, 0.45])
+YEARS = (2019, 2020, 2021, 2022)
+YEAR_EFFECT = np.array([-0.3, 0.1, 0.3, -0.1])
 
 
 def make_frame(n_segments: int = 1, n_sizes: int = 3, uses_notice: bool = False, n_lags: int = 3) -> Frame:
@@ -34,6 +36,7 @@ def make_frame(n_segments: int = 1, n_sizes: int = 3, uses_notice: bool = False,
         term_class_names=("12", "36"),
         lag_edges=np.array([-31.0, 0.0, 31.0, 92.0]) if n_lags == 3 else np.array([-1.0, 0.0]),
         uses_notice=uses_notice,
+        years=YEARS,
     )
 
 
@@ -122,7 +125,7 @@ class PathBook:
         return self.nodes.setdefault((group, tuple(sorted(path))), len(self.nodes))
 
     def renewal_cells(self, groups: NDArray[np.int32], lag_counts: NDArray[np.int64], n_lines: int) -> RenewalCells:
-        steps = np.array(list(self.steps), dtype=float).reshape(-1, 7)
+        steps = np.array(list(self.steps), dtype=float).reshape(-1, 8)
         paths = [path for _, path in self.nodes]
         cells = np.array(list(self.cells), dtype=float).reshape(-1, 7)
         whole = cells.astype(np.int32)
@@ -135,7 +138,7 @@ class PathBook:
             step_t1=steps[:, 1],
             **{
                 f"step_{name}": steps[:, 2 + i].astype(np.int32)
-                for i, name in enumerate(("term_class", "size_class", "number", "expanded", "cut"))
+                for i, name in enumerate(("term_class", "size_class", "number", "expanded", "cut", "year"))
             },
             node_group=np.array([group for group, _ in self.nodes], dtype=np.int32),
             node_ptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -181,18 +184,20 @@ def renewal_cells(
         m, today = int(rng.integers(0, earlier + 1)), rng.uniform(0.0, years)
         path: list[int] = []
         for k in range(m):
-            path.append(book.step(k * length, (k + 1) * length, length == 3, size, min(k, 4), 0, 0))
+            path.append(book.step(k * length, (k + 1) * length, length == 3, size, min(k, 4), 0, 0, -1))
         if rng.random() > theta[i] ** (m * length):
             continue
         at_m, k = book.node(g, path) if m else -1, m
         today += m * length
+        joined = rng.integers(len(frame.years))
         while True:
             cut = int(rng.random() < 0.3)
-            step = book.step(k * length, (k + 1) * length, length == 3, size, min(k, 4), 0, cut)
+            year = int((k + joined) % len(frame.years))
+            step = book.step(k * length, (k + 1) * length, length == 3, size, min(k, 4), 0, cut, year)
             days = (today - (k + 1) * length) * 365.25
             j = int(rng.choice(J, p=lag))
             booked = rng.uniform(edges[j], edges[j + 1])
-            renewed = rng.random() < theta[i] ** (length * np.exp(cut_effect * cut))
+            renewed = rng.random() < theta[i] ** (length * np.exp(cut_effect * cut + YEAR_EFFECT[year]))
             told = frame.uses_notice and rng.random() < notice_share
             here, after = book.node(g, path), -1
             if renewed and booked <= days:
@@ -295,7 +300,7 @@ def _amended(group, row, direction, x, y, logterm, persistence, rng):  # type: i
 def cohort_cells(cohorts: list[list[int]], frame: Frame) -> RenewalCells:
     """Published survivors of yearly contracts as cells: lapses and renewals are known at once (F = 1)."""
     book = PathBook()
-    path = [book.step(k, k + 1, 0, 0, min(k, 4), 0, 0) for k in range(max(map(len, cohorts)))]
+    path = [book.step(k, k + 1, 0, 0, min(k, 4), 0, 0, -1) for k in range(max(map(len, cohorts)))]
     for survivors in cohorts:
         for k, (now, then) in enumerate(zip(survivors[:-1], survivors[1:], strict=True)):
             here, after = book.node(0, path[:k]), book.node(0, path[: k + 1])

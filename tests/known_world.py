@@ -37,6 +37,7 @@ def frame_of(truth: Truth) -> Frame:
         term_class_names=tuple(TERM_CLASS_NAMES[i] for i in seen),
         lag_edges=np.asarray(truth.lag_edges, dtype=np.float64),
         uses_notice=bool(truth.parameters["notice_share"] > 0),
+        years=truth.years,
     )
 
 

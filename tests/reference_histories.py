@@ -301,6 +301,7 @@ class Yardsticks:
     size_edges: list[float]
     term_class_names: list[str]
     lag_edges: list[int]
+    years: list[int]
 
     def size_class(self, monthly: float) -> int:
         return sum(edge <= math.log(monthly) for edge in self.size_edges)
@@ -335,7 +336,7 @@ def spells(line: Line) -> list[list[Term]]:
 
 
 def steps_of(line: Line, spell: list[Term], frame: Yardsticks) -> list[tuple]:
-    """(months before and after, term class, size class, number, expanded, cut) of each step, and of the next."""
+    """(months before and after, term class, size class, number, expanded, cut, year) of each step, and of the next."""
     steps, t = [], 0
     m = line.m if spell[0].spell == 0 else 0
     first = spell[0]
@@ -345,7 +346,13 @@ def steps_of(line: Line, spell: list[Term], frame: Yardsticks) -> list[tuple]:
         size = size if size > 0 else 1e-9 * line.base
         expanded, cut = (False, False) if earlier else (term.expanded, term.prev == 1)
         number = min(len(steps), 4)
-        classes = (frame.term_class(term.months), frame.size_class(size), number, int(expanded), int(cut))
+        if earlier:
+            start = EPOCH + dt.timedelta(days=first.start)
+            year = (12 * start.year + start.month - 1 - first.months * (m - 1 - len(steps))) // 12
+        else:
+            year = (EPOCH + dt.timedelta(days=term.stop)).year
+        place = frame.years.index(year) if year in frame.years else -1
+        classes = (frame.term_class(term.months), frame.size_class(size), number, int(expanded), int(cut), place)
         steps.append((t, t + months, *classes))
         t += months
     return steps

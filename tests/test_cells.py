@@ -42,7 +42,8 @@ def counted(seed: int) -> tuple[Company, list[Line], Histories, Frame, Cells]:
 
 
 def yardsticks(frame: Frame) -> Yardsticks:
-    return Yardsticks(frame.size_edges.tolist(), list(frame.term_class_names), [int(e) for e in frame.lag_edges])
+    edges = [int(edge) for edge in frame.lag_edges]
+    return Yardsticks(frame.size_edges.tolist(), list(frame.term_class_names), edges, list(frame.years))
 
 
 def names_of(frame: Frame, levels: np.ndarray) -> tuple:
@@ -57,7 +58,7 @@ def unfolded(cells: RenewalCells, frame: Frame) -> Counter:
             np.rint(cells.step_t1 * 12).astype(int).tolist(),
             *(
                 getattr(cells, f"step_{name}").tolist()
-                for name in ("term_class", "size_class", "number", "expanded", "cut")
+                for name in ("term_class", "size_class", "number", "expanded", "cut", "year")
             ),
             strict=True,
         )

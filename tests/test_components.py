@@ -109,6 +109,7 @@ def renewal_log_likelihood(cells, frame, values, i) -> float:
         + values["renewal_number_effect"][i][cells.step_number]
         + values["renewal_expanded_effect"][i] * cells.step_expanded
         + values["renewal_cut_effect"][i] * cells.step_cut
+        + np.append(values["renewal_year_effect"][i], 0.0)[cells.step_year]
     )
     log_S = []
     for node, g in enumerate(cells.node_group):

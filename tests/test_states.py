@@ -28,7 +28,7 @@ DTYPES = {
     "spell": "int32", "status": "int8", "lapse_day": "int32", "bt_ptr": "int64", "bt_start": "int32",
     "bt_end": "int32", "bt_months": "int32", "bt_amount": "float64", "bt_amend": "float64", "bt_expanded": "bool",
     "bt_mrr_now": "float64", "prev": "int8", "log_mrr_sum": "float64", "mrr_n": "float64", "spell_base": "float64",
-    "st_ptr": "int64", "st_t0": "float64", "st_t1": "float64", "st_class": "int32", "n_decisions": "int32",
+    "st_ptr": "int64", "st_t0": "float64", "st_t1": "float64", "st_year": "int32", "st_class": "int32", "n_decisions": "int32",
     "tenure": "float64", "T_active": "float64", "n_events": "int32", "size_n": "int32", "size_sum": "float64",
     "T_lapsed": "float64", "n_returns": "int32", "ci_ptr": "int64", "ci_start": "int32", "ci_end": "int32",
     "ci_cents": "int64", "ci_tied": "bool", "booked_cents": "int64", "recognised_cents": "int64",
@@ -81,8 +81,9 @@ def test_states_agree_with_the_plain_reference(seed: int) -> None:
         assert states.n_decisions[i] == len(steps) - 1
         np.testing.assert_allclose(states.st_t0[taken], [step[0] / 12 for step in steps[:-1]])
         np.testing.assert_allclose(states.st_t1[taken], [step[1] / 12 for step in steps[:-1]])
+        assert frame.year_index(states.st_year[taken]).tolist() == [step[7] for step in steps[:-1]]
         Z = frame.n_size_classes
-        codes = [(((tc * Z + size) * 5 + number) * 2 + e) * 2 + cut for _, _, tc, size, number, e, cut in steps[:-1]]
+        codes = [(((tc * Z + size) * 5 + number) * 2 + e) * 2 + cut for _, _, tc, size, number, e, cut, _ in steps[:-1]]
         assert states.st_class[taken].tolist() == codes
         assert states.tenure[i] == pytest.approx(steps[-1][0] / 12)
         assert states.T_active[i] == pytest.approx(active_days(line, AS_OF_DAY) / 365.25)

@@ -23,6 +23,7 @@ PLAIN = NO_EVENTS | {
     "size_edges": (),
     "term_values": (12,),
     "renewal_number_effect": (0.0,) * 5,
+    "renewal_year_sd": 0.0,
     "renewal_expanded_effect": 0.0,
     "renewal_cut_effect": 0.0,
 }
@@ -77,7 +78,8 @@ def test_survival_is_beta_discrete_weibull(c: float) -> None:
 
 def test_renewal_follows_every_class_of_the_path() -> None:
     # P(decision k | path) = B(a + W(k), b) / B(a + W(k - 1), b), with W rebuilt from the events alone.
-    parameters = CompanyParameters(renewal_c=1.2, reactivation_rate=0.0)
+    by_year = (0.0, 0.4, -0.3, 0.2, -0.5, 0.3, 0.6, -0.2)
+    parameters = CompanyParameters(renewal_c=1.2, reactivation_rate=0.0, renewal_year_effect=by_year)
     events, truth = company(6_000, segments=3, parameters=parameters)
     last_day = events["start_day"].max()
     segment = dict(zip(truth.accounts["account_id"], truth.accounts["segment"].str[1:].astype(int) - 1, strict=True))
@@ -106,6 +108,9 @@ def test_renewal_follows_every_class_of_the_path() -> None:
                 + parameters.renewal_expanded_effect * expanded
                 + parameters.renewal_cut_effect * cut
             )
+            year = 1970 + int(np.datetime64(int(term.end_day), "D").astype("datetime64[Y]").astype(int))
+            place = year - truth.years[0]
+            effect += by_year[place] if place < len(by_year) else 0.0
             later = tenure + term.months / 12
             step = (later**1.2 - tenure**1.2) * math.exp(effect)
             p = math.exp(betaln(a + path + step, b) - betaln(a + path, b))
@@ -116,6 +121,7 @@ def test_renewal_follows_every_class_of_the_path() -> None:
                 f"size{klass}",
                 f"expanded{expanded}",
                 f"cut{cut}",
+                f"year{year}",
             ):
                 residuals.setdefault(name, []).append((renewed - p, p * (1 - p)))
             if renewed:
@@ -125,7 +131,7 @@ def test_renewal_follows_every_class_of_the_path() -> None:
                     math.log(rows[k].mrr / max(total, 0.01 * term.amount) * term.months),
                 )
                 cut = (amended if abs(amended) < abs(bare) else bare) < -math.log(1.01)
-    assert len(residuals) == 1 + 5 + 3 + 4 + 2 + 2
+    assert len(residuals) == 1 + 5 + 3 + 4 + 2 + 2 + 12
     for name, pairs in residuals.items():
         difference, variance = np.array(pairs).sum(axis=0)
         assert abs(difference) < 4 * math.sqrt(variance), name

@@ -39,6 +39,7 @@ def random_frame(rng: np.random.Generator) -> Frame:
         term_class_names=tuple(names[count] for count in months),
         lag_edges=np.array([-61.0, -31.0, -1.0, 0.0, 31.0, 92.0, 183.0]),
         uses_notice=True,
+        years=(2020, 2021, 2022, 2023, 2024),
     )
 
 
@@ -66,6 +67,8 @@ def random_posterior(frame: Frame, n_draws: int, rng: np.random.Generator) -> xr
     effects("renewal", size=True)
     normal("renewal_term_effect", 0, 0.3, n_terms)
     normal("renewal_number_effect", 0, 0.3, 5)
+    normal("renewal_year_effect", 0, 0.3, len(frame.years))
+    values["renewal_year_sd"] = rng.uniform(0.1, 0.5, n_draws)
     for name in ("second_spell", "tenure_unknown", "expanded", "cut"):
         normal(f"renewal_{name}_effect", 0, 0.4)
     for name in ("booking_lag", "notice_lag"):
@@ -151,6 +154,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
         for k in range(n_taken):
             flat["st_t0"].append(k * months / 12)
             flat["st_t1"].append((k + 1) * months / 12)
+            flat["st_year"].append(2023 + k - n_taken)
             classes = (rng.integers(frame.n_term_classes), rng.integers(frame.n_size_classes), min(k, 4))
             flat["st_class"].append(int(frame.combined_class(*classes, rng.random() < 0.5, rng.random() < 0.5)))
         flat["bt_ptr"].append(len(flat["bt_start"]))
@@ -203,6 +207,11 @@ class Run:
     lives: dict[tuple[int, int], Life]
 
 
+def last_year(plan: Plan) -> int:
+    """Calendar year of the first day after the window."""
+    return dt.date.fromordinal(months_after(AS_OF_DAY + 1, plan.horizon_months) + dt.date(1970, 1, 1).toordinal()).year
+
+
 def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) -> Run:
     """Random frame, parameters (but for those ``fixed``) and states, through the kernel's whole way and the twin."""
     rng = np.random.default_rng(seed)
@@ -221,7 +230,7 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
     parts: list[Simulated] = []
     totals = simulate_portfolio(
         states,
-        make_parameters(posterior, frame, states.new_levels, n_draws, plan.seed),
+        make_parameters(posterior, frame, states.new_levels, n_draws, plan.seed, last_year(plan)),
         make_classes(frame),
         settings,
         make_grid(AS_OF, plan.horizon_months, plan.annual_discount_rate),

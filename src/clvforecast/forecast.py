@@ -111,7 +111,12 @@ def forecast(
     group, groups = _groups(accounts, columns)
     grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate)
     parameters = make_parameters(
-        posterior.idata["posterior"].to_dataset(), posterior.frame, states.new_levels, settings.draws, settings.seed
+        posterior.idata["posterior"].to_dataset(),
+        posterior.frame,
+        states.new_levels,
+        settings.draws,
+        settings.seed,
+        last_year=date_of(grid.bounds[-1]).year,
     )
     reduction = Reduction(len(states.account_ids), settings)
     totals = simulate_portfolio(

@@ -276,6 +276,7 @@ def _coordinates(frame: Frame) -> dict[str, list[str]]:
         "term_row": [*frame.term_class_names, "return"],
         "term_value": [str(months) for months in frame.term_values],
         "lag_bin": lags,
+        "year": [str(year) for year in frame.years],
         "decision_number": list(DECISION_NUMBERS),
         "direction_row": list(DIRECTION_ROWS),
         "side": ["down", "up"],

@@ -20,7 +20,7 @@ import xarray as xr
 from clvforecast.cells import Frame
 from clvforecast.errors import PosteriorFileError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
 
 
@@ -36,6 +36,7 @@ def frame_to_json(frame: Frame) -> str:
             "term_class_names": list(frame.term_class_names),
             "lag_edges": frame.lag_edges.tolist(),
             "uses_notice": bool(frame.uses_notice),
+            "years": list(frame.years),
             "max_ratio": float(frame.max_ratio),
         }
     )
@@ -53,6 +54,7 @@ def frame_from_json(text: str) -> Frame:
         term_class_names=tuple(found["term_class_names"]),
         lag_edges=np.asarray(found["lag_edges"], dtype=np.float64),
         uses_notice=bool(found["uses_notice"]),
+        years=tuple(found["years"]),
         max_ratio=float(found["max_ratio"]),
     )
 

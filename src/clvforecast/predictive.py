@@ -180,7 +180,9 @@ def _log_renewal(world: _World, paths: Paths, spell: Longs, step: Longs) -> Floa
     combined = frame.combined_class(*paths.classes.T)
     t0, t1 = paths.t0 / 12.0, paths.t1 / 12.0
     exponent = draws["renewal_c"][:, None]
-    w = (t1[None, :] ** exponent - t0[None, :] ** exponent) * weights[:, combined]
+    year = frame.year_index(paths.year)
+    of_year = np.where(year >= 0, np.exp(draws["renewal_year_effect"])[:, year], 1.0)
+    w = (t1[None, :] ** exponent - t0[None, :] ** exponent) * weights[:, combined] * of_year
     total = np.concatenate([np.zeros((len(w), 1)), np.cumsum(w, axis=1)], axis=1)
     line, first = paths.line[spell], paths.start[spell]
     second = paths.second[spell]

@@ -47,6 +47,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"renewal_cut_effect", "hazard of lapsing when the last change was a cut", "log hazard; above 0 lapses more"),
     (r"renewal_size_effect", "hazard of lapsing by size class of the contract", "log hazard; above 0 lapses more"),
     (r"renewal_size_sd", "spread of the size-class effects on the hazard of lapsing", "log hazard"),
+    (
+        r"renewal_year_effect",
+        "hazard of lapsing by calendar year, against the average year",
+        "log hazard; above 0 lapses more",
+    ),
+    (r"renewal_year_sd", "spread of good and bad years in the hazard of lapsing, also of those to come", "log hazard"),
     (r"renewal_segment_effect", "renewal by segment level, against the average level", "log odds; above 0 renews more"),
     (r"renewal_segment_sd", "spread of the segment levels' renewal", "log odds"),
     (r"booking_lag", "share of renewals booked in the lag bin (days from the term's end)", "share"),

@@ -20,6 +20,11 @@ TERM_CLASS_STARTS = np.array([1, 2, 6, 12, 13, 24, 25, 36, 37, 60, 61])
 TERM_CLASS_NAMES = ("1", "2-5", "6-11", "12", "13-23", "24", "25-35", "36", "37-59", "60", "61+")
 
 
+def calendar_year(days: ArrayLike) -> NDArray[np.int64]:
+    """Calendar year of each day (days since 1970-01-01)."""
+    return np.asarray(days).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+
+
 @dataclass(frozen=True)
 class Frame:
     """What every cell, parameter and simulated state is indexed by.
@@ -42,6 +47,8 @@ class Frame:
         float64[J+1], whole days, strictly increasing. Lag bin j holds lags in (edge_j, edge_{j+1}].
     uses_notice
         Whether the ledger tells of lapses (churn events); else a lapse is only seen as a renewal not booked.
+    years
+        Calendar years, one after the other, whose renewal decisions training knows something of.
     max_ratio
         A single renewal multiplies the carried MRR by at most this.
     """
@@ -54,6 +61,7 @@ class Frame:
     term_class_names: tuple[str, ...]
     lag_edges: NDArray[np.float64]
     uses_notice: bool
+    years: tuple[int, ...]
     max_ratio: float = 20.0
 
     @property
@@ -95,6 +103,11 @@ class Frame:
         """Size class (0..Z-1) of each monthly revenue (currency per month, positive)."""
         values = np.log(np.asarray(monthly_revenue, dtype=np.float64))
         return np.searchsorted(self.size_edges, values, side="right").astype(np.int32)
+
+    def year_index(self, years: ArrayLike) -> NDArray[np.int64]:
+        """Index into `years` of each calendar year; -1 for a year before or after them."""
+        index = np.asarray(years, dtype=np.int64) - self.years[0]
+        return np.where((index >= 0) & (index < len(self.years)), index, -1)
 
     def term_class_of(self, months: ArrayLike) -> NDArray[np.int32]:
         """Term class (index into `term_class_names`) of each term length in months.

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS, Frame
+from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS, Frame, calendar_year
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import values
@@ -55,6 +55,7 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
     starts = np.searchsorted(TERM_CLASS_STARTS, months, side="right") - 1
     seen, term_class = np.unique(starts, return_inverse=True)
     outcome = values(histories.decisions, "outcome")
+    lag_edges = lag_bins(observed_lags(histories))
     return Frame(
         segments=names,
         levels={name: tuple(sorted(pc.unique(histories.segment(name)).to_pylist())) for name in names},
@@ -62,9 +63,18 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
         term_values=months.astype(np.int64),
         term_class=term_class.astype(np.int64),
         term_class_names=tuple(TERM_CLASS_NAMES[index] for index in seen),
-        lag_edges=lag_bins(observed_lags(histories)),
+        lag_edges=lag_edges,
         uses_notice=bool((outcome == "notified").any()),
+        years=known_years(histories, lag_edges),
     )
+
+
+def known_years(histories: Histories, lag_edges: Floats) -> tuple[int, ...]:
+    """From the year of the first term to the last in which a renewal may be booked already."""
+    first = int(values(histories.terms, "start_day").min())
+    last = max(histories.as_of_day - int(lag_edges[0]), first)
+    since, to = calendar_year(np.array([first, last])).tolist()
+    return tuple(range(since, to + 1))
 
 
 def _known_segments(histories: Histories, segments: Sequence[str]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ SIZE_KINDS = (*EVENT_KINDS, "return_value")
 class RenewalCells:
     """Distinct renewal histories, counted; one history is one spell of one line.
 
-    Steps (S): the distinct terms w_k = (t1^c - t0^c)·exp(effects of the classes).
+    Steps (S): the distinct terms w_k = (t1^c - t0^c)·exp(effects of the classes and of the year).
     Nodes (V): W(n) = Σ of a multiset of steps, in one group. Steps of node v:
     ``node_steps[node_ptr[v]:node_ptr[v+1]]``; a step taken twice is there twice; the empty path (W = 0, S =
     1) is a node too.
@@ -51,6 +51,8 @@ class RenewalCells:
         float64[S], years of tenure before and at the decision.
     step_term_class, step_size_class, step_number, step_expanded, step_cut
         int32[S]; number 0..4 is decision 1, 2, 3, 4, 5+; expanded and cut are 0 or 1.
+    step_year
+        int32[S], index of the decision's calendar year in ``frame.years``; -1 for none of them.
     node_group, node_ptr, node_steps
         int32[V], int64[V+1], int32[node_ptr[-1]] (indices of steps, increasing inside a node).
     node_n, node_n1, node_m
@@ -83,6 +85,7 @@ class RenewalCells:
     step_number: Ints
     step_expanded: Ints
     step_cut: Ints
+    step_year: Ints
     node_group: Ints
     node_ptr: Longs
     node_steps: Ints

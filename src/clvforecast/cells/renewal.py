@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.cells.frame import N_NUMBERS, Frame
+from clvforecast.cells.frame import N_NUMBERS, Frame, calendar_year
 from clvforecast.cells.groups import distinct, line_levels
 from clvforecast.cells.levels import lag_bin_of
 from clvforecast.cells.records import NOTIFIED, OPEN, UNREACHED, RenewalCells
@@ -43,8 +44,8 @@ class Paths:
 
     line int64[P]; second bool[P]; start, length int64[P] (steps of the spell, m + n + 1); earlier int64[P]
     (m).
-    t0, t1 are months (int64) and classes int64[steps, 5] (term class, size class, number, expanded, cut), by
-    spell.
+    t0, t1 are months (int64), classes int64[steps, 5] (term class, size class, number, expanded, cut) and year int64[steps]
+    the decision's calendar year, by spell.
     """
 
     line: Longs
@@ -55,6 +56,7 @@ class Paths:
     t0: Longs
     t1: Longs
     classes: Longs
+    year: Longs
 
 
 def renewal_paths(histories: Histories, frame: Frame) -> Paths:
@@ -62,7 +64,7 @@ def renewal_paths(histories: Histories, frame: Frame) -> Paths:
 
     Tenure at decision k: t_k = (m·months_1 + Σ_{j<=k} served_months_j) / 12, kept in whole months here.
     The m earlier decisions have the first observed term's length, class and size, were not expanded and not
-    cut.
+    cut; the last of them was taken in the month in which that term starts.
     The decision not yet taken has the contract's months of the last term.
     """
     terms = histories.terms
@@ -98,7 +100,15 @@ def renewal_paths(histories: Histories, frame: Frame) -> Paths:
         t0=t1 - step_months,
         t1=t1,
         classes=classes,
+        year=_decision_years(terms, term, months[term] * (m_of_step - 1 - place), earlier),
     )
+
+
+def _decision_years(terms: pa.Table, term: Longs, months_before: Longs, earlier: NDArray[np.bool_]) -> Longs:
+    """The calendar year of each step: of its term's end, or so many months before the first observed term's start."""
+    start_month = values(terms, "start_day")[term].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    before = (start_month - months_before) // 12 + 1970
+    return np.where(earlier, before, calendar_year(values(terms, "stop_day")[term]))
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,8 @@ def count_renewals(histories: Histories, frame: Frame, max_cells: int | None = N
     levels = line_levels(histories, frame)
     unknown = values(histories.lines, "tenure_unknown")
     keys = np.column_stack([levels[paths.line], paths.second, unknown[paths.line] & ~paths.second]).astype(np.int64)
-    step_keys, step = distinct(np.column_stack([paths.t0, paths.t1, paths.classes]))
+    year = frame.year_index(paths.year)
+    step_keys, step = distinct(np.column_stack([paths.t0, paths.t1, paths.classes, year]))
     rank = np.empty(histories.lines.num_rows, dtype=np.int64)
     rank[np.argsort(line_keys(histories.lines), kind="stable")] = np.arange(len(rank))
     hashes = path_hashes(paths, step)
@@ -242,6 +253,7 @@ def _count(
         step_number=step_keys[kept, 4].astype(np.int32),
         step_expanded=step_keys[kept, 5].astype(np.int32),
         step_cut=step_keys[kept, 6].astype(np.int32),
+        step_year=step_keys[kept, 7].astype(np.int32),
         node_group=nodes[:, 0].astype(np.int32),
         node_ptr=node_ptr,
         node_steps=node_step.astype(np.int32),

@@ -4,7 +4,8 @@
 ``w_k = (t_k^c - t_{k-1}^c) exp(effects of the decision's classes)``, t_k years of tenure; theta is integrated out.
 With terms of a year, no class effects and c = 1 this is the shifted beta-geometric (Fader and Hardie 2007); c free is the
 beta-discrete-Weibull (Fader, Hardie, Liu, Davin and Steenburgh 2018). ``mu = a/(a+b)`` has segment effects on the logit
-scale, ``phi = 1/(a+b+1)`` is one number. A positive class effect makes lapsing *more* likely.
+scale, ``phi = 1/(a+b+1)`` is one number. A positive class effect makes lapsing *more* likely. Calendar years are classes too:
+a good or a bad year is common to all accounts, and years to come have effects of the same spread.
 """
 
 from __future__ import annotations
@@ -176,8 +177,9 @@ def renewal_variables(raw: Raw, frame: Frame, design: RenewalDesign, priors: Ren
     """The named variables of renewal, booking lags and notices."""
     shape = raw["level"].shape
     bend = _bend(raw, design, priors)
-    coords, flags, size_coords, fixed = design.split(_moved(raw, design) + product(bend, design.lean))
+    coords, flags, size_coords, year_coords, fixed = design.split(_moved(raw, design) + product(bend, design.lean))
     segments, sizes = effects_of(coords, design.segments), effects_of(size_coords, design.sizes)[0]
+    years = effects_of(year_coords, design.years)[0]
     T, r, zero = design.n_term_classes, design.reference, np.zeros((*shape, 1))
     terms = fixed[..., : T - 1]
     intercept = priors.logit_mu_mean + priors.logit_mu_sd * raw["level"] - _shift(raw, design, priors)
@@ -197,7 +199,9 @@ def renewal_variables(raw: Raw, frame: Frame, design: RenewalDesign, priors: Ren
         "renewal_expanded_effect": ((), fixed[..., T + 3]),
         "renewal_cut_effect": ((), fixed[..., T + 4]),
         "renewal_size_effect": (("size_class",), sizes),
-        "renewal_size_sd": ((), raw["sd"][..., -1]),
+        "renewal_size_sd": ((), raw["sd"][..., -2]),
+        "renewal_year_effect": (("year",), years),
+        "renewal_year_sd": ((), raw["sd"][..., -1]),
     }
     named = {name: Variable(dims, value, design.n_decisions) for name, (dims, value) in values.items()}
     return {**named, **_lag_variables(raw, design)}

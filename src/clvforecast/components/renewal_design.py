@@ -52,6 +52,9 @@ class RenewalPriors(Priors):
         0.4, gt=0, description="theta and c already bend the curve: a number's own effect is about half"
     )
     size_sd: float = Field(0.5, gt=0, description="size classes differ by a factor of 1.6 typically")
+    year_sd: float = Field(
+        0.5, gt=0, description="good and bad years differ by a factor of 1.5 typically; few years say little of it"
+    )
     lag: float = Field(1.0, gt=0, description="Dirichlet(1): every distribution of booking lags alike")
     notice_alpha: float = Field(1.0, gt=0, description="Beta(1, 1): companies tell of all lapses or of few")
     notice_beta: float = Field(1.0, gt=0, description="as notice_alpha")
@@ -62,13 +65,15 @@ class RenewalDesign:
     """What turns raw draws into named variables.
 
     All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
-    classes | effects that are not pooled (term classes but the `reference`, the commonest; numbers 2..5+; expanded; cut).
-    `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, 1); `base` (P,) is its prior SD where that is 1;
-    `guess`, `error`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and `_leans`.
+    classes | coordinates of the years | effects that are not pooled (term classes but the `reference`, the commonest; numbers
+    2..5+; expanded; cut). `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, year SD, 1); `base` (P,) is
+    its prior SD where that is 1; `guess`, `error`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and
+    `_leans`.
     """
 
     segments: Pooling
     sizes: Pooling
+    years: Pooling
     reference: int
     n_term_classes: int
     column_of: NDArray[np.int64]
@@ -88,12 +93,11 @@ class RenewalDesign:
     def n_effects(self) -> int:
         return self.base.size
 
-    def split(self, effects: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """The four parts of a vector of effects (..., P)."""
-        K, Z = self.segments.n_coords, self.sizes.n_coords
-        cuts = (K, K + 2, K + 2 + Z)
-        first, second, third, last = np.split(effects, cuts, axis=-1)
-        return first, second, third, last
+    def split(self, effects: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """The five parts of a vector of effects (..., P)."""
+        cuts = np.cumsum([self.segments.n_coords, 2, self.sizes.n_coords, self.years.n_coords])
+        segments, flags, sizes, years, fixed = np.split(effects, cuts, axis=-1)
+        return segments, flags, sizes, years, fixed
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Regressors:
     per_step: Floats
     segments: Pooling
     sizes: Pooling
+    years: Pooling
     flags: Floats
     fixed: Floats
     reference: int
@@ -137,6 +142,7 @@ def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
             INFORMATION_PER_DECISION * per_group,
         ),
         sizes=pooled_columns([cells.step_size_class], [frame.n_size_classes], INFORMATION_PER_DECISION * per_step),
+        years=pooled_columns([cells.step_year], [len(frame.years)], INFORMATION_PER_DECISION * per_step),
         flags=np.column_stack([cells.group_second_spell, cells.group_unknown]).astype(float),
         fixed=_fixed_classes(cells, frame.n_term_classes, reference),
         reference=reference,
@@ -144,20 +150,23 @@ def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
 
 
 def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors) -> RenewalDesign:
-    segments, sizes, fixed, per_step = regressors.segments, regressors.sizes, regressors.fixed, regressors.per_step
+    segments, sizes, years = regressors.segments, regressors.sizes, regressors.years
+    fixed, per_step = regressors.fixed, regressors.per_step
     lean, level_lean = _leans(cells, fixed, per_step, _fixed_sd(fixed.shape[1], frame.n_term_classes, priors))
-    pooled = segments.n_coords + sizes.n_coords
+    pooled = segments.n_coords + sizes.n_coords + years.n_coords
     return RenewalDesign(
         segments=segments,
         sizes=sizes,
+        years=years,
         reference=regressors.reference,
         n_term_classes=frame.n_term_classes,
-        **_effects_layout(segments, sizes, fixed.shape[1], frame.n_term_classes, priors),
+        **_effects_layout(regressors, frame.n_term_classes, priors),
         shift=np.concatenate(
             [
                 segments.mean,
                 weighted_mean(regressors.flags, regressors.per_group),
                 -LEVEL_PER_CLASS * sizes.mean,
+                -LEVEL_PER_CLASS * years.mean,
                 -LEVEL_PER_CLASS * weighted_mean(fixed, per_step),
             ]
         ),
@@ -176,7 +185,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
     segments, flags, fixed = regressors.segments, regressors.flags, regressors.fixed
     arrays: Arrays = {
         "group_X": np.hstack([segments.X, flags]).T,
-        "step_X": np.hstack([regressors.sizes.X, fixed]).T,
+        "step_X": np.hstack([regressors.sizes.X, regressors.years.X, fixed]).T,
         "column_of": design.column_of,
         "guess": design.guess,
         "error": design.error,
@@ -187,7 +196,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
         **_path_arrays(cells),
         **_likelihood_arrays(cells),
         **_lag_arrays(cells, design, priors),
-        "prior_sd": np.append(np.full(segments.n_sds, priors.segment_sd), priors.size_sd),
+        "prior_sd": np.append(np.full(segments.n_sds, priors.segment_sd), [priors.size_sd, priors.year_sd]),
         "prior_mu": np.array([priors.logit_mu_mean, priors.logit_mu_sd]),
         "prior_phi": np.array([priors.phi_alpha, priors.phi_beta]),
     }
@@ -196,19 +205,28 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
     return data_first(DATA, arrays)
 
 
-def _effects_layout(
-    segments: Pooling, sizes: Pooling, n_fixed: int, n_term_classes: int, priors: RenewalPriors
-) -> dict[str, Any]:
+def _effects_layout(regressors: Regressors, n_term_classes: int, priors: RenewalPriors) -> dict[str, Any]:
     """`column_of`, `guess`, `error` and `base` of `RenewalDesign`."""
-    size_column, no_column = segments.n_sds, segments.n_sds + 1
-    fixed_sd = _fixed_sd(n_fixed, n_term_classes, priors)
+    segments, sizes, years = regressors.segments, regressors.sizes, regressors.years
+    n_fixed = regressors.fixed.shape[1]
+    size_column, year_column, no_column = range(segments.n_sds, segments.n_sds + 3)
+    ones = np.ones(sizes.n_coords + years.n_coords)
+    base = np.concatenate(
+        [np.ones(segments.n_coords), [priors.spell_sd] * 2, ones, _fixed_sd(n_fixed, n_term_classes, priors)]
+    )
     return {
         "column_of": np.concatenate(
-            [segments.column_of, [no_column] * 2, np.full(sizes.n_coords, size_column), [no_column] * n_fixed]
+            [
+                segments.column_of,
+                [no_column] * 2,
+                np.full(sizes.n_coords, size_column),
+                np.full(years.n_coords, year_column),
+                [no_column] * n_fixed,
+            ]
         ).astype(np.int64),
-        "guess": np.zeros(segments.n_coords + 2 + sizes.n_coords + n_fixed),
-        "error": np.concatenate([segments.error, [UNTOLD] * 2, sizes.error, [UNTOLD] * n_fixed]),
-        "base": np.concatenate([np.ones(segments.n_coords), [priors.spell_sd] * 2, np.ones(sizes.n_coords), fixed_sd]),
+        "guess": np.zeros(base.size),
+        "error": np.concatenate([segments.error, [UNTOLD] * 2, sizes.error, years.error, [UNTOLD] * n_fixed]),
+        "base": base,
     }
 
 

@@ -17,7 +17,7 @@ LINE_FIELDS = (
 )  # fmt: skip
 BLOCKS = {
     "bt_ptr": ("bt_start", "bt_end", "bt_months", "bt_amount", "bt_amend", "bt_expanded", "bt_mrr_now"),
-    "st_ptr": ("st_t0", "st_t1", "st_class"),
+    "st_ptr": ("st_t0", "st_t1", "st_year", "st_class"),
     "ci_ptr": ("ci_start", "ci_end", "ci_units", "ci_tied"),
 }
 

@@ -2,7 +2,7 @@
 
 import math
 
-from clvforecast.simulation.calendar import DAYS_PER_YEAR
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, civil_from_day
 from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate
 from clvforecast.simulation.slots import (
@@ -38,6 +38,7 @@ from clvforecast.simulation.terms import (
     decision_step,
     persistence,
     term_size_class,
+    year_weight,
 )
 
 TAIL_STEPS = 5000
@@ -68,10 +69,10 @@ def renewed_mrr(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) 
 def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
     """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
 
-    Each is renewed with p = θ^w: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the origin, V a term's value at its start.  The
-    price does not change; amendments of the running term last as far as they are expected to, and none are added.  With
-    c = 1 and one class of decision this is V p / (1 − pδ), the residual value given θ of Fader and Hardie (2010), whose mean
-    over θ is their DERL.
+    Each is renewed with p = θ^w, in average years after the first decision's: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the
+    origin, V a term's value at its start.  The price does not change; amendments of the running term last as far as they are
+    expected to, and none are added.  With c = 1 and one class of decision this is V p / (1 − pδ), the residual value given θ
+    of Fader and Hardie (2010), whose mean over θ is their DERL.
     """
     if whole[HAS_THETA] == 0:
         a, b = beta_parameters(real, whole)
@@ -85,9 +86,10 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         * renewed_mrr(par, table, scale, real, whole)
         * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
     )
-    total, alike = 0.0, False
+    total, alike, weight = 0.0, False, year_weight(par, table, civil_from_day(whole[END])[0])
     while not alike:
-        alive *= math.exp(decision_step(par, table, scale, real, whole) * real[LOG_THETA])
+        alive *= math.exp(weight * decision_step(par, table, scale, real, whole) * real[LOG_THETA])
+        weight = 1.0
         total += alive
         alive *= delta
         whole[TENURE] += whole[MONTHS]

@@ -89,6 +89,7 @@ from clvforecast.simulation.slots import (
     STEP_CLASS,
     STEP_START,
     STEP_STOP,
+    STEP_YEAR,
     T_LAPSED,
     TENURE,
     TERM_AMEND,
@@ -113,10 +114,11 @@ from clvforecast.simulation.slots import (
 from clvforecast.simulation.terms import (
     clock,
     come_back,
+    dated_step,
     decide,
-    decision_step,
     open_probability,
     renew,
+    year_weight,
 )
 
 COMMITTED = int(Origin.COMMITTED)
@@ -126,7 +128,8 @@ class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
     whole (L, 25), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
-    whole (T, 4) and real (T, 3); steps taken (S, 3), in months, with their decision class; items on the books (I, 4).
+    whole (T, 4) and real (T, 3); steps taken (S, 4), in months, with calendar year and decision class; items on the books
+    (I, 4).
     """
 
     whole: NDArray[np.int64]
@@ -224,7 +227,8 @@ def begin_line(
     for step in range(line_whole[L_STEP], line_whole[L_STEP_END]):
         start, stop = lines.steps[step, STEP_START], lines.steps[step, STEP_STOP]
         length = clock(par, table, stop) - clock(par, table, start)
-        real[WORK] += length * par[table[WEIGHT_AT] + lines.steps[step, STEP_CLASS]]
+        weight = par[table[WEIGHT_AT] + lines.steps[step, STEP_CLASS]]
+        real[WORK] += length * weight * year_weight(par, table, lines.steps[step, STEP_YEAR])
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
     whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
@@ -332,7 +336,7 @@ def simulate_line(
         beyond += rest_of_term(table, scale, real, whole) if discounting else 0.0
     notified = line_whole[L_STATUS] == STATUS_NOTIFIED and whole[SPELL] == line_whole[L_SPELL]
     if whole[HAS_THETA] == 0 and not notified:  # the open decision falls after the horizon: worth telling all the same
-        open_probability(par, table, scale, real, whole, decision_step(par, table, scale, real, whole))
+        open_probability(par, table, scale, real, whole, dated_step(par, table, scale, real, whole))
     if discounting and not notified:
         beyond += renewals_beyond(par, table, scale, real, whole, stream)
     real[BEYOND] = beyond

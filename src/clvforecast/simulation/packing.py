@@ -13,6 +13,7 @@ from clvforecast.simulation.slots import (
     BOUNDS_AT,
     CLASS_AT,
     CUMULATIVE_AT,
+    FIRST_YEAR,
     GRACE_DAYS,
     KNOWN_BY,
     L_REAL,
@@ -33,6 +34,7 @@ from clvforecast.simulation.slots import (
     N_SIZE_EDGES,
     N_TERM_CLASSES,
     N_VALUES,
+    N_YEARS,
     NEXT_RENEWAL,
     NOTICE_CDF_AT,
     ORIGIN_TOTALS,
@@ -51,6 +53,7 @@ from clvforecast.simulation.slots import (
     WHOLE_SLOTS,
     WINDOW_END,
     WINDOW_START,
+    YEAR_AT,
 )
 from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
 
@@ -71,6 +74,7 @@ def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[i
     )
     tables = {
         WEIGHT_AT: parameters.weight,
+        YEAR_AT: parameters.year_weight,
         TERM_CDF_AT: parameters.term_cdf,
         LAG_CDF_AT: parameters.lag_cdf,
         NOTICE_CDF_AT: parameters.notice_cdf,
@@ -86,7 +90,7 @@ def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[i
 
 
 def pack_constants(
-    classes: Classes, settings: Settings, grid: Grid, n_columns: int, n_groups: int, offsets: dict[int, int]
+    classes: Classes, settings: Settings, grid: Grid, parameters: Parameters, n_groups: int, offsets: dict[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The constants: whole-valued ``table`` and real-valued ``scale``."""
     months = grid.discount.size
@@ -116,7 +120,9 @@ def pack_constants(
     header[MARKS : MARKS + N_MARKS] = grid.marks
     values_of = {
         **offsets,
-        N_COLUMNS: n_columns,
+        N_COLUMNS: parameters.location.shape[2],
+        FIRST_YEAR: classes.first_year,
+        N_YEARS: parameters.year_weight.shape[1] - 1,
         N_VALUES: classes.term_values.size,
         N_TERM_CLASSES: classes.n_term_classes,
         N_SIZE_EDGES: classes.size_edges.size,
@@ -186,7 +192,7 @@ def pack_lines(batch: Batch) -> Lines:
         profiles=np.ascontiguousarray(profiles),
         terms=_columns(batch.bt_start, batch.bt_end, batch.bt_months, batch.bt_expanded),
         term_money=np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now)),
-        steps=_columns(_months(batch.st_t0), _months(batch.st_t1), batch.st_class),
+        steps=_columns(_months(batch.st_t0), _months(batch.st_t1), batch.st_year, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
     )
 

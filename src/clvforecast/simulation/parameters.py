@@ -15,6 +15,8 @@ from clvforecast.simulation.structures import Classes, Parameters
 
 RATE_KINDS = (*EVENT_KINDS, "reactivation", "termination")
 LONGEST_MONTHS = 1200
+LATER_YEARS = 10
+"""Calendar years after the horizon that have effects of their own: those of decisions that are open there."""
 
 # Location parameter -> (population variable, its link, prefix of its effects).
 POPULATION = {
@@ -119,6 +121,20 @@ def decision_weights(draws: Draws, frame: Frame) -> NDArray[np.float64]:
     return np.exp(effects).reshape(shape)
 
 
+def year_effects(draws: Draws, frame: Frame, last_year: int, seed: int) -> NDArray[np.float64]:
+    """(D, Y) effects of the calendar years from the first that training knows to some after ``last_year``.
+
+    Years that training does not know are exchangeable with the L that it does: Normal(0, s) about the mean of all years,
+    of which the mean of those known is itself off by Normal(0, s²/L), in all later years alike. Keyed by (seed, year), one
+    value a draw for all accounts.
+    """
+    known, sd = draws["renewal_year_effect"], draws["renewal_year_sd"]
+    later = range(frame.years[-1] + 1, last_year + LATER_YEARS + 1)
+    shared = unseen_effect(seed, "renewal", "year", "mean", sd / np.sqrt(len(frame.years)))
+    own = [shared + unseen_effect(seed, "renewal", "year", str(year), sd) for year in later]
+    return np.column_stack([known, *own])
+
+
 def _cumulative(shares: NDArray[np.float64], leading_zero: bool) -> NDArray[np.float64]:
     total = np.cumsum(shares, axis=-1)
     total /= total[..., -1:]
@@ -128,9 +144,14 @@ def _cumulative(shares: NDArray[np.float64], leading_zero: bool) -> NDArray[np.f
 
 
 def make_parameters(
-    posterior: xr.Dataset, frame: Frame, new_levels: tuple[tuple[str, str], ...], n_draws: int, seed: int
+    posterior: xr.Dataset,
+    frame: Frame,
+    new_levels: tuple[tuple[str, str], ...],
+    n_draws: int,
+    seed: int,
+    last_year: int,
 ) -> Parameters:
-    """The kernel's parameters for ``n_draws`` draws of a posterior."""
+    """The kernel's parameters for ``n_draws`` draws of a posterior; the forecast ends in ``last_year``."""
     draws = select_draws(posterior, n_draws)
     total_sd = np.stack([draws[f"{kind}_size_sd"] for kind in EVENT_KINDS], axis=-1)
     share = np.stack([draws[f"{kind}_size_icc"] for kind in EVENT_KINDS], axis=-1)
@@ -143,6 +164,7 @@ def make_parameters(
         phi=draws["renewal_phi"],
         exponent=draws["renewal_c"],
         weight=decision_weights(draws, frame),
+        year_weight=np.exp(np.column_stack([np.zeros(n_draws), year_effects(draws, frame, last_year, seed)])),
         shape=np.stack([draws[f"{kind}_rate_shape"] for kind in (*EVENT_KINDS, "reactivation")], axis=-1),
         tau=total_sd * np.sqrt(share),
         sigma=total_sd * np.sqrt(1.0 - share),
@@ -169,4 +191,5 @@ def make_classes(frame: Frame) -> Classes:
         size_column=frame.first_size_column,
         second_spell_column=len(frame.location_columns) - 2,
         unknown_column=len(frame.location_columns) - 1,
+        first_year=frame.years[0],
     )

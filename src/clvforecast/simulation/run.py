@@ -122,7 +122,7 @@ def simulate_portfolio(
     """
     par, offsets = pack_parameters(parameters)
     n_draws = par.shape[0]
-    table, scale = pack_constants(classes, settings, grid, parameters.location.shape[2], n_groups, offsets)
+    table, scale = pack_constants(classes, settings, grid, parameters, n_groups, offsets)
     if accounts_each is None:
         accounts_each = max(1, int(BATCH_BYTES / (8 * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE) * n_draws)))
     flow = empty_flow(n_draws, grid.discount.size, n_groups)

@@ -81,6 +81,8 @@ class States(NamedTuple):
     st_t0: Floats
     """Years."""
     st_t1: Floats
+    st_year: Ints
+    """Calendar year of the decision."""
     st_class: Ints
     """Combined class: (((term class·Z + size class)·5 + number)·2 + expanded)·2 + cut."""
     n_decisions: Ints
@@ -242,6 +244,7 @@ def _renewal_steps(histories: Histories, frame: Frame) -> dict[str, Any]:
         "st_ptr": offsets(taken),
         "st_t0": paths.t0[steps] / 12.0,
         "st_t1": paths.t1[steps] / 12.0,
+        "st_year": paths.year[steps].astype(np.int32),
         "st_class": frame.combined_class(*paths.classes[steps].T),
         "n_decisions": taken.astype(np.int32),
         "tenure": paths.t0[start + taken] / 12.0,

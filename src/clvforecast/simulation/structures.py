@@ -17,6 +17,7 @@ class Parameters(NamedTuple):
     location: (D, 17, C) additive location parameters: logit, log rate a year, or mean on the size's own scale
     phi, exponent: (D,) polarisation 1/(a+b+1) and the tenure exponent c of the renewal model
     weight: (D, classes) exp(class effects) that multiplies each step of the tenure clock
+    year_weight: (D, 1 + Y) 1, then exp(effect) of each calendar year from the first that training knows to the forecast's last
     shape: (D, 5) gamma shape r of the four event rates and of reactivation
     tau, sigma: (D, 4) between-line and within-line SD of the four event sizes
     direction: (D, 5, 2) log odds of (down, up) against flat, by direction row
@@ -31,6 +32,7 @@ class Parameters(NamedTuple):
     phi: NDArray[np.float64]
     exponent: NDArray[np.float64]
     weight: NDArray[np.float64]
+    year_weight: NDArray[np.float64]
     shape: NDArray[np.float64]
     tau: NDArray[np.float64]
     sigma: NDArray[np.float64]
@@ -52,6 +54,7 @@ class Classes(NamedTuple):
         have the class of the longest
     size_edges: float64 (Z − 1,) on log MRR; lag_edges: float64 (J + 1,) days
     size_column, second_spell_column, unknown_column: columns of the location layout
+    first_year: calendar year of ``year_weight[:, 1]``
     """
 
     term_values: NDArray[np.int64]
@@ -62,6 +65,7 @@ class Classes(NamedTuple):
     size_column: int
     second_spell_column: int
     unknown_column: int
+    first_year: int
 
 
 class Settings(NamedTuple):
@@ -109,6 +113,7 @@ class Batch(NamedTuple):
     st_ptr: NDArray[np.int64]
     st_t0: NDArray[np.float64]
     st_t1: NDArray[np.float64]
+    st_year: NDArray[np.int32]
     st_class: NDArray[np.int32]
     n_decisions: NDArray[np.int32]
     tenure: NDArray[np.float64]

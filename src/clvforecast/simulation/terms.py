@@ -2,7 +2,7 @@
 
 import math
 
-from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months, civil_from_day
 from clvforecast.simulation.latents import (
     beta_parameters,
     change_location,
@@ -32,6 +32,7 @@ from clvforecast.simulation.slots import (
     EXPANDED,
     EXPONENT,
     FIRST,
+    FIRST_YEAR,
     FLAT,
     GRACE_DAYS,
     HAS_THETA,
@@ -50,6 +51,7 @@ from clvforecast.simulation.slots import (
     N_SIZE_EDGES,
     N_TERM_CLASSES,
     N_VALUES,
+    N_YEARS,
     NEXT_RENEWAL,
     NOTICE_CDF_AT,
     NOTICE_SHARE,
@@ -71,6 +73,7 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     WORK,
+    YEAR_AT,
     Location,
     Origin,
     Real,
@@ -122,9 +125,23 @@ def clock(par: Real, table: Whole, months: int) -> float:
 
 @jit
 def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
-    """w_k = (t_k^c − t_{k−1}^c) · exp(class effects), for the decision at the end of the running term."""
+    """(t_k^c − t_{k−1}^c) · exp(class effects), for the decision at the end of the running term in an average year."""
     length = clock(par, table, whole[TENURE] + whole[MONTHS]) - clock(par, table, whole[TENURE])
     return length * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
+
+
+@jit
+def year_weight(par: Real, table: Whole, year: int) -> float:
+    """exp(effect) of a calendar year; 1, an average year, before those that training knows and after the horizon."""
+    place = year - table[FIRST_YEAR] + 1
+    return par[table[YEAR_AT] + (place if 0 < place <= table[N_YEARS] else 0)]
+
+
+@jit
+def dated_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """`decision_step` in the year in which the running term ends."""
+    weight = year_weight(par, table, civil_from_day(whole[END])[0])
+    return decision_step(par, table, scale, real, whole) * weight
 
 
 @jit
@@ -156,7 +173,7 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
     θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn first, and then
     θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.
     """
-    w = decision_step(par, table, scale, real, whole)
+    w = dated_step(par, table, scale, real, whole)
     if whole[HAS_THETA] == 1:
         renewed, known = uniform(stream) < math.exp(w * real[LOG_THETA]), 0.0
     else:

@@ -8,12 +8,14 @@ are added up.
 
 import math
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
+from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.random import (
     STREAM_SLOTS,
     exponential,
@@ -256,7 +258,7 @@ class Life:
         return min(math.exp(y), bound)
 
     def step(self, term: Term) -> float:
-        """w = (t_k^c - t_(k-1)^c) exp(class effects) of the decision at the term's end."""
+        """(t_k^c - t_(k-1)^c) exp(class effects) of the decision at the term's end, in an average year."""
         size = max((term.amount + term.amend) / term.months, 1e-9 * self.base)
         weight = self.line.weight(
             term=int(self.line.frame.term_class_of(term.months)),
@@ -267,13 +269,17 @@ class Life:
         )
         return self.line.clock(self.tenure, self.tenure + term.months / 12) * weight
 
+    def dated_step(self, term: Term) -> float:
+        """`step` in the year in which the term ends."""
+        return self.step(term) * self.line.year_weight((EPOCH + timedelta(days=term.end)).year)
+
     def open_probability(self, term: Term) -> tuple[float, float]:
         """P(renews | not booked and not notified by as_of), and F, the share of bookings made by then.
 
         p = S(n+1)/S(n) = B(a + W + w, b)/B(a + W, b); P = p (1 - F) / (p (1 - F) + (1 - p)(1 - psi G)).
         """
         a, b = self.line.beta(self.spell)
-        a, w = a + self.line.earlier_steps(), self.step(term)
+        a, w = a + self.line.earlier_steps(), self.dated_step(term)
         p = math.exp(log_beta_function(a + w, b) - log_beta_function(a, b))
         waited = self.first_day - 1 - term.end
         booked = self.line.share_by("booking_lag", waited)
@@ -286,7 +292,7 @@ class Life:
 
     def decide(self, term: Term) -> Term | None:
         """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""
-        known, w = 0.0, self.step(term)
+        known, w = 0.0, self.dated_step(term)
         if self.log_theta is not None:
             renewed = uniform(self.stream) < math.exp(w * self.log_theta)
         else:
@@ -418,8 +424,9 @@ class Life:
         lift = 1 - lasts + lasts * max(1 + term.amend / term.amount, 0.01)
         years = term.months / 12
         start, survival, total = (term.end - self.first_day) / YEAR, 1.0, 0.0
+        weight = self.dated_step(term)
         for _ in range(100_000):
-            survival *= math.exp(self.step(term) * self.log_theta)
+            survival *= math.exp(weight * self.log_theta)
             if self.line.plan.by_booking_day:
                 value = lift * term.amount * math.exp(-self.log_discount * start)
             else:
@@ -428,6 +435,7 @@ class Life:
             self.tenure, start = self.tenure + years, start + years
             self.decisions, self.direction = self.decisions + 1, FLAT
             term = replace(term, amend=0.0, expanded=False)
+            weight = self.step(term)
             if survival * value < 1e-12 * total:
                 break
         return total

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.cells.frame import Frame
-from clvforecast.simulation.parameters import Draws, unseen_effect
+from clvforecast.simulation.calendar import EPOCH
+from clvforecast.simulation.parameters import LATER_YEARS, Draws, unseen_effect
 from clvforecast.simulation.random import log_gamma_variate, normal, uniform
 from clvforecast.simulation.states import States
 
@@ -101,6 +103,19 @@ class Line:
             + self.parameter("renewal_cut_effect") * cut
         )
 
+    def year_weight(self, year: int) -> float:
+        """exp(effect) of a calendar year that training knows, or drawn for one up to the forecast's last; else 1."""
+        first, last = self.frame.years[0], self.frame.years[-1]
+        if first <= year <= last:
+            return math.exp(self.vector("renewal_year_effect")[year - first])
+        origin = EPOCH + timedelta(days=int(self.states.as_of) + 1)
+        end = (12 * origin.year + origin.month - 1 + self.plan.horizon_months) // 12 + LATER_YEARS
+        if not last < year <= end:
+            return 1.0
+        sd, seed = self.draws["renewal_year_sd"], self.plan.seed
+        shared = unseen_effect(seed, "renewal", "year", "mean", sd / math.sqrt(last - first + 1))
+        return math.exp((shared + unseen_effect(seed, "renewal", "year", str(year), sd))[self.draw])
+
     def clock(self, start: float, end: float) -> float:
         """t_k^c - t_(k-1)^c of two tenures in years."""
         c = self.parameter("renewal_c")
@@ -113,7 +128,7 @@ class Line:
         for step in self.rows("st_ptr"):
             classes = (int(number) for number in np.unravel_index(self.states.st_class[step], shape))
             length = self.clock(float(self.states.st_t0[step]), float(self.states.st_t1[step]))
-            total += length * self.weight(*classes)
+            total += length * self.weight(*classes) * self.year_weight(int(self.states.st_year[step]))
         return total
 
     def termination_rate(self) -> float:

@@ -154,7 +154,7 @@ def first_terms(
     cents = np.maximum(np.rint(mrr * months * 100), 1).astype(np.int64)
     mrr = cents / 100 / months
     a, b = beta_shapes(company, segment, np.zeros(n, dtype=np.int64))
-    theta = draw_theta(a + _earlier_steps(company, term, size_class(company, mrr), earlier), b, rng)
+    theta = draw_theta(a + _earlier_steps(company, term, size_class(company, mrr), earlier, joined), b, rng)
     return Terms(
         account=np.arange(n),
         spell=np.zeros(n, dtype=np.int64),
@@ -182,10 +182,11 @@ def step_weight(
     number: Ints,
     expanded: Bools,
     cut: Bools,
+    year: Ints,
 ) -> Floats:
-    """w of one decision: (t_k^c - t_{k-1}^c) exp(term + size + number + expanded + cut effects), t in years.
+    """w of one decision: (t_k^c - t_{k-1}^c) exp(term + size + number + expanded + cut + year effects), t in years.
 
-    ``tenure`` is t_{k-1}; ``number`` counts decisions from 1, all after the fourth alike.
+    ``tenure`` is t_{k-1}; ``number`` counts decisions from 1, all after the fourth alike; ``year`` is the calendar year.
     """
     effect = (
         np.array(company.renewal_term_effect)[term]
@@ -193,21 +194,31 @@ def step_weight(
         + np.array(company.renewal_number_effect)[np.minimum(number, 5) - 1]
         + company.renewal_expanded_effect * expanded
         + company.renewal_cut_effect * cut
+        + year_effect(company, year)
     )
     c = company.renewal_c
     return ((tenure + months / 12) ** c - tenure**c) * np.exp(effect)
 
 
-def _earlier_steps(company: CompanyParameters, term: Ints, klass: Ints, earlier: Ints) -> Floats:
-    """W(m) of the decisions before an account is first seen; 0 where m = 0."""
+def year_effect(company: CompanyParameters, year: Ints) -> Floats:
+    """Effect of each calendar year; 0 before the first one and after the last."""
+    effects = np.array([0.0, *company.renewal_year_effect])
+    place = year - company.first_year + 1
+    return effects[np.where((place > 0) & (place < len(effects)), place, 0)]
+
+
+def _earlier_steps(company: CompanyParameters, term: Ints, klass: Ints, earlier: Ints, joined: Days) -> Floats:
+    """W(m) of the decisions before an account is first seen, the last of them in the month it joined; 0 where m = 0."""
     months = np.array(company.term_values, dtype=np.int64)[term]
+    joined_month: Ints = joined.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     total = np.zeros(len(term))
     no = np.zeros(len(term), dtype=bool)
     for j in range(1, int(earlier.max(initial=0)) + 1):
         number = np.full(len(term), j)
         tenure = (j - 1) * months / 12
+        year = np.asarray((joined_month - np.maximum(earlier - j, 0) * months) // 12 + 1970, dtype=np.int64)
         weight = step_weight(
-            company, tenure=tenure, months=months, term=term, klass=klass, number=number, expanded=no, cut=no
+            company, tenure=tenure, months=months, term=term, klass=klass, number=number, expanded=no, cut=no, year=year
         )
         total += np.where(j <= earlier, weight, 0.0)
     return total

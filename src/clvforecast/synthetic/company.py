@@ -18,6 +18,7 @@ from clvforecast.synthetic.truth import Truth
 
 JOINING_SHARE = 0.75
 MOST_EARLIER_DECISIONS = 3
+FOR_YEARS = 1
 
 
 def simulate_events(
@@ -80,6 +81,8 @@ def simulate_events(
     first_day = day_number(start)
     as_of = _months_later(first_day, 12 * history_years) - 1
     until = _months_later(as_of + 1, future_months)
+    years = _known_years(company, first_day, as_of)
+    company = _with_year_effects(company, years, seed)
 
     weights = 1 / np.arange(1, segments + 1)
     segment = rng.choice(segments, n_accounts, p=weights / weights.sum())
@@ -98,8 +101,9 @@ def simulate_events(
     account_columns: dict[str, Any] = {"account_id": names, "segment": [f"S{level + 1}" for level in segment]}
     if left_truncated > 0:
         account_columns["observed_from"] = earlier
+    known_effects = np.array(company.renewal_year_effect[: len(years)])
     truth = Truth(
-        parameters=company.posterior_variables(),
+        parameters=company.posterior_variables() | {"renewal_year_effect": known_effects},
         accounts=pd.DataFrame(account_columns),
         future=events[~known].reset_index(drop=True),
         as_of=day_date(as_of),
@@ -107,6 +111,7 @@ def simulate_events(
         size_edges=np.array(company.size_edges),
         term_values=np.array(company.term_values, dtype=np.int64),
         lag_edges=np.array(company.lag_edges, dtype=np.int64),
+        years=years,
         latents=_latents(names, accounts, terms),
         items=events[["event_id", "account_id", "kind"]].assign(
             booked_day=drawn["booked"],
@@ -116,6 +121,24 @@ def simulate_events(
         ),
     )
     return events[known].reset_index(drop=True), truth
+
+
+def _known_years(company: CompanyParameters, first_day: int, as_of: int) -> tuple[int, ...]:
+    """Calendar years of the history, up to the last in which a renewal may be booked by ``as_of``."""
+    return tuple(range(day_date(first_day).year, day_date(as_of - company.lag_edges[0]).year + 1))
+
+
+def _with_year_effects(company: CompanyParameters, years: tuple[int, ...], seed: int) -> CompanyParameters:
+    """Effects of the years of the history and of a century after it, about the mean of the history's.
+
+    From random numbers of their own: a company without effects of years has the same events as one never asked for them.
+    """
+    if company.renewal_year_effect:
+        return replace(company, first_year=years[0])
+    rng = np.random.default_rng([seed, FOR_YEARS])
+    effect = company.renewal_year_sd * rng.standard_normal(len(years) + 100)
+    effect -= effect[: len(years)].mean()
+    return replace(company, first_year=years[0], renewal_year_effect=tuple(effect.tolist()))
 
 
 def _lives(

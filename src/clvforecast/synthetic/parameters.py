@@ -26,6 +26,7 @@ COMPANY_FIELDS = (
     "lag_edges",
     "max_ratio",
     "grace_days",
+    "first_year",
 )
 
 
@@ -43,6 +44,8 @@ class CompanyParameters:
     - ``first_term_length``: probabilities of ``term_values`` (months) for an account's first term;
     - ``size_edges``: cut points on log MRR between size classes (one class more than edges);
     - ``lag_edges``: booking lag bins in days, bin j is (edge j, edge j + 1];
+    - ``renewal_year_effect``: log hazard of lapsing of the calendar years from ``first_year`` on; `simulate_events` draws them
+      with ``renewal_year_sd``, about the mean of the years of the history;
     - ``max_ratio``: the largest MRR ratio of one renewal; ``grace_days``: None for a quarter of the term
       within 15..92.
     """
@@ -55,6 +58,7 @@ class CompanyParameters:
     lag_edges: tuple[int, ...] = (-61, -31, -15, -1, 0, 15, 31, 61, 92, 122)
     max_ratio: float = 20.0
     grace_days: int | None = None
+    first_year: int = 0
 
     renewal_mu: float = 0.85
     renewal_phi: float = 0.18
@@ -66,6 +70,8 @@ class CompanyParameters:
     renewal_expanded_effect: float = -0.3
     renewal_cut_effect: float = 0.35
     renewal_size_effect: Vector = (0.25, 0.05, -0.1, -0.2)
+    renewal_year_sd: float = 0.2
+    renewal_year_effect: Vector = ()
     booking_lag: Vector = (0.05, 0.08, 0.17, 0.15, 0.17, 0.13, 0.13, 0.08, 0.04)
     notice_share: float = 0.0
     notice_lag: Vector = (0.10, 0.15, 0.20, 0.20, 0.10, 0.10, 0.10, 0.03, 0.02)

@@ -32,7 +32,7 @@ from clvforecast.synthetic.accounts import (
 )
 from clvforecast.synthetic.bookings import KIND, Bookings, Ints
 from clvforecast.synthetic.parameters import ACTIVITIES, CompanyParameters
-from clvforecast.synthetic.service import Cents, Days, add_months, recognised_before
+from clvforecast.synthetic.service import Cents, Days, add_months, calendar_year, recognised_before
 
 DAYS_PER_YEAR = 365.25
 DAYS_PER_MONTH = 365.25 / 12
@@ -243,6 +243,7 @@ def decide(company: CompanyParameters, terms: Terms, outcome: Outcome, rng: np.r
         number=terms.decisions + 1,
         expanded=outcome.expanded,
         cut=terms.previous == DOWN,
+        year=calendar_year(outcome.end),
     )
     return (rng.random(len(weight)) < terms.theta**weight) & ~outcome.terminated
 

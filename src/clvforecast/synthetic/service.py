@@ -24,6 +24,11 @@ def day_date(day: int) -> dt.date:
     return EPOCH + dt.timedelta(days=int(day))
 
 
+def calendar_year(day: Days) -> npt.NDArray[np.int64]:
+    """The calendar year of each day."""
+    return day.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+
+
 def add_months(day: Days, months: npt.NDArray[np.int64]) -> Days:
     """The same day of the month, ``months`` calendar months later, clipped to that month's last day.
 

@@ -23,6 +23,7 @@ class Truth:
         future_months: months after ``as_of`` for which the future is complete.
         size_edges: cut points on log MRR between size classes (for ``fit(..., size_edges=)``).
         term_values: term lengths in months, the columns of ``term_length``.
+        years: calendar years of the history, which the elements of ``renewal_year_effect`` belong to.
         lag_edges: edges of the booking lag bins in days, bin j is (edge j, edge j + 1].
         latents: per account: theta of the first spell, base, size_class, rates a year, means of sizes (nu).
         items: every item of revenue, known or future: event_id, account_id, kind, start_day, end_day (days
@@ -37,6 +38,7 @@ class Truth:
     size_edges: npt.NDArray[np.float64]
     term_values: npt.NDArray[np.int64]
     lag_edges: npt.NDArray[np.int64]
+    years: tuple[int, ...]
     latents: pd.DataFrame
     items: pd.DataFrame
 

@@ -3,6 +3,7 @@
 #   make demo    the shipped contracts, from events to a forecast, into ./demo-output
 #   make test    style, types, tests (what CI runs)
 #   make slow    the tests that take minutes
+#   make calibrate   simulation-based calibration of the whole line, and of planted faults: an hour
 #   make bench   the benchmarks
 #   make clean   remove .venv, caches and demo-output
 #
@@ -10,7 +11,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow bench clean
+.PHONY: help demo test lint slow calibrate bench clean
 
 # Compiled bytecode and numba's cache make every later start faster, whatever the shell says about it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +23,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,8s/^# *//p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/clvforecast demo
@@ -38,11 +39,17 @@ test: lint
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
 
+# Simulations that are there are not done again; `make clean` removes them. More: make calibrate SIMULATIONS=1000
+SIMULATIONS ?= 300
+calibrate: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m sbc run --simulations $(SIMULATIONS)
+	PYTHONPATH=tests $(BIN)/python -m sbc faults --simulations $(SIMULATIONS)
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/fit_and_score.py
 
 clean:
-	rm -rf .venv demo-output build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv demo-output calibration-output build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt .ci/venv

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from scipy.special import expit, logit
+from scipy.special import logit
 
+import named_likelihoods
 from clvforecast.cells import Refunds, TermCells
 from clvforecast.components import ModelPriors, build_components
 from clvforecast.components.change import ChangePriors, carried_posterior, change_component
@@ -17,12 +18,7 @@ from clvforecast.components.renewal_design import RenewalPriors
 from clvforecast.components.sizes import SizePriors, size_component, size_posterior
 from clvforecast.components.terms import TermPriors, dirichlet_draws, term_prior, terms_component
 from clvforecast.likelihoods import (
-    delay_log_likelihood,
-    event_count_log_likelihood,
-    log_beyond,
     log_survival,
-    regression_log_likelihood,
-    size_log_likelihood,
 )
 from component_cells import change_cells, company_cells, make_frame, rate_cells, renewal_cells, size_cells
 from graph_values import log_likelihoods
@@ -37,35 +33,13 @@ def named_and_graph(component, seed=3):
     return values, log_likelihoods(component, raw)
 
 
-def location(values, stem, cells, i):
-    """Sum of the segment and size effects of each group at point i."""
-    levels = cells.group_levels
-    offset = 4 * np.arange(levels.shape[1])
-    total = (
-        values[f"{stem}_segment_effect"][i][levels + offset].sum(axis=1) if levels.shape[1] else np.zeros(len(levels))
-    )
-    sizes = values.get(f"{stem}_size_effect")
-    if sizes is not None and hasattr(cells, "group_size"):
-        total = total + np.where(cells.group_size >= 0, sizes[i][np.maximum(cells.group_size, 0)], 0.0)
-    return total
-
-
 @pytest.mark.parametrize(("n_segments", "n_sizes"), [(0, 1), (1, 3), (2, 4)])
 @pytest.mark.parametrize("kind", ["expansion", "reactivation", "termination"])
 def test_rate_graph(kind, n_segments, n_sizes) -> None:
     frame, rng = make_frame(n_segments, n_sizes), np.random.default_rng(1)
     cells = rate_cells(frame, kind, 150, rng, sized=kind != "reactivation")
     values, graph = named_and_graph(rate_component(cells, frame, RatePriors()))
-    expected = []
-    for i in range(POINTS):
-        m = values[f"{kind}_rate"][i] * np.exp(location(values, f"{kind}_rate", cells, i))[cells.group]
-        r = values[f"{kind}_rate_shape"][i] if kind != "termination" else 1e6
-        # n of the lines of a cell are not in the cells; the formula is linear in n but for log Gamma(r + n), which the
-        # histogram holds: n = 0 for every line, plus what the events add.
-        none = event_count_log_likelihood(0, cells.exposure, r, m)
-        events = -cells.n_events * np.log(r / m + cells.exposure)
-        counts = cells.hist_count * np.array([np.log(r + np.arange(n)).sum() for n in cells.hist_n])
-        expected.append((cells.n_lines * none + events).sum() + counts.sum())
+    expected = [named_likelihoods.rate(values, frame, cells, i) for i in range(POINTS)]
     assert graph == pytest.approx(expected, rel=1e-6)
 
 
@@ -77,60 +51,10 @@ def test_size_graph(kind, n_segments, n_sizes) -> None:
     component = size_component(cells, frame, SizePriors())
     values, graph = named_and_graph(component)
     raw = component.prior(np.random.default_rng(3), (1, POINTS))
-    stem = kind if kind == "return_value" else f"{kind}_size"
     constant = 0.5 * (cells.n * cells.n_lines).sum() * np.log(2.0 * np.pi)
     for i in range(POINTS):
-        mean = values[f"{stem}_mean"][i] + location(values, stem, cells, i)[cells.group]
-        sd, icc = values[f"{stem}_sd"][i], raw["icc"][0, i]
-        terms = size_log_likelihood(
-            cells.n,
-            cells.n_lines,
-            cells.within,
-            cells.mean,
-            cells.between,
-            mean,
-            sd * np.sqrt(icc),
-            sd * np.sqrt(1.0 - icc),
-        )
-        assert graph[i] == pytest.approx(terms.sum() + constant, rel=1e-9)
-
-
-def renewal_log_likelihood(cells, frame, values, i) -> float:
-    """Cell by cell, from the named variables alone."""
-    levels, offset = cells.group_levels, 4 * np.arange(cells.group_levels.shape[1])
-    at = logit(values["renewal_mu"][i]) + values["renewal_second_spell_effect"][i] * cells.group_second_spell
-    at = at + values["renewal_tenure_unknown_effect"][i] * cells.group_unknown
-    if levels.shape[1]:
-        at = at + values["renewal_segment_effect"][i][levels + offset].sum(axis=1)
-    mu, total, c = expit(at), 1.0 / values["renewal_phi"][i] - 1.0, values["renewal_c"][i]
-    w = (cells.step_t1**c - cells.step_t0**c) * np.exp(
-        values["renewal_term_effect"][i][cells.step_term_class]
-        + values["renewal_size_effect"][i][cells.step_size_class]
-        + values["renewal_number_effect"][i][cells.step_number]
-        + values["renewal_expanded_effect"][i] * cells.step_expanded
-        + values["renewal_cut_effect"][i] * cells.step_cut
-        + np.append(values["renewal_year_effect"][i], 0.0)[cells.step_year]
-    )
-    log_S = []
-    for node, g in enumerate(cells.node_group):
-        W = w[cells.node_steps[cells.node_ptr[node] : cells.node_ptr[node + 1]]].sum()
-        log_S.append(float(log_survival(W, mu[g] * total, (1.0 - mu[g]) * total)))
-    f, g, psi = values["booking_lag"][i], values["notice_lag"][i], values["notice_share"][i]
-    found = 0.0
-    for k, count in enumerate(cells.count):
-        before = log_S[cells.node_n[k]]
-        after = log_S[cells.node_n1[k]] if cells.node_n1[k] >= 0 else np.nan
-        if cells.outcome[k] == 2:
-            term = before
-        elif cells.outcome[k] == 1:
-            # the bin of the notice's lag belongs to the lags' own conjugate part
-            term = before + np.log(-np.expm1(after - before)) + np.log(psi)
-        else:
-            j, share = cells.f_bin[k], cells.f_frac[k]
-            F, G = f[:j].sum() + share * f[j], g[:j].sum() + share * g[j]
-            term = float(delay_log_likelihood(before, after, F, psi, G))
-        found += count * (term - (log_S[cells.node_m[k]] if cells.node_m[k] >= 0 else 0.0))
-    return found
+        found = named_likelihoods.size(values, frame, cells, i, icc=raw["icc"][0, i])
+        assert graph[i] == pytest.approx(found + constant, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -143,58 +67,8 @@ def test_renewal_graph(n_segments, n_sizes, uses_notice, n_lags, years) -> None:
     component = renewal_component(cells, frame, RenewalPriors())
     assert ("prior_log_c" in component.arrays) == (cells.max_decisions >= 5)
     values, graph = named_and_graph(component)
-    expected = [renewal_log_likelihood(cells, frame, values, i) for i in range(POINTS)]
+    expected = [named_likelihoods.renewal(values, frame, cells, i) for i in range(POINTS)]
     assert graph == pytest.approx(expected, rel=1e-8)
-
-
-def change_log_likelihood(cells, values, i) -> float:
-    """Row by row, from the named variables alone."""
-    levels, offset = cells.group_levels, 4 * np.arange(cells.group_levels.shape[1])
-
-    def effect(stem):
-        by_segment = values[f"{stem}_segment_effect"][i][levels + offset].sum(axis=1) if levels.shape[1] else 0.0
-        return by_segment + values[f"{stem}_size_class_effect"][i][cells.group_size]
-
-    def log_shares(row, group):
-        odds = values["change_logit"][i][row]
-        scores = np.stack(
-            [
-                odds[..., 0] + effect("change_down")[group],
-                np.zeros(len(group)),
-                odds[..., 1] + effect("change_up")[group],
-            ],
-            axis=-1,
-        )
-        return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
-
-    found = (cells.direction_counts * log_shares(cells.direction_row, cells.direction_group)).sum()
-    b, sd = {}, {}
-    for code, side in ((0, "down"), (1, "up")):
-        mean = values[f"change_{side}_size_mean"][i] + effect(f"change_{side}_size")
-        rho, gamma = (values[f"change_{side}_size_{part}"][i] for part in ("reversion", "term_slope"))
-        b[code] = np.column_stack([mean, np.full_like(mean, rho), np.full_like(mean, gamma)])
-        sd[code] = values[f"change_{side}_size_sd"][i]
-        mine = cells.size_side == code
-        sums = (cells.size_n[mine], cells.size_xx[mine], cells.size_xy[mine], cells.size_yy[mine])
-        found += regression_log_likelihood(*sums, b[code][cells.size_group[mine]], sd[code]).sum()
-        mine = cells.beyond_side == code
-        centre = (cells.beyond_features[mine] * b[code][cells.beyond_group[mine]]).sum(axis=1)
-        found -= (cells.beyond_n[mine] * log_beyond(centre, sd[code], np.log(0.01))).sum()
-    group, shares = cells.amended_group, log_shares(cells.amended_row, cells.amended_group)
-    readings = []
-    for reading in (0, 1):
-        side = cells.amended_direction[:, reading]
-        density = shares[np.arange(len(group)), side] + cells.amended_log_jac[:, reading]
-        for code, direction in ((0, 0), (1, 2)):
-            x = np.column_stack([np.ones(len(group)), -cells.amended_x[:, reading], cells.amended_logterm])
-            centre = (x * b[code][group]).sum(axis=1)
-            least = (np.log(0.01) - centre) / sd[code]
-            seen = np.where(side == direction, cells.amended_y[:, reading], centre + 1.0)
-            size = stats.truncnorm.logpdf(seen, least, np.inf, loc=centre, scale=sd[code])
-            density = density + np.where(side == direction, size, 0.0)
-        readings.append(density)
-    q = expit(logit(values["persistence"][i]) + effect("persistence")[group])
-    return found + np.logaddexp(np.log(q) + readings[1], np.log1p(-q) + readings[0]).sum()
 
 
 @pytest.mark.parametrize(("n_segments", "n_amended"), [(0, 40), (1, 40), (2, 0)])
@@ -202,7 +76,7 @@ def test_change_graph(n_segments, n_amended) -> None:
     frame = make_frame(n_segments)
     cells = change_cells(frame, 300, np.random.default_rng(4), n_amended)
     values, graph = named_and_graph(change_component(cells, frame, ChangePriors()))
-    assert graph == pytest.approx([change_log_likelihood(cells, values, i) for i in range(POINTS)], rel=1e-8)
+    assert graph == pytest.approx([named_likelihoods.change(values, frame, cells, i) for i in range(POINTS)], rel=1e-8)
 
 
 def test_one_size_class_beside_a_segment() -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clvforecast.actuals import actual_revenue, mrr_on, next_decision, recognised_after
 from clvforecast.baselines import BASELINES, Baseline, Known, last_terms
 from clvforecast.calibration import crps, interval_score, log_crps, randomised_pit
+from clvforecast.components import ModelPriors
 from clvforecast.errors import ForecastError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import Histories, build_histories
@@ -139,6 +140,7 @@ def backtest(
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
+    priors: ModelPriors | None = None,
     progress: bool = True,
 ) -> Backtest:
     """Forecast from each origin with what was known then, and compare with what happened.
@@ -162,6 +164,8 @@ def backtest(
         Column whose levels are drawn whole in the bootstrap: "account_id", or an account column such as a region.
     seed, draws, tune, chains
         As in `fit`; as many worlds are simulated as `draws`.
+    priors
+        As in `fit`.
     progress
         Show what is being fitted.
 
@@ -190,7 +194,9 @@ def backtest(
     for origin, covered in _covered(origins, months, latest.as_of).items():
         known = known_at(origin)
         began = time.perf_counter()
-        posterior = fit(known, segments, seed=seed, draws=draws, tune=tune, chains=chains, progress=progress)
+        posterior = fit(
+            known, segments, seed=seed, draws=draws, tune=tune, chains=chains, priors=priors, progress=progress
+        )
         posteriors[origin] = posterior
         for window in covered:
             one, groups = run.window(posterior, known, window, draws)

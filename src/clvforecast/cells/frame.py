@@ -48,7 +48,7 @@ class Frame:
     uses_notice
         Whether the ledger tells of lapses (churn events); else a lapse is only seen as a renewal not booked.
     years
-        Calendar years, one after the other, whose renewal decisions training knows something of.
+        Calendar years, one after the other, that have an effect of their own on renewal: those whose decisions are settled.
     max_ratio
         A single renewal multiplies the carried MRR by at most this.
     """

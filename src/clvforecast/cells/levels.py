@@ -28,6 +28,8 @@ LEAST_IN_LAG_BIN = 5
 LEAST_SHARE_IN_LAG_BIN = 0.01
 SHARE_OF_A_DAY = 0.03
 """A day that so many lags share is a lag bin of its own."""
+BOOKED, SETTLED = 0.9, 0.75
+"""Share of bookings by which a decision is settled, and of a year's decisions for the year to have an effect of its own."""
 BOOKED_AT_ONCE = np.array([-1.0, 0.0])
 """The one lag bin of a ledger in which no lag has been seen."""
 
@@ -55,7 +57,7 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
     starts = np.searchsorted(TERM_CLASS_STARTS, months, side="right") - 1
     seen, term_class = np.unique(starts, return_inverse=True)
     outcome = values(histories.decisions, "outcome")
-    lag_edges = lag_bins(observed_lags(histories))
+    lags = observed_lags(histories)
     return Frame(
         segments=names,
         levels={name: tuple(sorted(pc.unique(histories.segment(name)).to_pylist())) for name in names},
@@ -63,18 +65,26 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
         term_values=months.astype(np.int64),
         term_class=term_class.astype(np.int64),
         term_class_names=tuple(TERM_CLASS_NAMES[index] for index in seen),
-        lag_edges=lag_edges,
+        lag_edges=lag_bins(lags),
         uses_notice=bool((outcome == "notified").any()),
-        years=known_years(histories, lag_edges),
+        years=known_years(histories, lags),
     )
 
 
-def known_years(histories: Histories, lag_edges: Floats) -> tuple[int, ...]:
-    """From the year of the first term to the last in which a renewal may be booked already."""
-    first = int(values(histories.terms, "start_day").min())
-    last = max(histories.as_of_day - int(lag_edges[0]), first)
-    since, to = calendar_year(np.array([first, last])).tolist()
-    return tuple(range(since, to + 1))
+def known_years(histories: Histories, lags: Floats) -> tuple[int, ...]:
+    """From the year of the first term to the last whose decisions are settled, for the most part.
+
+    A decision is settled when it is so long past that nine in ten renewals would be booked, a year when three in four of the
+    decisions due in it are. What an unsettled year's bookings say of good or bad would be said by how late they come, too, and
+    that differs from year to year.
+    """
+    due = values(histories.terms, "end_day")[values(histories.decisions, "outcome") != "terminated"]
+    unsettled = histories.as_of_day - due < (np.quantile(lags, BOOKED) if len(lags) else 0.0)
+    first = int(calendar_year(values(histories.terms, "start_day").min()))
+    place = calendar_year(due) - first
+    open_share = np.bincount(place, weights=unsettled) / np.maximum(np.bincount(place), 1)
+    n_years = int(np.argmax(np.append(open_share, 1.0) > 1.0 - SETTLED))
+    return tuple(range(first, first + max(n_years, 1)))
 
 
 def _known_segments(histories: Histories, segments: Sequence[str]) -> tuple[str, ...]:

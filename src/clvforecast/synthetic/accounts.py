@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta, gamma, norm
 
 from clvforecast.synthetic.bookings import Ints
 from clvforecast.synthetic.parameters import ACTIVITIES, CompanyParameters
@@ -106,24 +107,38 @@ def draw_theta(a: Floats, b: Floats, rng: np.random.Generator) -> Floats:
     return rng.beta(a, b)
 
 
-def draw_accounts(company: CompanyParameters, segment: Ints, first_mrr: Floats, rng: np.random.Generator) -> Accounts:
+def draw_accounts(company: CompanyParameters, segment: Ints, terms: Terms, rng: np.random.Generator) -> Accounts:
     """Latents of every account, from its segment and the size class of its first term.
 
     lambda_k ~ Gamma(shape r, mean m), log m = log rate + segment effect + size effect;
     nu_k ~ Normal(mean + segment effect + size effect, icc sd^2).
     """
-    klass = size_class(company, first_mrr)
+    klass = size_class(company, terms.mrr)
     rates, size_means = {}, {}
     for kind in (*ACTIVITIES, "reactivation"):
         mean = _rate_mean(company, kind, segment, klass)
         shape = getattr(company, f"{kind}_rate_shape")
-        rates[kind] = mean * rng.gamma(shape, 1 / shape, len(segment))
+        if kind == "expansion" and company.loyalty_correlation:
+            rates[kind] = mean * _loyal_gamma(company, shape, segment, terms, rng)
+        else:
+            rates[kind] = mean * rng.gamma(shape, 1 / shape, len(segment))
     rates["termination"] = _rate_mean(company, "termination", segment, klass)
     for kind in ACTIVITIES:
         mean = getattr(company, f"{kind}_size_mean") + _effects(company, f"{kind}_size", segment, klass)
         between_sd = np.sqrt(getattr(company, f"{kind}_size_icc")) * getattr(company, f"{kind}_size_sd")
         size_means[kind] = mean + between_sd * rng.standard_normal(len(segment))
     return Accounts(segment=segment, size_class=klass, rates=rates, size_means=size_means)
+
+
+def _loyal_gamma(
+    company: CompanyParameters, shape: float, segment: Ints, terms: Terms, rng: np.random.Generator
+) -> Floats:
+    """Gamma(shape, mean 1) whose normal scores have the `loyalty_correlation` with those of theta."""
+    a, b = beta_shapes(company, segment, terms.spell)
+    loyalty = norm.ppf(np.clip(beta.cdf(terms.theta, a, b), 1e-12, 1 - 1e-12))
+    rho = company.loyalty_correlation
+    score = rho * loyalty + np.sqrt(1 - rho**2) * rng.standard_normal(len(segment))
+    return np.asarray(gamma.ppf(norm.cdf(score), shape, scale=1 / shape))
 
 
 def _rate_mean(company: CompanyParameters, kind: str, segment: Ints, klass: Ints) -> Floats:

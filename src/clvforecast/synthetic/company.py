@@ -81,7 +81,7 @@ def simulate_events(
     first_day = day_number(start)
     as_of = _months_later(first_day, 12 * history_years) - 1
     until = _months_later(as_of + 1, future_months)
-    years = _known_years(company, first_day, as_of)
+    years = tuple(range(start.year, day_date(as_of).year + 1))
     company = _with_year_effects(company, years, seed)
 
     weights = 1 / np.arange(1, segments + 1)
@@ -92,7 +92,7 @@ def simulate_events(
         rng.random(n_accounts) < left_truncated, rng.integers(1, MOST_EARLIER_DECISIONS + 1, n_accounts), 0
     )
     terms = first_terms(company, segment, joined, earlier, rng)
-    accounts = draw_accounts(company, segment, terms.mrr, rng)
+    accounts = draw_accounts(company, segment, terms, rng)
     drawn = _lives(company, accounts, terms, until, rng)
 
     names = account_names(n_accounts)
@@ -121,11 +121,6 @@ def simulate_events(
         ),
     )
     return events[known].reset_index(drop=True), truth
-
-
-def _known_years(company: CompanyParameters, first_day: int, as_of: int) -> tuple[int, ...]:
-    """Calendar years of the history, up to the last in which a renewal may be booked by ``as_of``."""
-    return tuple(range(day_date(first_day).year, day_date(as_of - company.lag_edges[0]).year + 1))
 
 
 def _with_year_effects(company: CompanyParameters, years: tuple[int, ...], seed: int) -> CompanyParameters:

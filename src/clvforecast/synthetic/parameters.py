@@ -27,6 +27,7 @@ COMPANY_FIELDS = (
     "max_ratio",
     "grace_days",
     "first_year",
+    "loyalty_correlation",
 )
 
 
@@ -46,6 +47,8 @@ class CompanyParameters:
     - ``lag_edges``: booking lag bins in days, bin j is (edge j, edge j + 1];
     - ``renewal_year_effect``: log hazard of lapsing of the calendar years from ``first_year`` on; `simulate_events` draws them
       with ``renewal_year_sd``, about the mean of the years of the history;
+    - ``loyalty_correlation``: of the normal scores of an account's theta and of its rate of expansion (a Gaussian copula): who
+      stays also buys more. The model knows it only by what it sees, expansions before a decision;
     - ``max_ratio``: the largest MRR ratio of one renewal; ``grace_days``: None for a quarter of the term
       within 15..92.
     """
@@ -59,6 +62,7 @@ class CompanyParameters:
     max_ratio: float = 20.0
     grace_days: int | None = None
     first_year: int = 0
+    loyalty_correlation: float = 0.0
 
     renewal_mu: float = 0.85
     renewal_phi: float = 0.18
@@ -272,6 +276,8 @@ def check_parameters(company: CompanyParameters, n_segments: int) -> None:
         _require(bool(np.all(np.diff(edges) > 0)), name, edges, "strictly increasing")
     _require(n_lags >= 1, "lag_edges", company.lag_edges, "at least two edges")
     _require(min(company.term_values) >= 1, "term_values", company.term_values, "at least one month")
+    correlation = company.loyalty_correlation
+    _require(-1 < correlation < 1, "loyalty_correlation", correlation, "strictly between -1 and 1")
     _require(company.max_ratio > 1, "max_ratio", company.max_ratio, "above 1")
 
 

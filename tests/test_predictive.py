@@ -34,6 +34,7 @@ def test_under_the_truth_observed_lies_among_the_replicates(world, what) -> None
     ("what", "wrong", "group"),
     [
         ("renewals", {"renewal_mu": 0.9}, ""),
+        ("years", {"renewal_year_effect": np.array([0.9, -0.9] * 4)}, ""),
         ("events", {"expansion_rate": 0.9}, "expansion"),
         ("sizes", {"change_order_size_mean": 1.5}, "change order"),
         ("changes", {"change_logit": np.zeros((5, 2))}, "after flat"),
@@ -61,7 +62,7 @@ def test_observed_figures_are_those_of_the_ledger(world) -> None:
 
 def test_another_ledger_or_check_is_refused(world) -> None:
     posterior, ledger, _ = world
-    with pytest.raises(clv.ForecastError, match="give one of renewals, events"):
+    with pytest.raises(clv.ForecastError, match="give one of renewals, years, events"):
         predictive_check(posterior, ledger, "colours")
     trained = clv.prior(ledger, ["segment"], draws=20)
     assert predictive_check(trained, ledger, "terms", replicates=10).table["n"].gt(0).all()

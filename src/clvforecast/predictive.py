@@ -86,9 +86,9 @@ def predictive_check(
     ledger
         The ledger it was fitted on.
     what
-        "renewals" (share renewed and booked, by years of tenure), "events" (accounts by number of events of each kind),
-        "sizes" (quantiles of event sizes and of changes at renewal, on the model's scales), "changes" (directions at renewal
-        by the one before), "terms" (lengths of the next term).
+        "renewals" (share renewed and booked, by years of tenure), "years" (the same by calendar year), "events" (accounts by
+        number of events of each kind), "sizes" (quantiles of event sizes and of changes at renewal, on the model's scales),
+        "changes" (directions at renewal by the one before), "terms" (lengths of the next term).
     replicates, seed
         How many, and of their random numbers.
 
@@ -149,8 +149,27 @@ def _summary(group: str, x: str, n: int, observed: float, replicated: Floats) ->
     }  # fmt: skip
 
 
-def _renewals(world: _World) -> pd.DataFrame:
-    """Share renewed and booked by years of tenure, each decision given that it was reached: p F(d)."""
+@dataclass(frozen=True)
+class _Decisions:
+    """Decisions that were due (n): years of tenure, calendar year, renewed and booked or not, and the same replicated (R, n)."""
+
+    tenure: Floats
+    year: Longs
+    renewed: NDArray[np.bool_]
+    drawn: NDArray[np.bool_]
+
+    def table(self, label: NDArray[np.integer], name_of: Callable[[int], str]) -> pd.DataFrame:
+        """Share renewed and booked by a label."""
+        rows = []
+        for x in np.unique(label):
+            mine = label == x
+            observed, replicated = self.renewed[mine].mean(), self.drawn[:, mine].mean(axis=1)
+            rows.append(_summary("", name_of(int(x)), int(mine.sum()), observed, replicated))
+        return pd.DataFrame(rows)
+
+
+def _decisions(world: _World) -> _Decisions:
+    """Each decision given that it was reached: renewed and booked with probability p F(d)."""
     histories, draws = world.histories, world.draws
     paths = renewal_paths(histories, world.frame)
     observed = paths.length - paths.earlier
@@ -162,15 +181,25 @@ def _renewals(world: _World) -> pd.DataFrame:
     log_p = _log_renewal(world, paths, spell[kept], step[kept])
     lags = np.concatenate([np.zeros((len(log_p), 1)), np.cumsum(draws["booking_lag"], axis=1)], axis=1)
     booked = np.stack([np.interp(d[kept], world.frame.lag_edges, row) for row in lags])
-    drawn = world.rng.random(log_p.shape) < np.exp(log_p) * booked
-    renewed = (outcome == "renewed")[kept]
-    year = np.clip(np.rint(paths.t1[step[kept]] / 12.0), 1, LAST_YEAR).astype(int)
-    rows = []
-    for x in np.unique(year):
-        mine = year == x
-        name = f"{x}" if x < LAST_YEAR else f"{x} and more"
-        rows.append(_summary("", name, int(mine.sum()), renewed[mine].mean(), drawn[:, mine].mean(axis=1)))
-    return pd.DataFrame(rows)
+    return _Decisions(
+        tenure=paths.t1[step[kept]] / 12.0,
+        year=paths.year[step[kept]],
+        renewed=(outcome == "renewed")[kept],
+        drawn=world.rng.random(log_p.shape) < np.exp(log_p) * booked,
+    )
+
+
+def _renewals(world: _World) -> pd.DataFrame:
+    """Share renewed and booked by years of tenure."""
+    decisions = _decisions(world)
+    tenure = np.clip(np.rint(decisions.tenure), 1, LAST_YEAR).astype(int)
+    return decisions.table(tenure, lambda x: f"{x}" if x < LAST_YEAR else f"{x} and more")
+
+
+def _years(world: _World) -> pd.DataFrame:
+    """Share renewed and booked by calendar year."""
+    decisions = _decisions(world)
+    return decisions.table(decisions.year, str)
 
 
 def _log_renewal(world: _World, paths: Paths, spell: Longs, step: Longs) -> Floats:
@@ -306,6 +335,7 @@ def _terms(world: _World) -> pd.DataFrame:
 
 CHECKS: dict[str, tuple[str, Callable[[_World], pd.DataFrame]]] = {
     "renewals": ("share renewed and booked", _renewals),
+    "years": ("share renewed and booked", _years),
     "events": ("share of accounts", _events),
     "sizes": ("quantile of y", _sizes),
     "changes": ("share of renewals", _changes),

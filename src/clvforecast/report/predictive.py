@@ -12,6 +12,7 @@ from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN
 ROW_HEIGHT, LEAST_HEIGHT, WIDTH = 0.24, 2.6, 7.5
 TITLES = {
     "renewals": "renewals by years of tenure",
+    "years": "renewals by calendar year",
     "events": "events by account",
     "sizes": "sizes, on the model's scales",
     "changes": "changes at renewal",

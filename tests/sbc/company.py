@@ -2,7 +2,8 @@
 
 The priors are those of the fit, centred and narrow enough that a company stays of a workable size: under the defaults one in
 ten raises its contracts a thousandfold. All numbers that depend on the priors alone are exchanged through `ModelPriors`, so
-it is the package's own code that draws the truth's parameters and the posterior's.
+it is the package's own code that draws the truth's parameters and the posterior's. `TermPriors.pooled` is as good as off: it
+makes the lengths of a return's term like those that the data show, which is no prior that a truth could be drawn from.
 """
 
 import datetime as dt
@@ -78,7 +79,7 @@ PRIORS = ModelPriors(
         logit_sd=0.7, direction_effect_sd=0.3, size_mean=-1.8, size_mean_sd=0.4, size_sd_median=0.6, size_sd_spread=0.25,
         reversion_sd=0.3, term_slope_sd=0.3, size_effect_sd=0.2, persistence_sd=1.0, persistence_effect_sd=0.3,
     ),
-    terms=TermPriors(own_class=8.0, spread=2.0),
+    terms=TermPriors(own_class=8.0, spread=2.0, pooled=1e-6),
 )  # fmt: skip
 
 

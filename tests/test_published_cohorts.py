@@ -24,9 +24,10 @@ MLE = {"High End": (0.6681, 3.8061), "Regular": (0.7041, 1.1820)}
 NO_EVENTS = {
     f"{kind}_rate" for kind in ("expansion", "contraction", "change_order", "referral", "reactivation", "termination")
 }
-# Priors that leave the published models: no effect of the decision's number, and for the sBG no free exponent.
-NO_NUMBERS = RenewalPriors(number_sd=1e-4)
-SBG = RenewalPriors(number_sd=1e-4, log_c_sd=1e-4)
+# Priors that leave the published models: no effect of the decision's number nor of its year, which is the same in one cohort,
+# and for the sBG no free exponent.
+NO_NUMBERS = RenewalPriors(number_sd=1e-4, year_sd=1e-4)
+SBG = RenewalPriors(number_sd=1e-4, year_sd=1e-4, log_c_sd=1e-4)
 
 
 def fitted(cohort: str, priors: RenewalPriors) -> tuple[Posterior, NDArray[np.float64]]:

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from clvforecast.backtest import backtest as backtest
     from clvforecast.calibration import coverage as coverage
     from clvforecast.calibration import randomised_pit as randomised_pit
+    from clvforecast.components import ChangePriors as ChangePriors
+    from clvforecast.components import ModelPriors as ModelPriors
+    from clvforecast.components import RatePriors as RatePriors
+    from clvforecast.components import RenewalPriors as RenewalPriors
+    from clvforecast.components import SizePriors as SizePriors
+    from clvforecast.components import TermPriors as TermPriors
     from clvforecast.errors import ClvError as ClvError
     from clvforecast.errors import ConvergenceError as ConvergenceError
     from clvforecast.errors import DatasetError as DatasetError
@@ -62,6 +68,12 @@ _HOME = {
     "backtest": "backtest",
     "coverage": "calibration",
     "randomised_pit": "calibration",
+    "ChangePriors": "components",
+    "ModelPriors": "components",
+    "RatePriors": "components",
+    "RenewalPriors": "components",
+    "SizePriors": "components",
+    "TermPriors": "components",
     "ClvError": "errors",
     "ConvergenceError": "errors",
     "DatasetError": "errors",

@@ -153,7 +153,7 @@ def fit(
     draws, tune, chains, cores
         Draws and tuning steps a chain, chains, and chains sampled at a time.
     priors
-        Other priors, e.g. ``ModelPriors(renewal=RenewalPriors(logit_mu_mean=2.0))``.
+        Other priors, e.g. ``clv.ModelPriors(renewal=clv.RenewalPriors(logit_mu_mean=2.0))``.
     size_edges
         Cut points between size classes on log MRR; by default from the data.
     progress
@@ -219,7 +219,7 @@ def _checked_priors(priors: ModelPriors | None) -> ModelPriors:
     if not isinstance(priors, ModelPriors):
         raise FitError(
             f"fit: priors is a {type(priors).__name__}, but must be a ModelPriors, for example "
-            "ModelPriors(renewal=RenewalPriors(logit_mu_mean=2.0))."
+            "clv.ModelPriors(renewal=clv.RenewalPriors(logit_mu_mean=2.0))."
         )
     return priors
 

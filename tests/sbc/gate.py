@@ -32,7 +32,7 @@ def band_p_value(u: ArrayLike) -> float:
     tails = _tails(sample.size)
     counts = np.searchsorted(sample, np.arange(1, POINTS) / POINTS, side="right")
     gamma = float(tails[np.arange(POINTS - 1), counts].min())
-    return 1.0 - _stays_inside(tails, gamma)
+    return max(0.0, 1.0 - _stays_inside(tails, gamma))
 
 
 @lru_cache(maxsize=64)

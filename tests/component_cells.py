@@ -37,6 +37,7 @@ def make_frame(n_segments: int = 1, n_sizes: int = 3, uses_notice: bool = False,
         lag_edges=np.array([-31.0, 0.0, 31.0, 92.0]) if n_lags == 3 else np.array([-1.0, 0.0]),
         uses_notice=uses_notice,
         years=YEARS,
+        settled_years=len(YEARS),
     )
 
 

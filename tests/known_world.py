@@ -38,6 +38,7 @@ def frame_of(truth: Truth) -> Frame:
         lag_edges=np.asarray(truth.lag_edges, dtype=np.float64),
         uses_notice=bool(truth.parameters["notice_share"] > 0),
         years=truth.years,
+        settled_years=len(truth.years),
     )
 
 

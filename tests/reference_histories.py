@@ -350,7 +350,7 @@ def steps_of(line: Line, spell: list[Term], frame: Yardsticks) -> list[tuple]:
             start = EPOCH + dt.timedelta(days=first.start)
             year = (12 * start.year + start.month - 1 - first.months * (m - 1 - len(steps))) // 12
         else:
-            year = (EPOCH + dt.timedelta(days=term.stop)).year
+            year = (EPOCH + dt.timedelta(days=term.end)).year
         place = frame.years.index(year) if year in frame.years else -1
         classes = (frame.term_class(term.months), frame.size_class(size), number, int(expanded), int(cut), place)
         steps.append((t, t + months, *classes))

@@ -40,6 +40,7 @@ def random_frame(rng: np.random.Generator) -> Frame:
         lag_edges=np.array([-61.0, -31.0, -1.0, 0.0, 31.0, 92.0, 183.0]),
         uses_notice=True,
         years=(2020, 2021, 2022, 2023, 2024),
+        settled_years=3,
     )
 
 

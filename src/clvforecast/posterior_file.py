@@ -37,6 +37,7 @@ def frame_to_json(frame: Frame) -> str:
             "lag_edges": frame.lag_edges.tolist(),
             "uses_notice": bool(frame.uses_notice),
             "years": list(frame.years),
+            "settled_years": int(frame.settled_years),
             "max_ratio": float(frame.max_ratio),
         }
     )
@@ -55,6 +56,7 @@ def frame_from_json(text: str) -> Frame:
         lag_edges=np.asarray(found["lag_edges"], dtype=np.float64),
         uses_notice=bool(found["uses_notice"]),
         years=tuple(found["years"]),
+        settled_years=int(found["settled_years"]),
         max_ratio=float(found["max_ratio"]),
     )
 

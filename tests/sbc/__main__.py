@@ -4,6 +4,7 @@ how often ranges hold."""
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -70,7 +71,11 @@ def _report(folder: Path, simulations: int) -> int:
     )
     for name in failed:
         print("  did not converge:", name)
-    return int(not table["passes"].all() or len(failed) > MOST_FAILED * fits)
+    by_component = Counter(name.partition(": ")[2] for name in failed)
+    too_many = [name for name, count in by_component.items() if count > MOST_FAILED * simulations]
+    if too_many:
+        print(f"more than {MOST_FAILED:.0%} of the fits did not converge: {', '.join(too_many)}")
+    return int(not table["passes"].all() or bool(too_many))
 
 
 def _faults(chosen: argparse.Namespace) -> int:

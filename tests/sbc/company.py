@@ -48,6 +48,7 @@ FRAME = Frame(
     lag_edges=np.array([-31.0, 0.0, 92.0, 275.0]),
     uses_notice=True,
     years=tuple(range(START.year, START.year + HISTORY_YEARS + 1)),  # renewals of the year after are booked already
+    settled_years=HISTORY_YEARS + 1,
     max_ratio=1e6,
 )
 

@@ -84,13 +84,12 @@ FAULTS = (
         ("renewal",),
     ),
     Fault(
-        "term counter off by one",
+        "term counter off by one: a renewal too few survived",
         (
             (
                 "simulation/kernel.py",
-                "whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]",
-                "whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS] + 1\n"
-                "    whole[TENURE] += 12",
+                "for step in range(line_whole[L_STEP], line_whole[L_STEP_END]):",
+                "for step in range(line_whole[L_STEP] + 1, line_whole[L_STEP_END]):",
             ),
         ),
     ),

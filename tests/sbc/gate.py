@@ -19,7 +19,7 @@ POINTS = 64
 LEAST_SIMULATIONS = 8
 """Fewer ranks of a quantity are not judged."""
 MOST_FAILED = 0.02
-"""Share of fits that may miss the convergence gate; each of those is a failure that the report names."""
+"""Share of a component's fits that may miss the convergence gate; each of those is a failure that the report names."""
 
 
 def band_p_value(u: ArrayLike) -> float:

@@ -1,8 +1,10 @@
 """One simulation's ranks: of every parameter and log likelihood in a fit, and of latents and money in a forecast."""
 
+import datetime as dt
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,6 @@ from clvforecast.errors import ConvergenceError
 from clvforecast.forecast import forecast
 from clvforecast.posterior import _coordinates
 from clvforecast.sampling import Sampled, Settings, sample_component
-from clvforecast.simulation.calendar import day_number, make_grid
 from clvforecast.simulation.states import account_states
 from known_world import KnownPosterior
 
@@ -28,6 +29,7 @@ Draws = dict[str, NDArray[np.float64]]
 KEPT = 100
 """Draws kept of a fit, evenly thinned: with 400 effective draws or more they are nearly independent."""
 HORIZONS = (12, 36, 60)
+ACTIVE_AT = (12, 36)
 DISCOUNT_RATE = 0.1
 TWO_CENTS = 0.02
 CONJUGATE_ONLY = ("_rate", "_size", "return_value")
@@ -139,31 +141,65 @@ def forecast_ranks(company: Company, draws: Draws, seed: int, rng: np.random.Gen
                 f"{what} of all accounts, {horizon} months",
                 float(randomised_rank(values.sum(axis=0), actual.sum(), rng)),
             )
+    # of the last of them, 60 months: revenue hardly tells parameters that all accounts share from chance, their number does
+    for horizon in ACTIVE_AT:
+        alive = (made.draws["mrr"].sel(month=horizon).values > 0).sum(axis=0)
+        yield (
+            f"accounts active, {horizon} months",
+            float(randomised_rank(alive, active_accounts(company, horizon), rng)),
+        )
 
 
 def actual_money(company: Company, horizon: int, discounted: bool) -> pd.Series:
     """What every account brought in the months after `as_of`, currency; what is booked late counts on its booking day.
 
-    Discounted month by month, at the middle of the month, from the items of the truth.
+    Discounted month by month, at the middle of the month's part of the window, from the items of the truth: with nothing of
+    the package's calendar in it, so that a fault there is seen.
     """
     truth = company.truth
     if not discounted:
         return truth.revenue(horizon).set_index("account_id").sum(axis=1)
-    grid = make_grid(truth.as_of, horizon, DISCOUNT_RATE)
     items = truth.items
-    account = items["account_id"].to_numpy()
     start, end, booked, cents = (items[name].to_numpy() for name in ("start_day", "end_day", "booked_day", "cents"))
     length = np.maximum(end - start, 1)
-    origin = day_number(truth.as_of) + 1
+    bounds = month_bounds(truth.as_of, horizon)
+    origin = bounds[0]
     total = np.zeros(len(items))
-    for first, last, factor in zip(grid.bounds[:-1], grid.bounds[1:], grid.discount, strict=True):
+    for first, last in pairwise(bounds):
+        years = ((first + last) / 2.0 - origin) / 365.25
         served = np.clip(np.minimum(end, last) - np.maximum(start, first), 0, None) / length
         at_once = (end <= start) & (start >= first) & (start < last)
         before = np.clip(np.minimum(end, origin) - start, 0, None) / length
         before = np.where(end <= start, (start < origin).astype(float), before)
-        late = (booked >= first) & (booked < last) & (booked >= origin)
-        total += factor * cents / 100.0 * (np.where(end <= start, at_once, served) + late * before)
-    return pd.Series(total).groupby(account).sum().reindex(truth.accounts["account_id"], fill_value=0.0)
+        late = (booked >= first) & (booked < last)
+        share = np.where(end <= start, at_once, served) + late * before
+        total += (1.0 + DISCOUNT_RATE) ** -years * cents / 100.0 * share
+    by_account = pd.Series(total).groupby(items["account_id"].to_numpy()).sum()
+    return by_account.reindex(truth.accounts["account_id"], fill_value=0.0)
+
+
+def active_accounts(company: Company, months: int) -> int:
+    """Accounts under contract on the last day of so many months after `as_of`."""
+    day = month_bounds(company.truth.as_of, months)[-1] - 1
+    items = company.truth.items
+    terms = items[items["kind"].isin(["initial", "renewal"]) & (items["start_day"] <= day) & (items["end_day"] > day)]
+    ended = items[(items["kind"] == "churn") & (items["start_day"] <= day) & (items["end_day"] > items["start_day"])]
+    both = terms.merge(ended, on=["account_id", "end_day"], suffixes=("", "_of_churn"))
+    cut_short = both.loc[both["start_day_of_churn"] >= both["start_day"], "event_id"]
+    return int(terms.loc[~terms["event_id"].isin(cut_short), "account_id"].nunique())
+
+
+def month_bounds(as_of: dt.date, months: int) -> list[int]:
+    """The day after `as_of`, the first day of every month after it, and the day on which so many months are over.
+
+    For an `as_of` at the end of a month, as here; days since 1970-01-01.
+    """
+    first = as_of + dt.timedelta(days=1)
+    if first.day != 1:
+        raise AssertionError(f"{as_of} is not the end of a month")
+    count = 12 * first.year + first.month - 1
+    days = [dt.date(month // 12, month % 12 + 1, 1) for month in range(count, count + months + 1)]
+    return [(day - dt.date(1970, 1, 1)).days for day in days]
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:

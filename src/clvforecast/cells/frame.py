@@ -48,7 +48,10 @@ class Frame:
     uses_notice
         Whether the ledger tells of lapses (churn events); else a lapse is only seen as a renewal not booked.
     years
-        Calendar years, one after the other, that have an effect of their own on renewal: those whose decisions are settled.
+        Calendar years, one after the other, that have an effect of their own on renewal.
+    settled_years
+        How many of them, from the first on, are told by decisions that are settled. What the others' bookings say of a good or
+        bad year, a forecast does not use: it draws their effects anew.
     max_ratio
         A single renewal multiplies the carried MRR by at most this.
     """
@@ -62,6 +65,7 @@ class Frame:
     lag_edges: NDArray[np.float64]
     uses_notice: bool
     years: tuple[int, ...]
+    settled_years: int
     max_ratio: float = 20.0
 
     @property

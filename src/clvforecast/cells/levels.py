@@ -29,7 +29,7 @@ LEAST_SHARE_IN_LAG_BIN = 0.01
 SHARE_OF_A_DAY = 0.03
 """A day that so many lags share is a lag bin of its own."""
 BOOKED, SETTLED = 0.9, 0.75
-"""Share of bookings by which a decision is settled, and of a year's decisions for the year to have an effect of its own."""
+"""Share of bookings by which a decision is settled, and of a year's decisions by which the year is."""
 BOOKED_AT_ONCE = np.array([-1.0, 0.0])
 """The one lag bin of a ledger in which no lag has been seen."""
 
@@ -58,6 +58,8 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
     seen, term_class = np.unique(starts, return_inverse=True)
     outcome = values(histories.decisions, "outcome")
     lags = observed_lags(histories)
+    lag_edges = lag_bins(lags)
+    years, settled_years = known_years(histories, lags, lag_edges)
     return Frame(
         segments=names,
         levels={name: tuple(sorted(pc.unique(histories.segment(name)).to_pylist())) for name in names},
@@ -65,26 +67,32 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
         term_values=months.astype(np.int64),
         term_class=term_class.astype(np.int64),
         term_class_names=tuple(TERM_CLASS_NAMES[index] for index in seen),
-        lag_edges=lag_bins(lags),
+        lag_edges=lag_edges,
         uses_notice=bool((outcome == "notified").any()),
-        years=known_years(histories, lags),
+        years=years,
+        settled_years=settled_years,
     )
 
 
-def known_years(histories: Histories, lags: Floats) -> tuple[int, ...]:
-    """From the year of the first term to the last whose decisions are settled, for the most part.
+def known_years(histories: Histories, lags: Floats, lag_edges: Floats) -> tuple[tuple[int, ...], int]:
+    """Years from the first term's to the last in which a renewal may be booked already, and how many of them are settled.
 
-    A decision is settled when it is so long past that nine in ten renewals would be booked, a year when three in four of the
-    decisions due in it are. What an unsettled year's bookings say of good or bad would be said by how late they come, too, and
-    that differs from year to year.
+    A decision is settled when it is so long past that nine in ten renewals would be booked; a year, when three in four of
+    those of its decisions are that may be booked. Otherwise a year in which contracts are booked late looks like one in which
+    they are not renewed, and how late they are booked differs from year to year.
     """
     due = values(histories.terms, "end_day")[values(histories.decisions, "outcome") != "terminated"]
-    unsettled = histories.as_of_day - due < (np.quantile(lags, BOOKED) if len(lags) else 0.0)
+    waited = histories.as_of_day - due
+    seen = waited > lag_edges[0]
     first = int(calendar_year(values(histories.terms, "start_day").min()))
-    place = calendar_year(due) - first
-    open_share = np.bincount(place, weights=unsettled) / np.maximum(np.bincount(place), 1)
-    n_years = int(np.argmax(np.append(open_share, 1.0) > 1.0 - SETTLED))
-    return tuple(range(first, first + max(n_years, 1)))
+    place = calendar_year(due[seen]) - first
+    n_years = int(place.max(initial=0)) + 1
+    unsettled = waited[seen] < (np.quantile(lags, BOOKED) if len(lags) else 0.0)
+    open_share = np.bincount(place, weights=unsettled, minlength=n_years) / np.maximum(
+        np.bincount(place, minlength=n_years), 1
+    )
+    settled = int(np.argmax(np.append(open_share, 1.0) > 1.0 - SETTLED))
+    return tuple(range(first, first + n_years)), settled
 
 
 def _known_segments(histories: Histories, segments: Sequence[str]) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ def _decision_years(terms: pa.Table, term: Longs, months_before: Longs, earlier:
     """The calendar year of each step: of its term's end, or so many months before the first observed term's start."""
     start_month = values(terms, "start_day")[term].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     before = (start_month - months_before) // 12 + 1970
-    return np.where(earlier, before, calendar_year(values(terms, "stop_day")[term]))
+    return np.where(earlier, before, calendar_year(values(terms, "end_day")[term]))
 
 
 @dataclass(frozen=True)

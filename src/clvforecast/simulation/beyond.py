@@ -42,6 +42,7 @@ from clvforecast.simulation.terms import (
 )
 
 TAIL_STEPS = 5000
+LAST_YEAR = 9999
 
 
 @jit
@@ -69,7 +70,7 @@ def renewed_mrr(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) 
 def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> float:
     """Discounted value of the renewals after the horizon, at the last term's MRR and length, in currency.
 
-    Each is renewed with p = θ^w, in average years after the first decision's: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the
+    Each is renewed with p = θ^w, in years that are alike after the first decision's: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the
     origin, V a term's value at its start.  The price does not change; amendments of the running term last as far as they are
     expected to, and none are added.  With c = 1 and one class of decision this is V p / (1 − pδ), the residual value given θ
     of Fader and Hardie (2010), whose mean over θ is their DERL.
@@ -87,15 +88,16 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
     )
     total, alike, weight = 0.0, False, year_weight(par, table, civil_from_day(whole[END])[0])
+    later = year_weight(par, table, LAST_YEAR)
     while not alike:
         alive *= math.exp(weight * decision_step(par, table, scale, real, whole) * real[LOG_THETA])
-        weight = 1.0
+        weight = later
         total += alive
         alive *= delta
         whole[TENURE] += whole[MONTHS]
         alike = whole[DECISIONS] >= LAST_NUMBER
         whole[DECISIONS], whole[EXPANDED], whole[DIRECTION], real[AMEND] = whole[DECISIONS] + 1, 0, FLAT, 0.0
-    log_p = par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
+    log_p = later * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
     return value * (total + alike_renewals(par, table, whole[TENURE], whole[MONTHS], log_p, delta, alive))
 
 

@@ -47,6 +47,9 @@ WITH_SIZE_CLASS = frozenset(
     }
 )
 
+YEAR = "renewal_year"
+"""What the effects of calendar years are keyed by."""
+
 Draws = dict[str, NDArray[np.float64]]
 
 
@@ -122,17 +125,17 @@ def decision_weights(draws: Draws, frame: Frame) -> NDArray[np.float64]:
 
 
 def year_effects(draws: Draws, frame: Frame, last_year: int, seed: int) -> NDArray[np.float64]:
-    """(D, Y) effects of the calendar years from the first that training knows to some after ``last_year``.
+    """(D, Y + 1) effects of the calendar years from the frame's first to some after ``last_year``, then of any later year.
 
-    Years that training does not know are exchangeable with the L that it does: Normal(0, s) about the mean of all years,
-    of which the mean of those known is itself off by Normal(0, s²/L), in all later years alike. Keyed by (seed, year), one
-    value a draw for all accounts.
+    Years that are not settled are exchangeable with the L that training knows: Normal(0, s²) about the mean of all years, of
+    which the mean of those known is itself off by Normal(0, s²/L), in all later years alike; that alone is the effect of
+    years beyond the last. Keyed by (seed, year), one value a draw for all accounts.
     """
-    known, sd = draws["renewal_year_effect"], draws["renewal_year_sd"]
-    later = range(frame.years[-1] + 1, last_year + LATER_YEARS + 1)
-    shared = unseen_effect(seed, "renewal", "year", "mean", sd / np.sqrt(len(frame.years)))
-    own = [shared + unseen_effect(seed, "renewal", "year", str(year), sd) for year in later]
-    return np.column_stack([known, *own])
+    known, sd = draws["renewal_year_effect"][:, : frame.settled_years], draws["renewal_year_sd"]
+    later = range(frame.years[0] + frame.settled_years, last_year + LATER_YEARS + 1)
+    shared = unseen_effect(seed, YEAR, "", "mean", sd / np.sqrt(len(frame.years)))
+    own = [shared + unseen_effect(seed, YEAR, "", str(year), sd) for year in later]
+    return np.column_stack([known, *own, shared])
 
 
 def _cumulative(shares: NDArray[np.float64], leading_zero: bool) -> NDArray[np.float64]:

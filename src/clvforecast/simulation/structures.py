@@ -17,7 +17,7 @@ class Parameters(NamedTuple):
     location: (D, 17, C) additive location parameters: logit, log rate a year, or mean on the size's own scale
     phi, exponent: (D,) polarisation 1/(a+b+1) and the tenure exponent c of the renewal model
     weight: (D, classes) exp(class effects) that multiplies each step of the tenure clock
-    year_weight: (D, 1 + Y) 1, then exp(effect) of each calendar year from the first that training knows to the forecast's last
+    year_weight: (D, 1 + Y) 1, then exp(effect) of each calendar year from the frame's first on, the last one of all later years
     shape: (D, 5) gamma shape r of the four event rates and of reactivation
     tau, sigma: (D, 4) between-line and within-line SD of the four event sizes
     direction: (D, 5, 2) log odds of (down, up) against flat, by direction row

@@ -132,9 +132,9 @@ def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole
 
 @jit
 def year_weight(par: Real, table: Whole, year: int) -> float:
-    """exp(effect) of a calendar year; 1, an average year, before those that training knows and after the horizon."""
-    place = year - table[FIRST_YEAR] + 1
-    return par[table[YEAR_AT] + (place if 0 < place <= table[N_YEARS] else 0)]
+    """exp(effect) of a calendar year; 1 before the first that has an effect, and years after the last are alike."""
+    place = min(max(year - table[FIRST_YEAR] + 1, 0), table[N_YEARS])
+    return par[table[YEAR_AT] + place]
 
 
 @jit

@@ -435,7 +435,7 @@ class Life:
             self.tenure, start = self.tenure + years, start + years
             self.decisions, self.direction = self.decisions + 1, FLAT
             term = replace(term, amend=0.0, expanded=False)
-            weight = self.step(term)
+            weight = self.step(term) * self.line.year_weight(9999)
             if survival * value < 1e-12 * total:
                 break
         return total

@@ -104,17 +104,19 @@ class Line:
         )
 
     def year_weight(self, year: int) -> float:
-        """exp(effect) of a calendar year that training knows, or drawn for one up to the forecast's last; else 1."""
-        first, last = self.frame.years[0], self.frame.years[-1]
-        if first <= year <= last:
-            return math.exp(self.vector("renewal_year_effect")[year - first])
+        """exp(effect) of a calendar year: known, drawn anew where it is not settled, or of any year far ahead; before, 1."""
+        first, place = self.frame.years[0], year - self.frame.years[0]
+        if place < 0:
+            return 1.0
+        if place < self.frame.settled_years:
+            return math.exp(self.vector("renewal_year_effect")[place])
         origin = EPOCH + timedelta(days=int(self.states.as_of) + 1)
         end = (12 * origin.year + origin.month - 1 + self.plan.horizon_months) // 12 + LATER_YEARS
-        if not last < year <= end:
-            return 1.0
         sd, seed = self.draws["renewal_year_sd"], self.plan.seed
-        shared = unseen_effect(seed, "renewal", "year", "mean", sd / math.sqrt(last - first + 1))
-        return math.exp((shared + unseen_effect(seed, "renewal", "year", str(year), sd))[self.draw])
+        effect = unseen_effect(seed, "renewal_year", "", "mean", sd / math.sqrt(len(self.frame.years)))
+        if year <= max(end, first + self.frame.settled_years - 1):
+            effect = effect + unseen_effect(seed, "renewal_year", "", str(year), sd)
+        return math.exp(effect[self.draw])
 
     def clock(self, start: float, end: float) -> float:
         """t_k^c - t_(k-1)^c of two tenures in years."""

@@ -1,17 +1,18 @@
 # One command equals CI: `make test`. The first call builds .venv; later calls reuse it.
 #
-#   make demo    the shipped contracts, from events to a forecast, into ./demo-output
-#   make test    style, types, tests (what CI runs)
-#   make slow    the tests that take minutes
+#   make demo        the shipped contracts, from events to a forecast, into ./demo-output
+#   make test        style, types, tests (what CI runs)
+#   make slow        the tests that take minutes
 #   make calibrate   simulation-based calibration of the whole line, and of planted faults: an hour
-#   make bench   the benchmarks
-#   make clean   remove .venv, caches and demo-output
+#   make portfolios  how often ranges hold, over two hundred synthetic companies: half an hour
+#   make bench       the benchmarks
+#   make clean       remove .venv, caches and demo-output
 #
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow calibrate bench clean
+.PHONY: help demo test lint slow calibrate portfolios bench clean
 
 # Compiled bytecode and numba's cache make every later start faster, whatever the shell says about it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,7 +24,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,9s/^# *//p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/clvforecast demo
@@ -44,6 +45,9 @@ SIMULATIONS ?= 300
 calibrate: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m sbc run --simulations $(SIMULATIONS)
 	PYTHONPATH=tests $(BIN)/python -m sbc faults --simulations $(SIMULATIONS)
+
+portfolios: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m sbc portfolios --simulations 200
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/fit_and_score.py

@@ -62,7 +62,7 @@ EFFECTS = (
 
 def test_kinds_that_were_never_seen_are_named() -> None:
     """A part that is only partly without data is not: here no term was amended, but prices did change at renewals."""
-    quiet = {"expansion_rate": 0.0, "contraction_rate": 0.0}
+    quiet = {"expansion_rate": 0.0, "contraction_rate": 0.0, "renewal_year_sd": 0.0}
     events, truth = simulate_events(60, seed=4, parameters=quiet)
     trained = prior(known_ledger(events, truth), segments=["segment"], draws=20)
     assert trained.unseen == ("expansion_rate", "contraction_rate", "expansion_size", "contraction_size")

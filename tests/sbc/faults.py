@@ -121,9 +121,11 @@ FAULTS = (
         (
             (
                 "simulation/kernel.py",
-                "            add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n",
+                "            add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n"
+                "            add_real_to_account(results.real[draw, lines.whole[line, L_ACCOUNT]], real)\n",
                 "            other = first + (draw - first + 37 * line) % (last - first)\n"
-                "            add_to_account(results.whole[other, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n",
+                "            add_to_account(results.whole[other, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n"
+                "            add_real_to_account(results.real[other, lines.whole[line, L_ACCOUNT]], real)\n",
             ),
         ),
     ),

@@ -17,7 +17,7 @@ from clvforecast.errors import ConvergenceError
 from clvforecast.forecast import forecast
 from clvforecast.posterior import _coordinates
 from clvforecast.sampling import Sampled, Settings, sample_component
-from clvforecast.simulation.states import account_states
+from clvforecast.simulation.states import States, account_states
 from known_world import KnownPosterior
 
 from .company import FRAME, Company, components_of
@@ -114,16 +114,11 @@ def posterior_of(draws: Mapping[str, NDArray[np.float64]], company: Company) -> 
 def forecast_ranks(company: Company, draws: Draws, seed: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """(quantity, u) of an account's latents, and of money at the horizons: of an account, and of the portfolio.
 
-    The account of the latents is one of those whose first contract's decision is open; the account of the money is any.
+    The account of the money is any of them.
     """
     posterior = posterior_of(draws, company)
     states = account_states(company.histories, FRAME)
-    usual = np.flatnonzero((states.status == 0) & (states.spell == 0))
-    if usual.size:
-        account = int(states.account[rng.choice(usual)])
-        truth = company.truth.latents.set_index("account_id").loc[states.account_ids[account]]
-        for name, values in latent_draws(states, posterior, FRAME, account, KEPT, seed).items():
-            yield f"latent {name}", float(randomised_rank(values, truth[name], rng))
+    yield from _latent_ranks(company, posterior, states, seed, rng)
     some = int(rng.integers(len(states.account_ids)))
     for horizon in HORIZONS:
         made = forecast(
@@ -148,6 +143,24 @@ def forecast_ranks(company: Company, draws: Draws, seed: int, rng: np.random.Gen
             f"accounts active, {horizon} months",
             float(randomised_rank(alive, active_accounts(company, horizon), rng)),
         )
+
+
+def _latent_ranks(
+    company: Company, posterior: KnownPosterior, states: States, seed: int, rng: np.random.Generator
+) -> Iterator[tuple[str, float]]:
+    """Latents of one account and their means over all, of the accounts whose first contract's decision is open.
+
+    The mean is the sharper of the two: an error that all accounts share stands out of what is uncertain of each.
+    """
+    usual = states.account[(states.status == 0) & (states.spell == 0)]
+    if not usual.size:
+        return
+    one = int(rng.integers(usual.size))
+    truth = company.truth.latents.set_index("account_id").loc[[states.account_ids[account] for account in usual]]
+    for name, values in latent_draws(states, posterior, FRAME, usual, KEPT, seed).items():
+        actual = truth[name].to_numpy()
+        yield f"latent {name}", float(randomised_rank(values[:, one], actual[one], rng))
+        yield f"latent {name}, mean of accounts", float(randomised_rank(values.mean(axis=1), actual.mean(), rng))
 
 
 def actual_money(company: Company, horizon: int, discounted: bool) -> pd.Series:

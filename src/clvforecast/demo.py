@@ -143,7 +143,7 @@ def _show(console: Console, made: Forecast, later: Ledger) -> None:
     say(
         console,
         "Accounts that were new after the origin are in neither. Quarters move together: several outside are one miss, not "
-        "several. What makes a whole year good or bad for all accounts at once is not yet in the ranges.",
+        "several. That a year can be good or bad for all accounts at once is in the ranges.",
     )
     largest = largest_beside_actual(made, later)
     top_unit = money_unit(made.accounts().nlargest(LARGEST, "mean")["upper"].max()).label(made.currency)

@@ -1,10 +1,12 @@
 """A posterior that knows the truth: every draw holds the parameters that a synthetic company was made with."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from clvforecast.cells import Frame
 from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS
@@ -45,13 +47,20 @@ def frame_of(truth: Truth) -> Frame:
 def known_posterior(truth: Truth, currency: str = "USD", n_draws: int = 1000, **changed: object) -> KnownPosterior:
     """Draws that are all the truth (``changed`` replaces some of it)."""
     values = {**truth.parameters, "renewal_tenure_unknown_effect": 0.0, **changed}
+    draws = {name: np.broadcast_to(value, (n_draws, *np.shape(value))) for name, value in values.items()}
+    return posterior_of(draws, frame_of(truth), truth, currency)
+
+
+def posterior_of(
+    draws: Mapping[str, NDArray[np.float64]], frame: Frame, truth: Truth, currency: str = "USD"
+) -> KnownPosterior:
+    """What `forecast` reads, from draws (draws, ...) by name."""
     arrays = {}
-    for name, value in values.items():
-        value = np.asarray(value, dtype=np.float64)
-        dims = ("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(value.ndim)))
-        arrays[name] = (dims, np.broadcast_to(value, (1, n_draws, *value.shape)))
+    for name, values in draws.items():
+        dims = ("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(np.ndim(values) - 1)))
+        arrays[name] = (dims, np.asarray(values, dtype=np.float64)[None])
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset(arrays)})
-    return KnownPosterior(idata=tree, frame=frame_of(truth), currency=currency, as_of=str(truth.as_of))
+    return KnownPosterior(idata=tree, frame=frame, currency=currency, as_of=str(truth.as_of))
 
 
 def known_ledger(events: object, truth: Truth, as_of: dt.date | None = None) -> Ledger:

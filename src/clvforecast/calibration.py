@@ -20,7 +20,9 @@ ROWS_AT_ONCE = 4_000
 """Accounts whose draws are scored together: sorting them takes a copy."""
 
 
-def randomised_pit(draws: ArrayLike, actual: ArrayLike, seed: int = 0, tolerance: float = CENT) -> Floats:
+def randomised_pit(
+    draws: ArrayLike, actual: ArrayLike, seed: int | np.random.Generator = 0, tolerance: float = CENT
+) -> Floats:
     """Where each actual value lies among its draws: uniform on (0, 1) when the forecast is right.
 
     u = (#{x < y} + V (#{x = y} + 1)) / (D + 1),  V uniform on (0, 1)
@@ -36,7 +38,7 @@ def randomised_pit(draws: ArrayLike, actual: ArrayLike, seed: int = 0, tolerance
     actual
         (accounts,), currency.
     seed
-        Of V.
+        Of V, or the generator to draw it from.
     tolerance
         Values nearer than this are equal: forecasts and ledgers round a service period's days differently.
 

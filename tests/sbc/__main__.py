@@ -79,11 +79,10 @@ def _report(folder: Path, simulations: int) -> int:
 
 
 def _faults(chosen: argparse.Namespace) -> int:
-    missed = []
+    missed, simulations = [], min(chosen.simulations, ENOUGH_FOR_A_FAULT)
     for fault in FAULTS:
         if chosen.only and fault.name not in chosen.only:
             continue
-        simulations = min(chosen.simulations, ENOUGH_FOR_A_FAULT)
         found, worst = rejected(fault, chosen.folder, simulations, chosen.processes)
         print(f"{'rejected' if found else 'NOT REJECTED':14} {fault.name}: {worst}", flush=True)
         if not found:

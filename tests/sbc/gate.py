@@ -12,6 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, chi2, norm, poisson
 
+from clvforecast.calibration import randomised_pit
+
 Floats = NDArray[np.float64]
 FAMILY_WISE = 0.01
 POINTS = 64
@@ -65,10 +67,8 @@ def spread_p_value(u: ArrayLike) -> float:
 
 def randomised_rank(draws: ArrayLike, truth: ArrayLike, rng: np.random.Generator, tolerance: float = 0.0) -> Floats:
     """(rank + V) / (L + 1) of the truth among L draws (L, ...), ties broken by V; exactly uniform when all is right."""
-    draws, truth = np.asarray(draws, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    below = (draws < truth - tolerance).sum(axis=0)
-    equal = (np.abs(draws - truth) <= tolerance).sum(axis=0)
-    return np.asarray((below + rng.random(truth.shape) * (equal + 1.0)) / (len(draws) + 1.0))
+    values, at = np.asarray(draws, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    return randomised_pit(values.reshape(len(values), -1).T, at.ravel(), rng, tolerance).reshape(at.shape)
 
 
 def judged(ranks: pd.DataFrame, level: float | None = None) -> pd.DataFrame:

@@ -2,13 +2,12 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 import named_likelihoods
@@ -18,7 +17,7 @@ from clvforecast.forecast import forecast
 from clvforecast.posterior import _coordinates
 from clvforecast.sampling import Sampled, Settings, sample_component
 from clvforecast.simulation.states import States, account_states
-from known_world import KnownPosterior
+from known_world import KnownPosterior, posterior_of
 
 from .company import FRAME, Company, components_of
 from .gate import randomised_rank
@@ -101,22 +100,12 @@ def parameter_ranks(company: Company, fitted: Fitted, rng: np.random.Generator) 
             yield f"log likelihood of {component}", float(randomised_rank(values, value(truth, 0), rng))
 
 
-def posterior_of(draws: Mapping[str, NDArray[np.float64]], company: Company) -> KnownPosterior:
-    """What `forecast` reads, from thinned draws."""
-    arrays = {
-        name: (("chain", "draw", *(f"{name}_dim_{axis}" for axis in range(values.ndim - 1))), values[None])
-        for name, values in draws.items()
-    }
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(arrays)})
-    return KnownPosterior(idata=tree, frame=FRAME, currency="USD", as_of=str(company.truth.as_of))
-
-
 def forecast_ranks(company: Company, draws: Draws, seed: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """(quantity, u) of an account's latents, and of money at the horizons: of an account, and of the portfolio.
 
     The account of the money is any of them.
     """
-    posterior = posterior_of(draws, company)
+    posterior = posterior_of(draws, FRAME, company.truth)
     states = account_states(company.histories, FRAME)
     yield from _latent_ranks(company, posterior, states, seed, rng)
     some = int(rng.integers(len(states.account_ids)))

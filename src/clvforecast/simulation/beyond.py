@@ -20,12 +20,14 @@ from clvforecast.simulation.slots import (
     MONTHS,
     MRR,
     MRR_NOW,
+    N_YEARS,
     START,
     TENURE,
     WEIGHT_AT,
     WINDOW_END,
     WINDOW_START,
     WORK,
+    YEAR_AT,
     Real,
     Stream,
     Whole,
@@ -42,7 +44,6 @@ from clvforecast.simulation.terms import (
 )
 
 TAIL_STEPS = 5000
-LAST_YEAR = 9999
 
 
 @jit
@@ -88,7 +89,7 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
     )
     total, alike, weight = 0.0, False, year_weight(par, table, civil_from_day(whole[END])[0])
-    later = year_weight(par, table, LAST_YEAR)
+    later = par[table[YEAR_AT] + table[N_YEARS]]
     while not alike:
         alive *= math.exp(weight * decision_step(par, table, scale, real, whole) * real[LOG_THETA])
         weight = later

@@ -20,10 +20,19 @@ LABELS = ("department", "contract_structure_type", "term_length", "tenure")
 
 def main() -> None:
     result = clv.backtest(
-        clv.datasets.load_phl_contracts, ORIGINS, 12, segments=["department_group"], windows=(12,), progress=False
+        clv.datasets.load_phl_contracts,
+        ORIGINS,
+        12,
+        segments=["department_group"],
+        windows=(12,),
+        baselines={},
+        clusters="department",
+        progress=False,
     )
     rows = result.accounts.query("method == 'clvforecast' and renewed.notna()")
-    rows = pd.concat([with_columns(part, str(origin)) for origin, part in rows.groupby("origin")], ignore_index=True)
+    rows = pd.concat(
+        [with_columns(part, str(origin.date())) for origin, part in rows.groupby("origin")], ignore_index=True
+    )
     columns = [name for name in rows if name.startswith("x_")]
     figures = [brier_scores(rows[rows["due"] == due], columns) | {"due": due} for due in DUE]
     print(f"trees with {len(columns)} columns; Brier score of 'renewed', lower is better")

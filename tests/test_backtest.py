@@ -89,13 +89,14 @@ def test_truth_beats_the_baselines_and_the_headline_says_so(result) -> None:
     assert skill["value"] == pytest.approx(1 - means[MODEL] / means.drop(MODEL).min())
     assert skill["value"] > 0.0
     assert f"{skill['value']:+.1%}" in headline(scores, 36)
+    assert skill["against"] == means.drop(MODEL).idxmin() and skill["against"] in headline(scores, 36)
 
 
 def test_groups_partition_the_accounts_and_totals_add_up(result) -> None:
     rows = of_model(result, 24)
     for by in result.subgroups:
         scores = result.scores(by, 24, resamples=20)
-        counts = scores[(scores["method"] == MODEL) & (scores["score"] == "bias")]
+        counts = scores[(scores["method"] == MODEL) & (scores["score"] == "crps")]
         assert counts["n"].sum() == len(rows), by
     totals = result.totals[(result.totals["method"] == MODEL) & (result.totals["window_months"] == 24)]
     whole = totals[totals["by"] == WHOLE].iloc[0]
@@ -104,6 +105,48 @@ def test_groups_partition_the_accounts_and_totals_add_up(result) -> None:
     assert totals.loc[totals["by"] == "segment", "actual"].sum() == pytest.approx(whole["actual"])
     assert whole["lower_95"] < whole["lower_50"] < whole["median"] < whole["upper_50"] < whole["upper_95"]
     assert set(rows["due"]) >= {"overdue", "due later in the window", "mid-term"}
+
+
+def test_ranges_of_accounts_are_told_and_hold_as_often_as_the_scores_say(result) -> None:
+    """But for ties, where coverage is randomised: most accounts here are in the middle of nothing."""
+    rows = of_model(result, 36)
+    scores = result.scores(window_months=36, resamples=20).set_index(["method", "score"])["value"]
+    for prob in (50, 80, 95):
+        assert (rows[f"lower_{prob}"] <= rows["median"]).all() and (rows["median"] <= rows[f"upper_{prob}"]).all()
+        clear = rows[(rows["lower_95"] < rows["actual"]) & (rows["actual"] > 0.0)]
+        held = clear["actual"].between(clear[f"lower_{prob}"], clear[f"upper_{prob}"])
+        near = np.abs(clear["pit"] - 0.5) <= prob / 200.0
+        assert (held == near).mean() > 0.98
+    assert 0.0 < scores[MODEL, "coverage_80"] < 1.0
+    point = result.accounts[result.accounts["method"] == "last MRR x 70%"]
+    assert point["lower_95"].isna().all() and (point["median"] == point["mean"]).all()
+
+
+def test_what_was_asked_for_and_is_not_there_is_told(company, monkeypatch) -> None:
+    _, truth, ledger = company
+    monkeypatch.setattr(module, "fit", lambda *args, **kwargs: known_posterior(truth, n_draws=10))
+    mute = {"mute": lambda known: np.full((len(known.account_ids), 1), np.nan)}
+    late = str(ledger.as_of - dt.timedelta(days=500))
+    found = backtest(ledger, late, 24, baselines=mute, draws=10, progress=False)
+    assert len(found.notes) == 2
+    assert f"origin {late}: 24 months are not scored" in found.notes[0]
+    assert f"origin {late}, 12 months: mute has too little to learn from" in found.notes[1]
+    assert "1 origin (" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clusters": "regoin"}, "clusters: 'regoin' is no column of the accounts"),
+        ({"segments": ["regoin"]}, "segments: 'regoin' is no column of the accounts"),
+        ({"segments": "segment"}, "is one text; give a list"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_before_anything_is_fitted(company, monkeypatch, settings, message) -> None:
+    _, truth, ledger = company
+    monkeypatch.setattr(module, "fit", lambda *args, **kwargs: pytest.fail("fitted"))
+    with pytest.raises(clv.ForecastError, match=message):
+        backtest(ledger, [truth.as_of], 12, progress=False, **settings)
 
 
 def test_nothing_booked_after_the_origin_reaches_the_forecast(company, monkeypatch) -> None:
@@ -178,13 +221,17 @@ def test_a_method_that_cannot_forecast_everywhere_is_compared_where_it_does() ->
         unknown = dict.fromkeys(scored, np.nan)
         rows.append(one.assign(method="other", **(scored if origin.startswith("2021") else unknown)))
     table = pd.concat(rows, ignore_index=True)
-    table[["interval_50", "interval_80", "interval_95", "renewed", "p_renewed", "active", "p_active"]] = np.nan
+    table[
+        ["interval_score_50", "interval_score_80", "interval_score_95", "renewed", "p_renewed", "active", "p_active"]
+    ] = np.nan
     found = score_table(table, None, "account_id", MODEL, 50, 0).set_index(["method", "score"])
     assert found.loc[(MODEL, "skill_crps"), "value"] == pytest.approx(0.0)
     assert found.loc[(MODEL, "skill_crps"), "n"] == 40
     assert found.loc[("other", "bias"), "value"] == pytest.approx(0.1)
     assert found.loc[("other", "gini"), "value"] == pytest.approx(1.0)
     assert (score_table(table, "origin", "account_id", MODEL, 50, 0)["method"] == "other").any()
+    nothing = score_table(table.assign(actual=0.0, crps=0.0), None, "account_id", MODEL, 50, 0)["score"]
+    assert not {"bias", "skill_crps"} & set(nothing), "of nothing there is no ratio"
 
 
 def test_the_next_decision_is_judged_when_its_bookings_are_in(company, monkeypatch) -> None:

@@ -52,6 +52,14 @@ def test_split_by_origin_sums_to_the_total_in_every_draw(made: Forecast) -> None
     assert np.array_equal(units.groups.sum(axis=1), units.origins.sum(axis=1))
 
 
+def test_origins_of_the_portfolio_are_those_of_its_accounts_however_they_are_asked_for(made: Forecast) -> None:
+    accounts = made.accounts()
+    for by in ("origin", ["origin"]):
+        table = made.portfolio(freq=None, by=by).set_index("origin")
+        for origin in ORIGINS:
+            assert table.loc[origin, "mean"] == pytest.approx(accounts[f"from_{origin}"].sum(), rel=1e-9), origin
+
+
 def test_portfolio_draws_are_the_summed_account_draws(made: Forecast) -> None:
     whole = made.portfolio_draws(freq=None).values[:, 0, 0]
     np.testing.assert_allclose(whole, made.draws["revenue"].sum("account"), rtol=1e-13)
@@ -249,6 +257,8 @@ def test_wrong_questions_say_what_to_do(made: Forecast) -> None:
         made.accounts(ci_prob=0.77)
     with pytest.raises(ForecastError, match="group_by"):
         made.portfolio(by="region")
+    with pytest.raises(ForecastError, match="origin cannot be combined"):
+        made.portfolio(by=["origin", "segment"])
     with pytest.raises(ForecastError, match="QE-JUN"):
         made.portfolio(freq="W")
     with pytest.raises(ForecastError, match="keep_draws=True"):

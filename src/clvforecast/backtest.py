@@ -7,7 +7,7 @@ account, for every group and for the portfolio, beside the baselines of :mod:`cl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -25,6 +25,7 @@ from clvforecast.errors import ForecastError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
+from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior, fit
 from clvforecast.scores import COVERED, MEANS, score_table
@@ -37,9 +38,13 @@ Floats = NDArray[np.float64]
 Source = Callable[[date | None], Ledger]
 
 MODEL = "clvforecast"
-SCORED = ("mean", "pit", *MEANS)
+RANGES = ("median", *(f"{end}_{100 * prob:.0f}" for prob in COVERED for end in ("lower", "upper")))
+SCORED = ("mean", *RANGES, "pit", *MEANS)
 WHOLE = "portfolio"
 TENURES = (1.0, 3.0, 5.0)
+TENURE_NAMES = ("under 1 year", "1 to 3 years", "3 to 5 years", "5 years and more")
+LENGTH_NAMES = ("under 12 months", "12 months", "over 12 months")
+DUE_NAMES = ("lapsed", "overdue", "due on the next day", "due later in the window", "mid-term")
 DECILES = 10
 REMEMBERED_DAYS = 8
 """Past days of which histories are kept at a time; the resampling baseline asks for up to six a window."""
@@ -53,9 +58,10 @@ class Backtest:
     ----------
     accounts
         One row an origin, window, method and account. origin, window_months, method, account_id; actual and mean revenue of
-        the window (currency); pit, crps, log_crps, interval_50/80/95 (interval scores); and of the model alone mrr, mrr_pit
-        and active with p_active (on the window's last day), renewed with p_renewed (the next decision). What is not known is
-        NaN. Then what was known at the origin: the segments, size_decile, tenure, term_length, due.
+        the window (currency), median and ranges lower_50 .. upper_95; pit, crps, log_crps, interval_score_50/80/95; and of the
+        model alone mrr, mrr_pit and active with p_active (on the window's last day), renewed with p_renewed (the next
+        decision). What is not known is NaN. Then what was known at the origin: the segments, size_decile (1 the smallest),
+        tenure, term_length, due.
     totals
         One row an origin, window, method, and group: by ("portfolio" or a segment column), level, actual, mean, median,
         lower_50 .. upper_95, pit (NaN for point forecasts).
@@ -63,6 +69,8 @@ class Backtest:
         One row an origin: accounts, events, seconds, and the windows that were scored.
     posteriors
         By origin.
+    notes
+        What was asked for and is not there: windows that the ledger does not cover, methods that could not forecast.
     """
 
     accounts: pd.DataFrame
@@ -72,10 +80,12 @@ class Backtest:
     segments: tuple[str, ...]
     currency: str
     clusters: str
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         origins = ", ".join(str(origin) for origin in self.fits["origin"])
-        return f"<Backtest of {len(self.fits)} origins ({origins}), {self.currency}>"
+        several = "s" if len(self.fits) > 1 else ""
+        return f"<Backtest of {len(self.fits)} origin{several} ({origins}), {self.currency}>"
 
     def scores(
         self, by: str | None = None, window_months: int | None = None, resamples: int = 500, seed: int = 0
@@ -94,10 +104,11 @@ class Backtest:
         Returns
         -------
         DataFrame
-            window_months, method, level, score, value, lower, upper, n: one row a score. crps, log_crps and the interval
-            scores are means, smaller is better; skill_crps and skill_log_crps are 1 - score / that of the best baseline;
-            coverage_50/80/95 randomised; bias is the mean forecast over what happened, less one; gini and decile_lift
-            judge the ranking; brier_renewed and brier_active the probabilities.
+            window_months, method, level, score, value, lower, upper, n, against: one row a score. crps, log_crps and the
+            interval scores are means, smaller is better; skill_crps and skill_log_crps are 1 - score / that of the baseline
+            that is best for this score, window and level, named in `against`; coverage_50/80/95 randomised; bias is the mean
+            forecast over what happened, less one; gini and decile_lift judge the ranking; brier_renewed and brier_active the
+            probabilities. A ratio to nothing (of accounts that brought nothing) has no row.
 
         Raises
         ------
@@ -129,7 +140,7 @@ class Backtest:
 
 def backtest(
     ledger: Ledger | Source,
-    origins: Iterable[date | str],
+    origins: Iterable[date | str] | date | str,
     horizon_months: int = 24,
     segments: Sequence[str] = (),
     *,
@@ -151,13 +162,14 @@ def backtest(
         All that is known today, or a function (day or None) -> ledger as known on that day, for sources that tell of past
         knowledge what `Ledger.at` cannot (terms that were lengthened later, for instance).
     origins
-        Days to forecast from.
+        Days to forecast from, or one of them.
     horizon_months
         Months ahead.
     segments
         As in `fit`.
     windows
-        Months scored: those up to the horizon, and the horizon. A window that the ledger does not cover is left out.
+        Months scored: those up to the horizon, and the horizon. A window that the ledger does not cover is left out, and
+        told in the `notes`.
     baselines
         Name -> function of `baselines.Known`; by default all of `baselines.BASELINES`.
     clusters
@@ -182,16 +194,20 @@ def backtest(
     >>> result = clv.backtest(ledger, ["2022-12-31", "2023-12-31"], horizon_months=12)  # doctest: +SKIP
     >>> result.scores().query("score == 'coverage_80'")  # doctest: +SKIP
     """
+    if isinstance(segments, str):
+        raise ForecastError(f"segments={segments!r} is one text; give a list of column names: segments=[{segments!r}]")
     known_at: Source = ledger.at if isinstance(ledger, Ledger) else ledger  # type: ignore[assignment]
     latest = ledger if isinstance(ledger, Ledger) else known_at(None)
     chosen = dict(BASELINES if baselines is None else baselines)
     months = sorted({*(window for window in windows if window <= horizon_months), horizon_months})
     columns = [*segments, *([clusters] if clusters not in ("account_id", *segments) else [])]
+    _check_columns(latest, clusters, columns)
     run = _Run(
         _remembering(known_at), latest, build_histories(latest), tuple(segments), tuple(columns), clusters, chosen, seed
     )
     accounts, totals, fits, posteriors = [], [], [], {}
-    for origin, covered in _covered(origins, months, latest.as_of).items():
+    windows_of = _covered([origins] if isinstance(origins, date | str) else origins, months, latest.as_of)
+    for origin, covered in windows_of.items():
         known = known_at(origin)
         began = time.perf_counter()
         posterior = fit(
@@ -211,14 +227,16 @@ def backtest(
                 "windows": ", ".join(map(str, covered)),
             }
         )
+    scored = pd.concat(accounts, ignore_index=True)
     return Backtest(
-        accounts=_in_front(pd.concat(accounts, ignore_index=True), ["origin", "window_months", "method", "account_id"]),
+        accounts=_in_front(scored, ["origin", "window_months", "method", "account_id"]),
         totals=_in_front(pd.concat(totals, ignore_index=True), ["origin", "window_months", "method", "by", "level"]),
         fits=pd.DataFrame(fits),
         posteriors=posteriors,
         segments=tuple(segments),
         currency=latest.currency,
         clusters=clusters,
+        notes=(*_left_out(windows_of, months, latest.as_of), *_silent(scored)),
     )
 
 
@@ -332,15 +350,25 @@ def _account_scores(draws: Floats, actual: Floats, seed: int) -> pd.DataFrame:
         {
             "actual": actual,
             "mean": draws.mean(axis=1),
+            **_ranges(draws, axis=1),
             "pit": unknown if is_point else randomised_pit(draws, actual, seed),
             "crps": crps(draws, actual),
             "log_crps": log_crps(draws, actual),
             **{
-                f"interval_{100 * prob:.0f}": unknown if is_point else interval_score(draws, actual, prob)
+                f"interval_score_{100 * prob:.0f}": unknown if is_point else interval_score(draws, actual, prob)
                 for prob in COVERED
             },
         }
     )
+
+
+def _ranges(draws: Floats, axis: int) -> dict[str, Any]:
+    """median, lower_50 .. upper_95 along an axis; a point forecast has no ranges."""
+    ends = [0.5 + side * prob / 2.0 for prob in COVERED for side in (-1, 1)]
+    values = np.quantile(draws, [0.5, *ends], axis=axis)
+    if draws.shape[axis] == 1:
+        values[1:] = np.nan
+    return dict(zip(RANGES, values, strict=True))
 
 
 def _totals(draws: Floats, actual: Floats, facts: pd.DataFrame, segments: Sequence[str], seed: int) -> pd.DataFrame:
@@ -352,16 +380,10 @@ def _totals(draws: Floats, actual: Floats, facts: pd.DataFrame, segments: Sequen
     for (by, level), mine in groups.items():
         total, happened = draws[mine].sum(axis=0), float(actual[mine].sum())
         row: dict[str, Any] = {"by": by, "level": level, "accounts": int(mine.sum()), "actual": happened}
-        row |= {"mean": total.mean(), "median": np.median(total)}
-        for prob in COVERED:
-            lower, upper = np.quantile(total, [0.5 - prob / 2.0, 0.5 + prob / 2.0])
-            row |= {f"lower_{100 * prob:.0f}": lower, f"upper_{100 * prob:.0f}": upper}
+        row |= {"mean": total.mean(), **_ranges(total, axis=0)}
         row["pit"] = np.nan if len(total) == 1 else randomised_pit(total[None, :], [happened], seed)[0]
         rows.append(row)
-    table = pd.DataFrame(rows)
-    if draws.shape[1] == 1:
-        table.loc[:, [name for name in table if name.startswith(("lower_", "upper_"))]] = np.nan
-    return table
+    return pd.DataFrame(rows)
 
 
 def _patience(posterior: Posterior) -> int:
@@ -381,18 +403,45 @@ def _facts(made: Forecast, months: int, patience: int) -> pd.DataFrame:
     years = (origin_day - table["first_day"]) / DAYS_PER_YEAR
     ahead = table["end_day"] - origin_day
     window = add_months(origin_day, months) - origin_day
-    named = ["lapsed", "overdue", "due on the next day", "due later in the window", "mid-term"]
-    due = np.select([ahead < -patience, ahead < 0, ahead == 0, ahead < window], named[:4], named[4])
+    due = np.select([ahead < -patience, ahead < 0, ahead == 0, ahead < window], range(4), 4)
     term_months = (table["term_days"] / DAYS_PER_MONTH).round()
-    lengths = np.select([term_months < 12, term_months == 12], ["under 12 months", "12 months"], "over 12 months")
-    tenures = np.array(["under 1 year", "1 to 3 years", "3 to 5 years", "5 years and more"])
     size = pd.qcut(table["base"].rank(method="first"), min(DECILES, len(table)), labels=False) + 1
     return table[["account_id", *made.groups.columns]].assign(
         size_decile=size,
-        tenure=tenures[np.searchsorted(TENURES, years, side="right")],
-        term_length=lengths,
-        due=due,
+        tenure=_named(np.searchsorted(TENURES, years, side="right"), TENURE_NAMES),
+        term_length=_named(np.select([term_months < 12, term_months == 12], [0, 1], 2), LENGTH_NAMES),
+        due=_named(due, DUE_NAMES),
     )
+
+
+def _named(codes: NDArray[np.int64], names: Sequence[str]) -> pd.Categorical:
+    """Groups that keep this order in every table."""
+    return pd.Categorical.from_codes(codes, categories=list(names), ordered=True)
+
+
+def _check_columns(latest: Ledger, clusters: str, columns: Sequence[str]) -> None:
+    """Raise before the first fit when a column to split by is not there."""
+    there = [name for name in latest.accounts.column_names if name not in ("account_id", OBSERVED_FROM)]
+    for name in columns:
+        if name not in there:
+            asked = "clusters" if name == clusters else "segments"
+            raise ForecastError(
+                f"{asked}: {name!r} is no column of the accounts; they have {', '.join(there) or 'none'}."
+            )
+
+
+def _left_out(covered: Mapping[date, list[int]], months: Sequence[int], known_to: date) -> Iterator[str]:
+    for origin, windows in covered.items():
+        missing = [str(window) for window in months if window not in windows]
+        if missing:
+            yield f"origin {origin}: {', '.join(missing)} months are not scored, as what happened is known to {known_to} only"
+
+
+def _silent(accounts: pd.DataFrame) -> Iterator[str]:
+    """Methods that could not forecast at some origin: their scores are of the other origins' accounts, or there are none."""
+    unknown = accounts["mean"].isna().groupby([accounts["method"], accounts["origin"], accounts["window_months"]]).all()
+    for method, origin, window in unknown[unknown].index:
+        yield f"origin {origin:%Y-%m-%d}, {window} months: {method} has too little to learn from, and is not scored"
 
 
 def _covered(origins: Iterable[date | str], months: list[int], known_to: date) -> dict[date, list[int]]:

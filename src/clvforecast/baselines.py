@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -259,10 +261,11 @@ def purchase_models(known: Known) -> Floats:
     with warnings.catch_warnings():  # lifetimes is of the time of older NumPy and pandas; its results are checked below
         warnings.simplefilter("ignore")
         try:
-            counts = BetaGeoFitter(penalizer_coef=0.01).fit(frequency, recency, age)
-            money = GammaGammaFitter(penalizer_coef=0.01).fit(
-                frequency[bought], amount[bought] / typical, q_constraint=True
-            )
+            with redirect_stdout(StringIO()):  # what does not converge is printed by lifetimes; here it is NaN
+                counts = BetaGeoFitter(penalizer_coef=0.01).fit(frequency, recency, age)
+                money = GammaGammaFitter(penalizer_coef=0.01).fit(
+                    frequency[bought], amount[bought] / typical, q_constraint=True
+                )
         except (ConvergenceError, ValueError):  # ValueError: no repeat purchase at all
             return np.full((len(known.account_ids), 1), np.nan)
         purchases = counts.conditional_expected_number_of_purchases_up_to_time(

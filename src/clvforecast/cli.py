@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="clvforecast",
     help="Bayesian customer-lifetime-value forecasts from contract revenue events.",
-    epilog="Exit codes: 0 done, 1 data or a model that cannot be used, 2 wrong call.",
+    epilog="Exit codes: 0 done, 1 data or a model that cannot be used (or has no such column), 2 wrong call.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -52,6 +52,24 @@ def _frequency(value: str) -> str:
     return value
 
 
+def _split(value: str) -> str:
+    if len(_names(value)) > 1 and "origin" in _names(value):
+        raise typer.BadParameter("origin cannot be combined with account columns; ask for them one at a time.")
+    return value
+
+
+def _days(value: str) -> str:
+    days = _names(value)
+    if not days:
+        raise typer.BadParameter("give at least one day, YYYY-MM-DD.")
+    for day in days:
+        try:
+            date.fromisoformat(day)
+        except ValueError as error:
+            raise typer.BadParameter(f"{day!r} is not a day as YYYY-MM-DD.") from error
+    return value
+
+
 def _probability(value: float) -> float:
     if not 0.0 < value < 1.0:
         raise typer.BadParameter(f"{value} is not between 0 and 1; for example 0.9.")
@@ -77,7 +95,7 @@ AsOf = Annotated[
         help="Use only what was booked by this day. Default: the latest booking.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
 
@@ -179,7 +197,10 @@ def score(
         ),
     ] = "QE",
     by: Annotated[
-        str, typer.Option("--by", metavar="A,B", help="Split the portfolio by account columns, or by origin.")
+        str,
+        typer.Option(
+            "--by", callback=_split, metavar="A,B", help="Split the portfolio by account columns, or by origin."
+        ),
     ] = "",
     timing: Annotated[Timing, typer.Option("--timing", help="Count money when it is served or when booked.")] = (
         Timing.recognised
@@ -229,7 +250,10 @@ def score(
 @app.command()
 def backtest(
     events: Events,
-    origins: Annotated[str, typer.Option("--origins", metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD.")],
+    origins: Annotated[
+        str,
+        typer.Option("--origins", callback=_days, metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD."),
+    ],
     accounts: Accounts = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
@@ -273,6 +297,8 @@ def backtest(
         progress=_shows_progress(quiet),
     )
     paths = write_backtest(result, output)
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
     if not quiet:
         console = make_console()
         show_backtest(console, result)

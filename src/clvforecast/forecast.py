@@ -265,7 +265,7 @@ class Forecast:
         "origin", or one or more of the group columns.  Draw d of every period and group is one simulated world.
         """
         labels, index = self._group_index(by)
-        units = self.totals.origins if by == "origin" else self.totals.groups
+        units = self.totals.origins if self._group_names(by) == ["origin"] else self.totals.groups
         period, ends = self._periods(freq)
         summed = np.zeros((units.shape[0], len(labels), len(ends)), dtype=np.int64)
         for source in range(units.shape[1]):
@@ -341,6 +341,10 @@ class Forecast:
         names = self._group_names(by)
         if names == ["origin"]:
             return list(ORIGINS), np.arange(N_ORIGINS)
+        if "origin" in names:
+            raise ForecastError(
+                f"by={names}: origin cannot be combined with account columns. Ask for them one at a time."
+            )
         for name in names:
             if name not in self.groups.columns:
                 raise ForecastError(

@@ -25,7 +25,7 @@ from clvforecast.errors import FitError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
-from clvforecast.sampling import Sampled, Say, Settings, diagnostics, prior_component, sample_components
+from clvforecast.sampling import ESS_LIMIT, Sampled, Say, Settings, diagnostics, prior_component, sample_components
 from clvforecast.summary import meaning_of, scale_of_learning, summary_table
 
 DECISION_NUMBERS = ("1", "2", "3", "4", "5+")
@@ -176,6 +176,11 @@ def fit(
     HistoryError
         When the ledger has no contract, or not the segment columns asked for.
     """
+    if draws * chains < ESS_LIMIT:
+        raise FitError(
+            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
+            "have. Take the default of 1000, or at least some hundreds."
+        )
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked_priors(priors)
     with _announcing(progress) as say:

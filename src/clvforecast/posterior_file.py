@@ -128,7 +128,9 @@ def read_posterior(path: str | os.PathLike[str]) -> xr.DataTree:
     """
     source = Path(path)
     if not source.is_file():
-        raise PosteriorFileError(f"{source}: no such file. Save one first with posterior.save(path).")
+        raise PosteriorFileError(
+            f"{source}: no such file. Make one with posterior.save(path), or `clvforecast fit EVENTS -o FILE`."
+        )
     try:
         with xr.open_datatree(source, engine=ENGINE) as opened:
             tree = opened.load()

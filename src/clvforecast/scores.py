@@ -13,7 +13,7 @@ from clvforecast.calibration import Resamples, bounds, brier_score, decile_lift,
 Floats = NDArray[np.float64]
 
 COVERED = (0.5, 0.8, 0.95)
-MEANS = ("crps", "log_crps", *(f"interval_{100 * prob:.0f}" for prob in COVERED))
+MEANS = ("crps", "log_crps", *(f"interval_score_{100 * prob:.0f}" for prob in COVERED))
 SKILLS = ("crps", "log_crps")
 PROBABILITIES = (("renewed", "p_renewed"), ("active", "p_active"))
 RANKING_RESAMPLES = 200
@@ -32,16 +32,16 @@ def score_table(
         best = _best_baselines(mine, model)
         for method, part in mine.groupby("method", sort=False):
             draws = Resamples(part[clusters], resamples, seed)
-            scores = [
+            scores: list[Score] = [
                 *_means(part, draws),
                 *_coverages(part, draws),
                 *_ranking(part, draws),
                 *_probabilities(part, draws),
             ]
+            found += [(window, method, level, *score, "") for score in scores]
             if method == model:
-                scores += _skills(part, mine, best, draws)
-            found += [(window, method, level, *score) for score in scores]
-    names = ["window_months", "method", "level", "score", "value", "lower", "upper", "n"]
+                found += [(window, method, level, *score) for score in _skills(part, mine, best, draws)]
+    names = ["window_months", "method", "level", "score", "value", "lower", "upper", "n", "against"]
     return pd.DataFrame(found, columns=names)
 
 
@@ -74,7 +74,7 @@ def _means(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
         if part[name].notna().any():
             yield (name, *_mean(part[name].to_numpy(float), draws))
     known = part["mean"].notna()
-    if known.any():
+    if part["actual"][known].sum() > 0.0:
         actual = part["actual"].where(known).to_numpy(float)
         value, lower, upper = _ratio(part["mean"].to_numpy(float), actual, draws)
         yield "bias", value - 1.0, lower - 1.0, upper - 1.0, int(known.sum())
@@ -107,12 +107,16 @@ def _probabilities(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
             yield (f"brier_{happened}", *_mean(brier_score(part[probability], part[happened]), draws))
 
 
-def _skills(part: pd.DataFrame, rows: pd.DataFrame, best: dict[str, str], draws: Resamples) -> Iterator[Score]:
+def _skills(
+    part: pd.DataFrame, rows: pd.DataFrame, best: dict[str, str], draws: Resamples
+) -> Iterator[tuple[str, float, float, float, int, str]]:
     """``1 - score / that of the best baseline``, the same accounts and resamples of both."""
     keys = ["origin", "account_id"]
     for score, method in best.items():
         other = rows[rows["method"] == method].set_index(keys)[score].reindex(pd.MultiIndex.from_frame(part[keys]))
         mine, theirs = part[score].to_numpy(float), other.to_numpy(float)
         both = np.isfinite(mine) & np.isfinite(theirs)
+        if not theirs[both].sum() > 0.0:  # nothing to be better than
+            continue
         value, lower, upper = _ratio(np.where(both, mine, np.nan), np.where(both, theirs, np.nan), draws)
-        yield f"skill_{score}", 1.0 - value, 1.0 - upper, 1.0 - lower, int(both.sum())
+        yield f"skill_{score}", 1.0 - value, 1.0 - upper, 1.0 - lower, int(both.sum()), method

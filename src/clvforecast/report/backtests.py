@@ -16,13 +16,15 @@ from clvforecast.calibration import reliability
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.files import replacing, write_csv
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, counted, in_unit, money_unit
 from clvforecast.scores import COVERED
 
 PIT_BINS = 20
 FIGURE_SIZE = (12.0, 8.5)
 SPLITS = ("due", "tenure", "term_length")
-"""Subgroups of the picture and of the terminal; `Backtest.scores` splits by more."""
+"""Subgroups of the picture and of the terminal, where segments are added; `Backtest.scores` splits by more."""
+LEAST_ACCOUNTS, MOST_LEVELS = 20, 12
+"""Groups with fewer accounts say nothing of coverage; of a segment, so many levels are printed."""
 COLUMNS = {"log_crps": "log-CRPS", "crps": "CRPS", "coverage_50": "50%", "coverage_80": "80%", "coverage_95": "95%"}
 
 
@@ -30,6 +32,7 @@ def show_backtest(console: Console, result: Backtest) -> None:
     """Headline, methods, totals, and groups of accounts."""
     scores = result.scores()
     for window in sorted(scores["window_months"].unique()):
+        say(console, range_line(result, scores, int(window)), "bold")
         say(console, headline(scores, int(window)), "bold")
     show_table(console, f"methods ({result.currency}; scores: smaller is better)", _methods(scores, result), ["method"])
     say(
@@ -37,7 +40,11 @@ def show_backtest(console: Console, result: Backtest) -> None:
         "50%, 80%, 95%: share of accounts inside such a range; point forecasts have none. bias: of all forecasts' sum.",
     )
     show_table(console, "portfolio totals beside what happened", _portfolio_rows(result), ["origin"])
-    show_table(console, f"{MODEL} by what was known at the origin", _group_rows(result), ["group", ""])
+    window = int(result.accounts["window_months"].max())
+    title = (
+        f"{MODEL}, {window} months, by what was known at the origin (skill: against the best baseline of each group)"
+    )
+    show_table(console, title, _group_rows(result, window), ["group", ""])
     say(
         console,
         "What happened is known as the ledger tells it today; the forecasts count only what would be booked by then. "
@@ -45,16 +52,30 @@ def show_backtest(console: Console, result: Backtest) -> None:
     )
 
 
+def range_line(result: Backtest, scores: pd.DataFrame, window: int) -> str:
+    """How often the ranges of one window held, in a sentence."""
+    mine = scores[(scores["window_months"] == window) & (scores["method"] == MODEL)].set_index("score")["value"]
+    held = "/".join(f"{mine[f'coverage_{100 * prob:.0f}']:.1%}" for prob in COVERED)
+    totals = _portfolio_totals(result)
+    inside = _inside(totals)[totals["window_months"] == window]
+    return (
+        f"{window} months: 50/80/95% ranges of accounts held {held} of the time, "
+        f"portfolio totals lay inside their 95% range {inside.sum()} of {counted(len(inside), 'time')}"
+    )
+
+
 def headline(scores: pd.DataFrame, window: int) -> str:
     """The skill of one window in a sentence."""
     mine = scores[(scores["window_months"] == window) & (scores["method"] == MODEL)].set_index("score")
-    if "skill_log_crps" not in mine.index:
-        return f"{window} months: no baseline to compare with"
     parts = []
     for score, name in (("log_crps", "log-CRPS"), ("crps", "CRPS in money")):
-        row = mine.loc[f"skill_{score}"]
-        parts.append(f"{name} {row['value']:+.1%} ({row['lower']:+.1%} to {row['upper']:+.1%})")
-    return f"{window} months: skill over the best baseline: {', '.join(parts)}"
+        if f"skill_{score}" in mine.index:
+            row = mine.loc[f"skill_{score}"]
+            figures = f"{row['value']:+.1%} ({row['lower']:+.1%} to {row['upper']:+.1%})"
+            parts.append(f"{name} {figures} over {row['against']}")
+    if not parts:
+        return f"{window} months: no baseline to compare with"
+    return f"{window} months, skill over the best baseline: {'; '.join(parts)}"
 
 
 def _methods(scores: pd.DataFrame, result: Backtest) -> pd.DataFrame:
@@ -65,7 +86,7 @@ def _methods(scores: pd.DataFrame, result: Backtest) -> pd.DataFrame:
         values = table[name].to_numpy() if name in table else np.full(len(table), np.nan)
         rows[title] = [_figure(value, name, unit) for value in values]
     rows = rows.rename(columns={"CRPS": f"CRPS, {unit.label(result.currency)}"})
-    rows["bias"] = [f"{value:+.1%}" for value in table["bias"]]
+    rows["bias"] = [f"{value:+.1%}" if np.isfinite(value) else "" for value in table["bias"]]
     rows["Gini"] = [f"{value:.3f}" for value in table["gini"]]
     return rows
 
@@ -78,10 +99,17 @@ def _figure(value: float, name: str, unit: MoneyUnit) -> str:
     return in_unit(value, unit) if name == "crps" else f"{value:.3f}"
 
 
+def _portfolio_totals(result: Backtest) -> pd.DataFrame:
+    return result.totals[(result.totals["by"] == WHOLE) & (result.totals["method"] == MODEL)].reset_index(drop=True)
+
+
+def _inside(totals: pd.DataFrame) -> pd.Series:
+    return totals["actual"].between(totals["lower_95"], totals["upper_95"])
+
+
 def _portfolio_rows(result: Backtest) -> pd.DataFrame:
-    rows = result.totals[(result.totals["by"] == WHOLE) & (result.totals["method"] == MODEL)]
+    rows = _portfolio_totals(result)
     unit = money_unit(float(rows["upper_95"].max()))
-    inside = (rows["lower_95"] <= rows["actual"]) & (rows["actual"] <= rows["upper_95"])
     return pd.DataFrame(
         {
             "origin": rows["origin"].dt.strftime("%Y-%m-%d"),
@@ -94,26 +122,32 @@ def _portfolio_rows(result: Backtest) -> pd.DataFrame:
             ],
             "what happened": [in_unit(value, unit) for value in rows["actual"]],
             "median off by": [f"{off:+.1%}" for off in rows["median"] / rows["actual"] - 1.0],
-            "": np.where(inside, "inside", "outside"),
+            "": np.where(_inside(rows), "inside", "OUTSIDE"),
         }
     )
 
 
-def _group_rows(result: Backtest) -> pd.DataFrame:
-    """Skill and coverage of the model by subgroup, the longest window."""
-    window = int(result.accounts["window_months"].max())
+def _group_rows(result: Backtest, window: int) -> pd.DataFrame:
+    """Skill and coverage of the model by subgroup; of a segment with many levels, the largest."""
     rows = []
-    for by in SPLITS:
+    for by in (*SPLITS, *result.segments):
         scores = result.scores(by, window)
-        mine = scores[scores["method"] == MODEL].pivot_table(index="level", columns="score", values="value", sort=False)
-        count = scores[(scores["method"] == MODEL) & (scores["score"] == "bias")].set_index("level")["n"]
-        for level, row in mine.iterrows():
+        mine = scores[scores["method"] == MODEL]
+        count = mine[mine["score"] == "crps"].set_index("level")["n"]
+        table = mine.pivot_table(index="level", columns="score", values="value", sort=False, observed=True)
+        table = table.loc[table.index.isin(count.nlargest(MOST_LEVELS).index)]
+        for level, row in table.iterrows():
             shown = {"group": by, "": str(level), "accounts": f"{count[level]:,}"}
-            shown["skill, log-CRPS"] = f"{row['skill_log_crps']:+.1%}" if "skill_log_crps" in row else ""
-            shown |= {f"{prob:.0%}": f"{row[f'coverage_{100 * prob:.0f}']:.1%}" for prob in COVERED}
-            shown["bias"] = f"{row['bias']:+.1%}"
+            shown["skill, log-CRPS"] = _percent(row.get("skill_log_crps", np.nan), count[level])
+            shown |= {f"{prob:.0%}": _percent(row[f"coverage_{100 * prob:.0f}"], count[level]) for prob in COVERED}
+            shown["bias"] = _percent(row.get("bias", np.nan), count[level])
             rows.append(shown)
     return pd.DataFrame(rows)
+
+
+def _percent(share: float, n: int) -> str:
+    """Blank where there is nothing to tell, or too few accounts to tell it of."""
+    return f"{share:.1%}" if np.isfinite(share) and n >= LEAST_ACCOUNTS else ""
 
 
 def write_backtest(result: Backtest, folder: Path) -> list[Path]:
@@ -123,7 +157,7 @@ def write_backtest(result: Backtest, folder: Path) -> list[Path]:
     with replacing(paths[0]) as temporary:
         result.accounts.to_parquet(temporary, index=False)
     write_csv(result.totals, paths[1])
-    split = [result.scores(by).assign(by=by or "") for by in (None, *result.subgroups)]
+    split = [result.scores(by).assign(by=by or "all") for by in (None, *result.subgroups)]
     write_csv(pd.concat(split, ignore_index=True), paths[2])
     with replacing(paths[3]) as temporary:
         plot_backtest(result).savefig(temporary, format="png", dpi=130)
@@ -151,12 +185,13 @@ def plot_backtest(result: Backtest) -> Figure:
     _plot_reliability(axes[1, 1], result)
     for one in axes.flat:
         one.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{MODEL}, {window} months from {mine['origin'].nunique()} origins", x=0.01, ha="left")
+    origins = counted(mine["origin"].nunique(), "origin")
+    figure.suptitle(f"{MODEL}, {window} months from {origins}", x=0.01, ha="left")
     return figure
 
 
 def _plot_totals(axes: Axes, result: Backtest) -> None:
-    rows = result.totals[(result.totals["by"] == WHOLE) & (result.totals["method"] == MODEL)].reset_index(drop=True)
+    rows = _portfolio_totals(result)
     unit = money_unit(float(rows["upper_95"].max()))
     x = np.arange(len(rows))
     for low, high, width in (("lower_95", "upper_95", 3.0), ("lower_50", "upper_50", 9.0)):
@@ -186,7 +221,8 @@ def _plot_coverage(axes: Axes, result: Backtest, window: int) -> None:
     """Coverage of the 80% range by group, with its bootstrap interval."""
     parts = [result.scores(by, window).assign(by=by or "") for by in (None, *SPLITS)]
     scores = pd.concat(parts, ignore_index=True)
-    rows = scores[(scores["method"] == MODEL) & (scores["score"] == "coverage_80")].reset_index(drop=True)
+    shown = (scores["method"] == MODEL) & (scores["score"] == "coverage_80") & (scores["n"] >= LEAST_ACCOUNTS)
+    rows = scores[shown].reset_index(drop=True)
     y = -np.arange(len(rows))
     axes.hlines(y, rows["lower"], rows["upper"], color=BANDS[0.80], linewidth=5.0)
     axes.plot(rows["value"], y, "o", color=MEDIAN)

@@ -38,6 +38,11 @@ def money_unit(largest: float) -> MoneyUnit:
     return next((unit for unit in UNITS if abs(largest) >= LEAST * unit.size), UNITS[-1])
 
 
+def counted(n: int, thing: str) -> str:
+    """1 origin, 2 origins."""
+    return f"{n:,} {thing}" + ("" if n == 1 else "s")
+
+
 def in_unit(amount: float, unit: MoneyUnit) -> str:
     """The amount in the unit, one digit after the point (whole units without one).
 

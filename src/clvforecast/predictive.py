@@ -337,7 +337,7 @@ CHECKS: dict[str, tuple[str, Callable[[_World], pd.DataFrame]]] = {
     "renewals": ("share renewed and booked", _renewals),
     "years": ("share renewed and booked", _years),
     "events": ("share of accounts", _events),
-    "sizes": ("quantile of y", _sizes),
+    "sizes": ("quantile of the size, on the scale it is modelled on (logarithms; cuts: logit)", _sizes),
     "changes": ("share of renewals", _changes),
     "terms": ("share of renewals", _terms),
 }

@@ -12,7 +12,7 @@ import xarray as xr
 from clvforecast.cells.frame import Frame
 from clvforecast.simulation.calendar import make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters, select_draws
-from clvforecast.simulation.run import Simulated, Totals, simulate_portfolio
+from clvforecast.simulation.run import Each, Simulated, Totals, simulate_portfolio
 from clvforecast.simulation.slots import UNITS_PER_CENT, Origin
 from clvforecast.simulation.states import States
 from clvforecast.simulation.structures import Settings
@@ -240,6 +240,7 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
         reduce=lambda first, last, simulated: parts.append(simulated),
         threads=2,
         accounts_each=17,
+        keeps_all=True,
     )
     draws = select_draws(posterior, n_draws)
     lives = {
@@ -247,29 +248,33 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
         for draw in range(n_draws)
         for line in range(n_lines)
     }
-    together = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
-    return Run(Simulated(*together), totals, lives)
+    each = Each(*(np.concatenate(columns) for columns in zip(*(part.each for part in parts), strict=True)))
+    arrays = (np.concatenate(columns) for columns in zip(*(part[:-1] for part in parts), strict=True))
+    return Run(Simulated(*arrays, each=each), totals, lives)
 
 
 def compare(run: Run) -> Counter:
     """Check every number; count what was met, so that a test can require that it was."""
     met: Counter = Counter()
     by_origin = np.zeros_like(run.totals.origins)
-    kernel = run.simulated
+    simulated = run.simulated
+    each = simulated.each
+    assert each is not None
     for (draw, line), life in run.lives.items():
-        account, at, where = life.account(), (draw, line), f"draw {draw}, line {line}"
+        account, at, where = life.account(), (line, draw), f"draw {draw}, line {line}"
         by_origin[draw] += account.months.T
-        assert account.months.sum(axis=0).tolist() == kernel.origins[at].tolist(), where
-        assert account.months.sum(axis=1).tolist() == run.totals.groups[at].tolist(), where
+        assert account.months.sum(axis=0).tolist() == each.origins[at].tolist(), where
+        assert account.months.sum() == simulated.revenue[at], where
+        assert account.months.sum(axis=1).tolist() == run.totals.groups[draw, line].tolist(), where
         for name in ("booked", "debooked", "deferred", "active_days"):
-            assert getattr(account, name) == getattr(kernel, name)[at], (where, name)
-        assert sum(flag << bit for bit, flag in enumerate(account.active)) == kernel.active[at], where
+            assert getattr(account, name) == getattr(each, name)[at], (where, name)
+        assert sum(flag << bit for bit, flag in enumerate(account.active)) == each.active[at], where
         # Discounted money is a sum of real numbers, in another order: within a tenth of a cent.
-        assert account.value == pytest.approx(kernel.value[at], rel=1e-9, abs=UNITS_PER_CENT / 10), where
-        assert account.mrr == pytest.approx(kernel.mrr[at].tolist(), rel=1e-9), where
-        assert life.beyond == pytest.approx(kernel.beyond[at], rel=1e-6), where
-        assert life.next_renewal == pytest.approx(kernel.next_renewal[at], rel=1e-9, nan_ok=True), where
-        met.update(origin.name for origin in Origin if kernel.origins[at][origin])
+        assert account.value == pytest.approx(simulated.value[at], rel=1e-9, abs=UNITS_PER_CENT / 10), where
+        assert account.mrr == pytest.approx(each.mrr[at].tolist(), rel=1e-9), where
+        assert life.beyond == pytest.approx(each.beyond[at], rel=1e-6), where
+        assert life.next_renewal == pytest.approx(simulated.next_renewal[at], rel=1e-9, nan_ok=True), where
+        met.update(origin.name for origin in Origin if each.origins[at][origin])
         met.update(name for name in ("debooked", "deferred") if getattr(account, name))
         met.update(name for name in ("clips", "beyond", "next_renewal") if getattr(life, name) > 0)
         met.update(["at_horizon"] * account.active[3])

@@ -136,6 +136,7 @@ def forecast(
         reduction.add,
         settings.threads,
         settings.batch_accounts,
+        reduction.keeps_all,
     )
     return Forecast(
         settings=settings,

@@ -63,3 +63,19 @@ def describe(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
     ordered = np.sort(draws, axis=0)
     lower, upper = sorted_interval(ordered, ci_prob, ci_kind)
     return {**moments_and_quantiles(draws, ordered), "lower": lower, "upper": upper}
+
+
+def known_mean_and_quantiles(draws: Floats, probabilities: tuple[float, ...]) -> Floats:
+    """Mean and quantiles (1 + probabilities, A) of what is known in each row of draws (A, D); NaN where nothing is."""
+    ordered = np.sort(draws, axis=1)  # NaN comes last
+    n = draws.shape[1] - np.isnan(ordered).sum(axis=1)
+    some = n > 0
+    found = np.full((1 + len(probabilities), draws.shape[0]), np.nan)
+    ordered, n, row = ordered[some], n[some], np.arange(some.sum())
+    found[0, some] = np.nansum(ordered, axis=1) / n
+    for place, probability in enumerate(probabilities, start=1):
+        position = probability * (n - 1)
+        low = np.floor(position).astype(np.int64)
+        below, above = ordered[row, low], ordered[row, np.minimum(low + 1, n - 1)]
+        found[place, some] = below + (position - low) * (above - below)
+    return found

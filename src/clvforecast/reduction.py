@@ -1,6 +1,6 @@
 """What is kept of simulated draws: for every account its moments, quantiles, intervals, probabilities and origins."""
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Literal, get_args
 
@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from clvforecast.intervals import CI_KINDS, moments_and_quantiles, sorted_interval
+from clvforecast.intervals import CI_KINDS, known_mean_and_quantiles, moments_and_quantiles, sorted_interval
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
-from clvforecast.simulation.run import Simulated
+from clvforecast.simulation.run import Simulated, available_threads
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
 
 Kept = Literal["revenue", "clv", "revenue_by_origin", "mrr"]
@@ -24,6 +24,9 @@ MEANING_KEPT = {
     "mrr": "monthly revenue in force on the last day of the month, 0 where inactive",
 }
 DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
+NEEDS_ALL = {"revenue_by_origin", "mrr"}
+ROWS_EACH = 128
+"""Accounts that are described at a time: their draws stay in the processor's cache."""
 Floats = NDArray[np.float64]
 
 
@@ -62,65 +65,76 @@ class Reduction:
         self.full: dict[str, list[Floats]] = {name: [] for name in names}
         self.marks = [mark for mark, months in enumerate(MARK_MONTHS) if months <= settings.horizon_months]
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether more than revenue and value is asked for of every draw."""
+        return bool(NEEDS_ALL & self.full.keys())
+
     def add(self, first: int, last: int, simulated: Simulated) -> None:
-        revenue = simulated.origins.sum(axis=2) / UNITS_PER_CURRENCY
+        """Take in the accounts first..last−1, some rows to each thread."""
+        threads = self.settings.threads or available_threads()
+        parts = [slice(low, low + ROWS_EACH) for low in range(0, last - first, ROWS_EACH)]
+        with ThreadPoolExecutor(threads) as pool:
+            shares = [pool.submit(self._add_rows, first + part.start, simulated.rows(part)) for part in parts]
+            for share in shares:
+                share.result()
+        for name, kept in self.full.items():
+            kept.append(self._kept_draws(name, simulated))
+
+    def _add_rows(self, first: int, simulated: Simulated) -> None:
+        revenue = simulated.revenue / UNITS_PER_CURRENCY
         value = simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
-        self._keep_ranges(first, last, "", revenue)
-        self._keep_ranges(first, last, "discounted_", value)
-        self._keep(first, last, self._means(simulated, value))
-        of_batch: dict[str, Callable[[], Floats]] = {
-            "revenue": lambda: revenue.T,
-            "clv": lambda: value.T,
-            "revenue_by_origin": lambda: simulated.origins.transpose(1, 0, 2) / UNITS_PER_CURRENCY,
-            "mrr": lambda: simulated.mrr[:, :, self.marks].transpose(1, 0, 2),
-        }
-        for name, parts in self.full.items():
-            parts.append(np.ascontiguousarray(of_batch[name]()))
+        self._keep_ranges(first, "", revenue)
+        self._keep_ranges(first, "discounted_", value)
+        self._keep(first, self._means(simulated, value.mean(axis=1)))
 
-    def _keep(self, first: int, last: int, values: dict[str, Floats]) -> None:
+    def _keep(self, first: int, values: dict[str, Floats]) -> None:
         for name, column in values.items():
-            self.columns.setdefault(name, np.empty(self.n_accounts))[first:last] = column
+            self.columns.setdefault(name, np.empty(self.n_accounts))[first : first + len(column)] = column
 
-    def _keep_ranges(self, first: int, last: int, prefix: str, draws: Floats) -> None:
-        ordered = np.sort(draws, axis=0)
-        named = moments_and_quantiles(draws, ordered)
-        self._keep(first, last, {f"{prefix}{name}": column for name, column in named.items()})
+    def _keep_ranges(self, first: int, prefix: str, draws: Floats) -> None:
+        ordered = np.sort(draws, axis=1).T
+        named = moments_and_quantiles(draws.T, ordered)
+        self._keep(first, {f"{prefix}{name}": column for name, column in named.items()})
         for kind in CI_KINDS:
             for ci_prob in self.settings.ci_probs:
                 for end, column in zip(("lower", "upper"), sorted_interval(ordered, ci_prob, kind), strict=True):
-                    key = f"{prefix}{end}|{kind}|{ci_prob}"
-                    self.ends.setdefault(key, np.empty(self.n_accounts))[first:last] = column
+                    kept = self.ends.setdefault(f"{prefix}{end}|{kind}|{ci_prob}", np.empty(self.n_accounts))
+                    kept[first : first + len(column)] = column
 
-    def _means(self, simulated: Simulated, value: Floats) -> dict[str, Floats]:
+    def _means(self, simulated: Simulated, in_window: Floats) -> dict[str, Floats]:
+        n_draws = simulated.revenue.shape[1]
         discounting = self.settings.annual_discount_rate > 0.0
-        beyond = simulated.beyond.mean(axis=0) * self.settings.gross_margin
+        beyond = simulated.beyond / n_draws * self.settings.gross_margin
         beyond = beyond if discounting else np.full_like(beyond, np.nan)
-        in_window = value.mean(axis=0)
         whole = in_window + beyond
-        renewal = simulated.next_renewal
-        probabilities = {
-            f"p_active_{MARK_MONTHS[mark]}m": ((simulated.active >> mark) & 1).mean(axis=0) for mark in self.marks
-        }
         # A draw in which the line ended early never reached the decision and says nothing of its probability.
-        decided = ~np.isnan(renewal).all(axis=0)
-        likely = np.full((3, renewal.shape[1]), np.nan)
-        if decided.any():
-            likely[0, decided] = np.nanmean(renewal[:, decided], axis=0)
-            likely[1:, decided] = np.nanquantile(renewal[:, decided], [0.05, 0.95], axis=0)
+        likely, low, high = known_mean_and_quantiles(simulated.next_renewal, (0.05, 0.95))
         return {
-            "p_zero": (simulated.origins.sum(axis=2) == 0).mean(axis=0),
+            "p_zero": simulated.zeros / n_draws,
             "beyond_horizon": beyond,
             "beyond_share": np.divide(beyond, whole, out=np.zeros_like(whole), where=whole > 0.0),
-            **probabilities,
-            "p_next_renewal": likely[0],
-            "p_next_renewal_q05": likely[1],
-            "p_next_renewal_q95": likely[2],
-            "active_months": simulated.active_days.mean(axis=0) / DAYS_PER_MONTH,
+            **{f"p_active_{MARK_MONTHS[mark]}m": simulated.active[:, mark] / n_draws for mark in self.marks},
+            "p_next_renewal": likely,
+            "p_next_renewal_q05": low,
+            "p_next_renewal_q95": high,
+            "active_months": simulated.active_days / n_draws / DAYS_PER_MONTH,
             **{
-                f"from_{origin}": simulated.origins[:, :, position].mean(axis=0) / UNITS_PER_CURRENCY
+                f"from_{origin}": simulated.origins[:, position] / n_draws / UNITS_PER_CURRENCY
                 for position, origin in enumerate(ORIGINS)
             },
         }
+
+    def _kept_draws(self, name: str, simulated: Simulated) -> Floats:
+        if name == "revenue":
+            return simulated.revenue / UNITS_PER_CURRENCY
+        if name == "clv":
+            return simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
+        if simulated.each is None:
+            raise ValueError(f"{name} of every draw was not simulated")
+        if name == "mrr":
+            return np.ascontiguousarray(simulated.each.mrr[:, :, self.marks])
+        return simulated.each.origins / UNITS_PER_CURRENCY
 
     def table(self) -> pd.DataFrame:
         return pd.DataFrame(self.columns)

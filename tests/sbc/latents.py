@@ -51,13 +51,13 @@ def latent_draws(
     ((_, _, batch),) = batches(states, np.arange(n), n)
     lines = pack_lines(batch)
     books = Books(empty_flow(1, HORIZON, n)[0], np.zeros((lines.key.size, 2), np.int64), np.zeros(lines.key.size))
-    scratch, rng = new_scratch(lines), np.random.default_rng([seed, 5])
+    scratch, rng = new_scratch(), np.random.default_rng([seed, 5])
     real, whole, stream = scratch.real, scratch.whole, scratch.stream
     names = ("theta", *(f"{kind}_{what}" for kind in KINDS for what in ("rate", "size_mean")))
     found = {name: np.empty((n_draws, len(accounts))) for name in names}
     for column, line in enumerate(np.searchsorted(batch.account, accounts).tolist()):
         row, values = lines.whole[line], lines.real[line]
-        profile = scratch.profiles[row[L_PROFILE]]
+        profile = scratch.profile
         for draw, drawn in enumerate(par):
             profile_values(drawn, table, lines.profiles[row[L_PROFILE]], profile)
             start_stream(stream, lines.key[line], table[SEED], draw)

@@ -1,8 +1,8 @@
 """The forward simulation: one line of business, one posterior draw, from the forecast's origin to its horizon.
 
 A line's life is a sequence of terms.  Inside a term, events arrive at exponential waiting times (`life`); at its end the
-renewal decision is taken; after a lapse the line may return (`terms`).  `simulate` runs every line of a batch under every
-draw, with draws spread over threads: each draw owns its cells of the output, so threads never meet.
+renewal decision is taken; after a lapse the line may return (`terms`).  `simulate` runs every account of a batch under every
+draw, with draws spread over threads: each block of draws owns its cells of the output, so threads never meet.
 
 Order of random numbers within a stream: four event rates; then, in the order of time, the events (waiting time, kind,
 then what the kind needs; a size mean when its kind first occurs), early termination (refund or not), decisions (outcome,
@@ -12,7 +12,8 @@ when first needed, waiting time, value, length, θ).
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ from clvforecast.simulation.slots import (
     BASE,
     BEYOND,
     BOOK_VIEW,
+    CHANGES,
+    CLIPS,
     DECISIONS,
     DEFERRED,
     DIRECTION,
@@ -40,7 +43,6 @@ from clvforecast.simulation.slots import (
     ITEM_START,
     ITEM_STOP,
     ITEM_UNITS,
-    L_ACCOUNT,
     L_BASE,
     L_DECISIONS,
     L_DIRECTION,
@@ -69,6 +71,7 @@ from clvforecast.simulation.slots import (
     MRR_NOW,
     MRR_TERMS,
     N_GROUPS,
+    N_MARKS,
     N_MONTHS,
     N_ORIGINS,
     N_PROFILE,
@@ -90,6 +93,12 @@ from clvforecast.simulation.slots import (
     STEP_START,
     STEP_STOP,
     STEP_YEAR,
+    SUM_ACTIVE,
+    SUM_ACTIVE_DAYS,
+    SUM_BEYOND,
+    SUM_CHANGES,
+    SUM_CLIPS,
+    SUM_ZERO,
     T_LAPSED,
     TENURE,
     TERM_AMEND,
@@ -122,6 +131,8 @@ from clvforecast.simulation.terms import (
 )
 
 COMMITTED = int(Origin.COMMITTED)
+DRAWS_EACH, ACCOUNTS_EACH = 64, 64
+"""Draws whose sums are kept together, and accounts that are simulated side by side under them."""
 
 
 class Lines(NamedTuple):
@@ -129,7 +140,7 @@ class Lines(NamedTuple):
 
     whole (L, 25), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
     whole (T, 4) and real (T, 3); steps taken (S, 4), in months, with calendar year and decision class; items on the books
-    (I, 4).
+    (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
     """
 
     whole: NDArray[np.int64]
@@ -140,6 +151,8 @@ class Lines(NamedTuple):
     term_money: NDArray[np.float64]
     steps: NDArray[np.int64]
     items: NDArray[np.int64]
+    first: NDArray[np.int64]
+    order: NDArray[np.int64]
 
 
 class Books(NamedTuple):
@@ -154,22 +167,32 @@ class Books(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread works in: the running line's state (``real``, ``whole``, ``stream``), and the profiles of a draw."""
+    """What one thread works in: the running line's state (``real``, ``whole``, ``stream``), the profile of a draw, and the
+    account's results."""
 
     real: NDArray[np.float64]
     whole: NDArray[np.int64]
     stream: NDArray[np.uint64]
-    profiles: NDArray[np.float64]
+    profile: NDArray[np.float64]
+    account_real: NDArray[np.float64]
+    account_whole: NDArray[np.int64]
 
 
 class Results(NamedTuple):
-    """What is simulated: D draws, A accounts of the batch.
+    """What is simulated: A accounts of the batch, D draws in B blocks of `DRAWS_EACH`.
 
-    whole: int64 (D, A, WHOLE_SLOTS − ORIGIN_TOTALS) results in the order of `slots`, from ORIGIN_TOTALS on
-    real: float64 (D, A, REAL_SLOTS − VALUE) results from VALUE on; a probability that does not exist is NaN
+    revenue: int64 (A, D) units in the window; value: float64 (A, D) the same discounted
+    renewal: float64 (A, D) probability of the next renewal, NaN where no decision is reached
+    sums: float64 (A, B, N_SUMS) sums over the draws of a block, named in `slots`
+    whole: int64 (A, D, WHOLE_SLOTS − ORIGIN_TOTALS) and real: float64 (A, D, REAL_SLOTS − VALUE): every result of every
+        draw in the order of `slots`; D is 0 where they are not wanted
     flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far
     """
 
+    revenue: NDArray[np.int64]
+    value: NDArray[np.float64]
+    renewal: NDArray[np.float64]
+    sums: NDArray[np.float64]
     whole: NDArray[np.int64]
     real: NDArray[np.float64]
     flow: NDArray[np.int64]
@@ -343,40 +366,54 @@ def simulate_line(
 
 
 @jit
-def simulate_draws(
-    par: NDArray[np.float64],
+def simulate_account(
+    par: Real,
     table: Whole,
     scale: Real,
     lines: Lines,
     books: Books,
-    results: Results,
+    account: int,
+    draw: int,
+    flow: Whole,
     scratch: Scratch,
-    first: int,
-    last: int,
-) -> None:
-    """Simulate every line of the batch under draws first..last−1 of ``par``, adding lines up to their accounts."""
-    real, whole, stream, profiles = scratch.real, scratch.whole, scratch.stream, scratch.profiles
-    for draw in range(first, last):
-        drawn, flow = par[draw], results.flow[draw]
-        flow += books.flow
-        for row in range(profiles.shape[0]):
-            profile_values(drawn, table, lines.profiles[row], profiles[row])
-        for line in range(lines.key.size):
-            start_stream(stream, lines.key[line], table[SEED], draw)
-            profile = profiles[lines.whole[line, L_PROFILE]]
-            simulate_line(drawn, table, scale, real, whole, flow, lines, books, line, profile, stream)
-            add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)
-            add_real_to_account(results.real[draw, lines.whole[line, L_ACCOUNT]], real)
+    known: int,
+) -> int:
+    """One account under one draw: the results of its lines, added up, are left in ``scratch``.
+
+    ``known`` is the row of the profile that ``scratch.profile`` is of; returns the one it is of now.
+    """
+    real, whole, stream, profile = scratch.real, scratch.whole, scratch.stream, scratch.profile
+    for line in range(lines.first[account], lines.first[account + 1]):
+        row = lines.whole[line, L_PROFILE]
+        if row != known:
+            profile_values(par, table, lines.profiles[row], profile)
+            known = row
+        start_stream(stream, lines.key[line], table[SEED], draw)
+        simulate_line(par, table, scale, real, whole, flow, lines, books, line, profile, stream)
+        if line == lines.first[account]:
+            copy(scratch.account_whole, whole, ORIGIN_TOTALS)
+            copy(scratch.account_real, real, VALUE)
+        else:
+            add_to_account(scratch.account_whole, whole)
+            add_real_to_account(scratch.account_real, real)
+    return known
 
 
 @jit
-def add_to_account(account: Whole, whole: Whole, offset: int) -> None:
+def copy(to: NDArray[Any], source: NDArray[Any], offset: int) -> None:
+    """Fill ``to`` from ``source``, from place ``offset`` on."""
+    for slot in range(to.size):
+        to[slot] = source[offset + slot]
+
+
+@jit
+def add_to_account(account: Whole, whole: Whole) -> None:
     """Add a line's whole results to its account's; activity is that of any line, active days those of the longest."""
     for slot in range(account.size):
-        value = whole[offset + slot]
-        if offset + slot == ACTIVE:
+        value = whole[ORIGIN_TOTALS + slot]
+        if ORIGIN_TOTALS + slot == ACTIVE:
             account[slot] |= value
-        elif offset + slot == ACTIVE_DAYS:
+        elif ORIGIN_TOTALS + slot == ACTIVE_DAYS:
             account[slot] = max(account[slot], value)
         else:
             account[slot] += value
@@ -393,29 +430,92 @@ def add_real_to_account(account: Real, real: Real) -> None:
             account[slot] = value
 
 
-def new_scratch(lines: Lines) -> Scratch:
+@jit
+def add_to_sums(sums: Real, whole: Whole, real: Real) -> int:
+    """Add an account's results under one draw to its sums over draws; returns its revenue in the window."""
+    revenue = 0
+    for origin in range(N_ORIGINS):
+        units = whole[origin]
+        revenue += units
+        sums[origin] += units
+    if revenue == 0:
+        sums[SUM_ZERO] += 1.0
+    for mark in range(N_MARKS):
+        sums[SUM_ACTIVE + mark] += (whole[ACTIVE - ORIGIN_TOTALS] >> mark) & 1
+    sums[SUM_ACTIVE_DAYS] += whole[ACTIVE_DAYS - ORIGIN_TOTALS]
+    sums[SUM_CHANGES] += whole[CHANGES - ORIGIN_TOTALS]
+    sums[SUM_CLIPS] += whole[CLIPS - ORIGIN_TOTALS]
+    sums[SUM_BEYOND] += real[BEYOND - VALUE]
+    return revenue
+
+
+@jit
+def simulate_draws(
+    par: NDArray[np.float64],
+    table: Whole,
+    scale: Real,
+    lines: Lines,
+    books: Books,
+    results: Results,
+    scratch: Scratch,
+    first_block: int,
+    last_block: int,
+) -> None:
+    """Simulate every account of the batch under the draws of some blocks of ``par``.
+
+    A few accounts at a time under a block of draws, so that what is written stays in the processor's cache, and accounts
+    in the order of their profiles, so that a profile's values are worked out once for many.
+    """
+    n_draws, n_accounts = par.shape[0], lines.order.size
+    keeps_all = results.whole.shape[1] > 0
+    for block in range(first_block, last_block):
+        draws = range(block * DRAWS_EACH, min((block + 1) * DRAWS_EACH, n_draws))
+        for draw in draws:
+            flow = results.flow[draw]
+            for place in range(flow.size):
+                flow[place] += books.flow[place]
+        for first in range(0, n_accounts, ACCOUNTS_EACH):
+            for draw in draws:
+                known = -1
+                for place in range(first, min(first + ACCOUNTS_EACH, n_accounts)):
+                    account = lines.order[place]
+                    known = simulate_account(
+                        par[draw], table, scale, lines, books, account, draw, results.flow[draw], scratch, known
+                    )
+                    whole, real = scratch.account_whole, scratch.account_real
+                    results.revenue[account, draw] = add_to_sums(results.sums[account, block], whole, real)
+                    results.value[account, draw] = real[0]
+                    results.renewal[account, draw] = real[NEXT_RENEWAL - VALUE]
+                    if keeps_all:
+                        copy(results.whole[account, draw], whole, 0)
+                        copy(results.real[account, draw], real, 0)
+
+
+def new_scratch() -> Scratch:
     return Scratch(
         real=np.zeros(REAL_SLOTS),
         whole=np.zeros(WHOLE_SLOTS, dtype=np.int64),
         stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
-        profiles=np.zeros((lines.profiles.shape[0], N_PROFILE)),
+        profile=np.zeros(N_PROFILE),
+        account_real=np.zeros(REAL_SLOTS - VALUE),
+        account_whole=np.zeros(WHOLE_SLOTS - ORIGIN_TOTALS, dtype=np.int64),
     )
 
 
 def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, results: Results, threads: int) -> None:
-    """Simulate a batch under all draws, a contiguous share of the draws to each thread.
+    """Simulate a batch under all draws, a contiguous share of the blocks of draws to each thread.
 
-    Each draw owns its cells of the results, so threads never meet and their number changes nothing.
+    Each draw owns its cells of the results and each block its sums, so threads never meet and their number changes nothing.
     """
     n_lines = lines.key.size
     books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
     if table[BOOK_VIEW] == 0:
-        serve_books(table, scale, lines, books, new_scratch(lines))
-    edges = np.linspace(0, par.shape[0], threads + 1).astype(np.int64)
+        serve_books(table, scale, lines, books, new_scratch())
+    edges = np.linspace(0, results.sums.shape[1], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(simulate_draws, par, table, scale, lines, books, results, new_scratch(lines), first, last)
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            pool.submit(simulate_draws, par, table, scale, lines, books, results, new_scratch(), first, last)
+            for first, last in pairwise(edges.tolist())
         ]
         for share in shares:
             share.result()

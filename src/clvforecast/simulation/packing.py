@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import Grid
-from clvforecast.simulation.kernel import Lines, Results
+from clvforecast.simulation.kernel import DRAWS_EACH, Lines, Results
 from clvforecast.simulation.slots import (
     AS_OF,
     BOOK_VIEW,
@@ -32,10 +32,10 @@ from clvforecast.simulation.slots import (
     N_ORIGINS,
     N_POWERS,
     N_SIZE_EDGES,
+    N_SUMS,
     N_TERM_CLASSES,
     N_VALUES,
     N_YEARS,
-    NEXT_RENEWAL,
     NOTICE_CDF_AT,
     ORIGIN_TOTALS,
     POWERS_AT,
@@ -150,6 +150,7 @@ def pack_lines(batch: Batch) -> Lines:
     """The lines of a batch, one row each, and the profiles they have."""
     traits = np.column_stack((batch.columns, batch.size_class, batch.unknown)).astype(np.int64)
     profiles, profile = np.unique(traits, axis=0, return_inverse=True)
+    first = np.searchsorted(batch.account, np.arange(batch.account[-1] + 2))
     whole = np.column_stack(
         (
             batch.account,
@@ -194,6 +195,8 @@ def pack_lines(batch: Batch) -> Lines:
         term_money=np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now)),
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), batch.st_year, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
+        first=first,
+        order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
     )
 
 
@@ -211,11 +214,18 @@ def empty_flow(n_draws: int, n_months: int, n_groups: int) -> NDArray[np.int64]:
     return np.zeros((n_draws, 2 * (n_months + 1) * (n_groups + N_ORIGINS)), dtype=np.int64)
 
 
-def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64]) -> Results:
-    """Zero results of a batch, adding to ``flow``; probabilities that do not come to be are NaN."""
-    real = np.zeros((n_draws, n_accounts, REAL_SLOTS - VALUE))
-    real[:, :, NEXT_RENEWAL - VALUE] = np.nan
-    return Results(np.zeros((n_draws, n_accounts, WHOLE_SLOTS - ORIGIN_TOTALS), dtype=np.int64), real, flow)
+def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64], keeps_all: bool) -> Results:
+    """Zero results of a batch, adding to ``flow``; with ``keeps_all`` there is room for every result of every draw."""
+    kept = n_draws if keeps_all else 0
+    return Results(
+        revenue=np.zeros((n_accounts, n_draws), dtype=np.int64),
+        value=np.zeros((n_accounts, n_draws)),
+        renewal=np.zeros((n_accounts, n_draws)),
+        sums=np.zeros((n_accounts, -(-n_draws // DRAWS_EACH), N_SUMS)),
+        whole=np.zeros((n_accounts, kept, WHOLE_SLOTS - ORIGIN_TOTALS), dtype=np.int64),
+        real=np.zeros((n_accounts, kept, REAL_SLOTS - VALUE)),
+        flow=flow,
+    )
 
 
 def monthly(flow: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:

@@ -24,16 +24,19 @@ from clvforecast.simulation.slots import (
     ACTIVE_DAYS,
     BEYOND,
     BOOKED,
-    CHANGES,
-    CLIPS,
     DEBOOKED,
     DEFERRED,
     MRR_AT_MARKS,
     N_MARKS,
     N_ORIGINS,
-    NEXT_RENEWAL,
     ORIGIN_TOTALS,
     REAL_SLOTS,
+    SUM_ACTIVE,
+    SUM_ACTIVE_DAYS,
+    SUM_BEYOND,
+    SUM_CHANGES,
+    SUM_CLIPS,
+    SUM_ZERO,
     VALUE,
     WHOLE_SLOTS,
 )
@@ -44,13 +47,14 @@ Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # The results of a batch are kept under this many bytes; what a draw and an account take is fixed by the slots.
 BATCH_BYTES = 96e6
+KEPT_SLOTS = 3
 
 
-class Simulated(NamedTuple):
-    """A batch's results with names: D draws, A accounts; money in units (`slots`), discounted money as float units.
+class Each(NamedTuple):
+    """Every result of every draw of a batch: A accounts, D draws; money in units (`slots`).
 
-    origins: (D, A, 8); booked, debooked, deferred, value, beyond, next_renewal, active_days: (D, A)
-    active: (D, A) bits 0-2 at the 12, 24, 36 month marks, bit 3 at the horizon; mrr: (D, A, 3) at those marks
+    origins: (A, D, 8); booked, debooked, deferred, active_days, beyond (discounted currency): (A, D)
+    active: (A, D) bits 0-2 at the 12, 24, 36 month marks, bit 3 at the horizon; mrr: (A, D, 3) at those marks
     """
 
     origins: Longs
@@ -59,10 +63,41 @@ class Simulated(NamedTuple):
     deferred: Longs
     active: Longs
     active_days: Longs
-    value: Floats
     beyond: Floats
-    next_renewal: Floats
     mrr: Floats
+
+
+class Simulated(NamedTuple):
+    """A batch's results with names: A accounts, D draws; money in units (`slots`), discounted money as float units.
+
+    revenue, value (discounted), next_renewal (probability; NaN where no decision is reached): (A, D)
+    sums over draws: origins (A, 8) units; zeros, active_days, beyond (discounted currency): (A,); active (A, 3) at the marks
+    each: None unless asked for
+    """
+
+    revenue: Longs
+    value: Floats
+    next_renewal: Floats
+    origins: Floats
+    zeros: Floats
+    active: Floats
+    active_days: Floats
+    beyond: Floats
+    each: Each | None
+
+    def rows(self, part: slice) -> "Simulated":
+        """Some of the accounts, without `each`."""
+        return Simulated(
+            revenue=self.revenue[part],
+            value=self.value[part],
+            next_renewal=self.next_renewal[part],
+            origins=self.origins[part],
+            zeros=self.zeros[part],
+            active=self.active[part],
+            active_days=self.active_days[part],
+            beyond=self.beyond[part],
+            each=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,25 +115,33 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def named(results: Results) -> Simulated:
-    """Views of a batch's results by name."""
+def named(results: Results, sums: Floats) -> Simulated:
+    """Views of a batch's results by name; ``sums`` (A, N_SUMS) are over all draws."""
+    return Simulated(
+        revenue=results.revenue,
+        value=results.value,
+        next_renewal=results.renewal,
+        origins=sums[:, :N_ORIGINS],
+        zeros=sums[:, SUM_ZERO],
+        active=sums[:, SUM_ACTIVE : SUM_ACTIVE + N_MARKS],
+        active_days=sums[:, SUM_ACTIVE_DAYS],
+        beyond=sums[:, SUM_BEYOND],
+        each=_each(results) if results.whole.shape[1] else None,
+    )
 
+
+def _each(results: Results) -> Each:
     def whole(slot: int) -> Longs:
         return results.whole[:, :, slot - ORIGIN_TOTALS]
 
-    def real(slot: int) -> Floats:
-        return results.real[:, :, slot - VALUE]
-
-    return Simulated(
+    return Each(
         origins=results.whole[:, :, :N_ORIGINS],
         booked=whole(BOOKED),
         debooked=whole(DEBOOKED),
         deferred=whole(DEFERRED),
         active=whole(ACTIVE),
         active_days=whole(ACTIVE_DAYS),
-        value=real(VALUE),
-        beyond=real(BEYOND),
-        next_renewal=real(NEXT_RENEWAL),
+        beyond=results.real[:, :, BEYOND - VALUE],
         mrr=results.real[:, :, MRR_AT_MARKS - VALUE : MRR_AT_MARKS - VALUE + N_MARKS],
     )
 
@@ -114,24 +157,28 @@ def simulate_portfolio(
     reduce: Callable[[int, int, Simulated], None],
     threads: int | None = None,
     accounts_each: int | None = None,
+    keeps_all: bool = False,
 ) -> Totals:
     """Simulate every account under every draw.
 
     ``group`` (A,) is the portfolio group of each account.  ``reduce(first, last, simulated)`` gets each batch of accounts
-    first..last−1 in order and keeps what it wants of it; the arrays are not kept here.
+    first..last−1 in order and keeps what it wants of it; the arrays are not kept here. With ``keeps_all`` it gets every
+    result of every draw.
     """
     par, offsets = pack_parameters(parameters)
     n_draws = par.shape[0]
     table, scale = pack_constants(classes, settings, grid, parameters, n_groups, offsets)
     if accounts_each is None:
-        accounts_each = max(1, int(BATCH_BYTES / (8 * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE) * n_draws)))
+        slots = KEPT_SLOTS + keeps_all * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE)
+        accounts_each = max(1, int(BATCH_BYTES / (8 * slots * n_draws)))
     flow = empty_flow(n_draws, grid.discount.size, n_groups)
     changes = clips = 0
     for first, last, batch in batches(states, group, accounts_each):
-        results = empty_results(n_draws, last - first, flow)
+        results = empty_results(n_draws, last - first, flow, keeps_all)
         simulate(par, table, scale, pack_lines(batch), results, threads or available_threads())
-        changes += int(results.whole[:, :, CHANGES - ORIGIN_TOTALS].sum())
-        clips += int(results.whole[:, :, CLIPS - ORIGIN_TOTALS].sum())
-        reduce(first, last, named(results))
+        sums = results.sums.sum(axis=1)
+        changes += int(sums[:, SUM_CHANGES].sum())
+        clips += int(sums[:, SUM_CLIPS].sum())
+        reduce(first, last, named(results, sums))
     months = monthly(flow, grid)
     return Totals(groups=months[:, :n_groups], origins=months[:, n_groups:], changes=changes, clips=clips)

@@ -101,6 +101,10 @@ ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, 
     23, 31, 32, 33, 34, 35, 36, 37, 38,
 )  # fmt: skip
 
+# Sums over draws: revenue by origin, draws without revenue, active at each mark, active days, value beyond the horizon, price
+# changes and how many were bounded.
+SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUMS = 8, 9, 12, 13, 14, 15, 16
+
 # Columns of the line tables that a batch is made of.
 (
     L_ACCOUNT, L_GROUP, L_LEAD, L_PROFILE, L_TENURE, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,

@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clvforecast.simulation.calendar import add_months, civil_from_day, day_from_civil, day_number, make_grid
+from clvforecast.simulation.calendar import (
+    add_months,
+    civil_from_day,
+    day_from_civil,
+    day_number,
+    make_grid,
+    month_at,
+    month_starts,
+    months_later,
+)
 
 
 def test_civil_dates_and_months_are_pandas() -> None:
@@ -16,6 +25,18 @@ def test_civil_dates_and_months_are_pandas() -> None:
         assert day_from_civil(stamp.year, stamp.month, stamp.day) == day
         for months in (1, 12, 13, 36):
             assert add_months(day, months) == (stamp + pd.DateOffset(months=months) - pd.Timestamp("1970-01-01")).days
+
+
+def test_looking_months_up_is_counting_them() -> None:
+    """Also inside a larger table, and for days before the first month of the list."""
+    starts = month_starts(1996, 2105)
+    table = np.concatenate(([3, 2], starts))
+    for day in range(int(starts[0]) - 400, day_number(dt.date(2004, 12, 31)), 1):
+        place = month_at(table, 2, day) - 2
+        year, month, _ = civil_from_day(day)
+        assert place == max((year - 1996) * 12 + month - 1, 0)
+        for months in (1, 12, 37, 1200):
+            assert months_later(table, 2, day, months) == add_months(day, months)
 
 
 @pytest.mark.parametrize(("as_of", "months"), [(dt.date(2018, 6, 30), 24), (dt.date(2024, 2, 10), 7)])

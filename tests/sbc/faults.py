@@ -121,11 +121,12 @@ FAULTS = (
         (
             (
                 "simulation/kernel.py",
-                "            add_to_account(results.whole[draw, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n"
-                "            add_real_to_account(results.real[draw, lines.whole[line, L_ACCOUNT]], real)\n",
-                "            other = first + (draw - first + 37 * line) % (last - first)\n"
-                "            add_to_account(results.whole[other, lines.whole[line, L_ACCOUNT]], whole, ORIGIN_TOTALS)\n"
-                "            add_real_to_account(results.real[other, lines.whole[line, L_ACCOUNT]], real)\n",
+                "                    results.revenue[account, draw] = add_to_sums(results.sums[account, block], whole, real)\n"
+                "                    results.value[account, draw] = real[0]\n",
+                "                    start = block * DRAWS_EACH\n"
+                "                    other = start + (draw - start + 37 * account) % len(draws)\n"
+                "                    results.revenue[account, other] = add_to_sums(results.sums[account, block], whole, real)\n"
+                "                    results.value[account, other] = real[0]\n",
             ),
         ),
     ),

@@ -2,7 +2,7 @@
 
 import math
 
-from clvforecast.simulation.calendar import DAYS_PER_YEAR, civil_from_day
+from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate
 from clvforecast.simulation.slots import (
@@ -40,6 +40,7 @@ from clvforecast.simulation.terms import (
     decision_step,
     persistence,
     term_size_class,
+    year_of,
     year_weight,
 )
 
@@ -88,7 +89,7 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         * renewed_mrr(par, table, scale, real, whole)
         * (years if table[BOOK_VIEW] == 1 else (1.0 - delta) / log_discount)
     )
-    total, alike, weight = 0.0, False, year_weight(par, table, civil_from_day(whole[END])[0])
+    total, alike, weight = 0.0, False, year_weight(par, table, year_of(table, whole[END]))
     later = par[table[YEAR_AT] + table[N_YEARS]]
     while not alike:
         alive *= math.exp(weight * decision_step(par, table, scale, real, whole) * real[LOG_THETA])

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.calendar import Grid
+from clvforecast.simulation.calendar import Grid, date_of, month_starts
 from clvforecast.simulation.kernel import DRAWS_EACH, Lines, Results
 from clvforecast.simulation.slots import (
     AS_OF,
     BOOK_VIEW,
     BOUNDS_AT,
+    CALENDAR_AT,
+    CALENDAR_YEAR,
     CLASS_AT,
     CUMULATIVE_AT,
     FIRST_YEAR,
@@ -56,6 +58,9 @@ from clvforecast.simulation.slots import (
     YEAR_AT,
 )
 from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
+
+OLDEST_YEARS, LONGEST_YEARS = 4, 101
+"""A renewal comes at most three years late, and no contract is longer than a hundred years."""
 
 
 def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[int, int]]:
@@ -104,11 +109,13 @@ def pack_constants(
         )
     )
     header = np.zeros(TABLE_HEADER, dtype=np.int64)
+    calendar_year = min(classes.first_year, date_of(grid.as_of).year - OLDEST_YEARS) - 1
     arrays: dict[int, NDArray[np.integer[Any]]] = {
         MONTH_OF_AT: grid.month_of,
         BOUNDS_AT: grid.bounds,
         CLASS_AT: classes.class_of_months,
         VALUES_AT: classes.term_values,
+        CALENDAR_AT: month_starts(calendar_year, date_of(grid.bounds[-1]).year + LONGEST_YEARS),
     }
     at = TABLE_HEADER
     for slot, values in arrays.items():
@@ -122,6 +129,7 @@ def pack_constants(
         **offsets,
         N_COLUMNS: parameters.location.shape[2],
         FIRST_YEAR: classes.first_year,
+        CALENDAR_YEAR: calendar_year,
         N_YEARS: parameters.year_weight.shape[1] - 1,
         N_VALUES: classes.term_values.size,
         N_TERM_CLASSES: classes.n_term_classes,

@@ -2,7 +2,7 @@
 
 import math
 
-from clvforecast.simulation.calendar import DAYS_PER_YEAR, add_months, civil_from_day
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, month_at, months_later
 from clvforecast.simulation.latents import (
     beta_parameters,
     change_location,
@@ -20,6 +20,8 @@ from clvforecast.simulation.slots import (
     AMOUNT,
     AS_OF,
     BASE,
+    CALENDAR_AT,
+    CALENDAR_YEAR,
     CHANGE_SIZE,
     CHANGES,
     CLASS_AT,
@@ -138,9 +140,15 @@ def year_weight(par: Real, table: Whole, year: int) -> float:
 
 
 @jit
+def year_of(table: Whole, day: int) -> int:
+    """Calendar year of a day; that before the first with an effect for all earlier days."""
+    return table[CALENDAR_YEAR] + (month_at(table, table[CALENDAR_AT], day) - table[CALENDAR_AT]) // 12
+
+
+@jit
 def dated_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """`decision_step` in the year in which the running term ends."""
-    weight = year_weight(par, table, civil_from_day(whole[END])[0])
+    weight = year_weight(par, table, year_of(table, whole[END]))
     return decision_step(par, table, scale, real, whole) * weight
 
 
@@ -253,7 +261,8 @@ def begin_term(
     booked_day: int,
 ) -> None:
     """Open a new term of ``months`` and book its money."""
-    whole[START], whole[MONTHS], whole[END] = start, months, add_months(start, months)
+    whole[START], whole[MONTHS] = start, months
+    whole[END] = months_later(table, table[CALENDAR_AT], start, months)
     whole[EXPANDED] = 0
     real[AMOUNT] = units / (100.0 * UNITS_PER_CENT)
     real[MRR] = real[AMOUNT] / months

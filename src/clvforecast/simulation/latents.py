@@ -123,10 +123,9 @@ def draw_rate_of_return(par: Real, real: Real, whole: Whole, lapsed_years: float
 
 @jit
 def size_class(table: Whole, scale: Real, mrr: float) -> int:
-    """Class of a monthly revenue: how many edges its logarithm reaches."""
-    value = math.log(mrr)
+    """Class of a monthly revenue: how many edges it reaches (kept as money here, not as logarithms)."""
     found = 0
-    while found < table[N_SIZE_EDGES] and value >= scale[table[SIZE_EDGES_AT] + found]:
+    while found < table[N_SIZE_EDGES] and mrr >= scale[table[SIZE_EDGES_AT] + found]:
         found += 1
     return found
 
@@ -147,10 +146,9 @@ def cumulative_lag(par: Real, cdf_at: int, table: Whole, scale: Real, days: floa
 
 
 @jit
-def draw_lag(par: Real, cdf_at: int, table: Whole, scale: Real, known_share: float, stream: Stream) -> int:
-    """A booking lag in whole days, given that it is beyond the ``known_share`` of the distribution."""
+def lag_at(par: Real, cdf_at: int, table: Whole, scale: Real, p: float) -> int:
+    """The booking lag in whole days below which the share ``p`` lies."""
     edges, last = table[LAG_EDGES_AT], table[N_LAG_EDGES] - 1
-    p = known_share + uniform(stream) * (1.0 - known_share)
     j = 0
     while j < last - 1 and p >= par[cdf_at + j + 1]:
         j += 1

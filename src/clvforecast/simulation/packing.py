@@ -59,6 +59,7 @@ from clvforecast.simulation.slots import (
 )
 from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
 
+ULPS_OF_EXP = 64
 OLDEST_YEARS, LONGEST_YEARS = 4, 101
 """A renewal comes at most three years late, and no contract is longer than a hundred years."""
 
@@ -104,7 +105,7 @@ def pack_constants(
             [grid.log_discount, settings.max_ratio],
             grid.discount,
             grid.cumulative,
-            classes.size_edges,
+            amounts_reaching(classes.size_edges),
             classes.lag_edges,
         )
     )
@@ -152,6 +153,17 @@ def pack_constants(
     for slot, value in values_of.items():
         header[slot] = value
     return np.concatenate((header, *(values.astype(np.int64) for values in arrays.values()))), scale
+
+
+def amounts_reaching(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest number whose logarithm reaches each edge, so that comparing amounts is comparing logarithms."""
+    found = np.exp(edges)
+    for _ in range(ULPS_OF_EXP):
+        found = np.where(np.log(found) < edges, np.nextafter(found, np.inf), found)
+    for _ in range(2 * ULPS_OF_EXP):
+        below = np.nextafter(found, 0.0)
+        found = np.where(np.log(below) >= edges, below, found)
+    return found
 
 
 def pack_lines(batch: Batch) -> Lines:

@@ -7,8 +7,8 @@ from clvforecast.simulation.latents import (
     beta_parameters,
     change_location,
     cumulative_lag,
-    draw_lag,
     draw_rate_of_return,
+    lag_at,
     pick,
     size_class,
 )
@@ -20,6 +20,7 @@ from clvforecast.simulation.slots import (
     AMOUNT,
     AS_OF,
     BASE,
+    BOOK_VIEW,
     CALENDAR_AT,
     CALENDAR_YEAR,
     CHANGE_SIZE,
@@ -38,7 +39,9 @@ from clvforecast.simulation.slots import (
     FLAT,
     GRACE_DAYS,
     HAS_THETA,
+    KNOWN_BY,
     LAG_CDF_AT,
+    LAG_EDGES_AT,
     LEAD,
     LOG_MRR_SUM,
     LOG_THETA,
@@ -48,6 +51,7 @@ from clvforecast.simulation.slots import (
     MRR,
     MRR_NOW,
     MRR_TERMS,
+    N_LAG_EDGES,
     N_ORIGINS,
     N_POWERS,
     N_SIZE_EDGES,
@@ -87,7 +91,7 @@ COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), in
 CHANGE_DOWN, CHANGE_UP = int(Location.CHANGE_DOWN), int(Location.CHANGE_UP)
 CHANGE_DOWN_SIZE, PERSISTENCE = int(Location.CHANGE_DOWN_SIZE), int(Location.PERSISTENCE)
 RETURN_VALUE = int(Location.RETURN_VALUE)
-FLAT_BAND = math.log(1.01)
+FLAT_RATIO = 1.01
 SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
 LAST_NUMBER = 4  # decisions from the fifth on are one class
@@ -240,12 +244,18 @@ def draw_ratio(
 @jit
 def observed_direction(mrr: float, plain: float, full: float) -> int:
     """What a ledger shows: the change against the nearer of the MRR without and with the term's amendments."""
-    change, other = math.log(mrr / plain), math.log(mrr / full)
-    if abs(other) < abs(change):
-        change = other
-    if abs(change) <= FLAT_BAND:
+    base = plain
+    if full != plain and apart(mrr, full) < apart(mrr, plain):
+        base = full
+    if apart(mrr, base) <= FLAT_RATIO:
         return FLAT
-    return UP if change > 0.0 else DOWN
+    return UP if mrr > base else DOWN
+
+
+@jit
+def apart(a: float, b: float) -> float:
+    """exp |log(a / b)|: the larger over the smaller."""
+    return a / b if a > b else b / a
 
 
 @jit
@@ -289,6 +299,13 @@ def persistence(par: Real, table: Whole, real: Real, class_now: int) -> float:
 
 
 @jit
+def booking_day_matters(table: Whole, scale: Real, whole: Whole) -> bool:
+    """Not for service that begins in the window, where any lag is known by the day that counts."""
+    latest = whole[END] + scale[table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1]
+    return table[BOOK_VIEW] == 1 or whole[END] < table[WINDOW_START] or latest > table[KNOWN_BY]
+
+
+@jit
 def renew(
     par: Real,
     table: Whole,
@@ -303,8 +320,11 @@ def renew(
 
     Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.
     """
-    lag = draw_lag(par, table[LAG_CDF_AT], table, scale, known_share, stream)
-    booked_day = max(whole[END] + lag, table[WINDOW_START])
+    lag_share = known_share + uniform(stream) * (1.0 - known_share)
+    booked_day = whole[END]
+    if booking_day_matters(table, scale, whole):
+        booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
+    booked_day = max(booked_day, table[WINDOW_START])
     cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
     months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
     plain = real[MRR]

@@ -50,8 +50,8 @@ def profile_values(par: Real, table: Whole, profile: Whole, values: Real) -> Non
     """What one draw says of a profile (columns of its segment levels, size class of its first base, tenure unknown or not).
 
     Every location parameter: intercept + segment effects + size-class effect; those of the change at renewal are left
-    without a size class, as `change_location` adds the one of the ending term.  Then r/m of the event rates, the
-    termination rate, and (a, b) of a first and of a later spell (see `slots`).
+    without a size class, as `change_location` adds the one of the ending term, and those of its direction are exp of it.
+    Then r/m of the event rates, the termination rate, and (a, b) of a first and of a later spell (see `slots`).
     """
     n_segments = profile.size - 2
     first_class, unknown = profile[n_segments], profile[n_segments + 1]
@@ -62,7 +62,7 @@ def profile_values(par: Real, table: Whole, profile: Whole, values: Real) -> Non
             value += par[at + table[SIZE_COLUMN] + first_class]
         for position in range(n_segments):
             value += par[at + profile[position]]
-        values[row] = value
+        values[row] = math.exp(value) if row in (FIRST_CHANGE, FIRST_CHANGE + 1) else value
     for kind in range(4):
         values[PRIOR_RATES + kind] = par[SHAPE + kind] / math.exp(values[FIRST_RATE + kind])
     values[TERMINATION] = math.exp(values[TERMINATION_RATE])

@@ -46,6 +46,7 @@ from clvforecast.simulation.slots import (
     SEED,
     SIZE_COLUMN,
     SIZE_EDGES_AT,
+    SIZE_ODDS_AT,
     TABLE_HEADER,
     TERM_CDF_AT,
     UNKNOWN_COLUMN,
@@ -56,6 +57,7 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     YEAR_AT,
+    Location,
 )
 from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
 
@@ -64,7 +66,7 @@ OLDEST_YEARS, LONGEST_YEARS = 4, 101
 """A renewal comes at most three years late, and no contract is longer than a hundred years."""
 
 
-def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[int, int]]:
+def pack_parameters(parameters: Parameters, classes: Classes) -> tuple[NDArray[np.float64], dict[int, int]]:
     """One row a draw, and where the tables of variable size begin (slot of the constants table -> position)."""
     n_draws = parameters.phi.size
     front = (
@@ -74,12 +76,15 @@ def pack_parameters(parameters: Parameters) -> tuple[NDArray[np.float64], dict[i
         parameters.shape,
         parameters.tau,
         parameters.sigma,
-        parameters.direction,
+        np.exp(parameters.direction),
         parameters.change,
         parameters.location,
     )
+    size_columns = slice(classes.size_column, classes.size_column + classes.size_edges.size + 1)
+    of_sizes = parameters.location[:, Location.CHANGE_DOWN : Location.CHANGE_UP + 1, size_columns]
     tables = {
         WEIGHT_AT: parameters.weight,
+        SIZE_ODDS_AT: np.exp(of_sizes),
         YEAR_AT: parameters.year_weight,
         TERM_CDF_AT: parameters.term_cdf,
         LAG_CDF_AT: parameters.lag_cdf,

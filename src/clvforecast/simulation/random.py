@@ -28,6 +28,8 @@ _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _TO_UNIT = 1.0 / 4503599627370496.0  # 2^-52
 _SQRT_HALF = math.sqrt(0.5)
+LEAST_PLAIN_SHAPE = 0.1
+"""Above it a gamma number is at least 2^(-53 / .1), far from underflow."""
 
 # Slots of a stream: key words, counter words, the second half of the last block and whether it is still unused.
 KEY_0, KEY_1, BLOCK, DRAW, SEED_LOW, SEED_HIGH, SPARE, HAS_SPARE = range(8)
@@ -196,7 +198,10 @@ def gamma_variate_large(stream: NDArray[np.uint64], shape: float) -> float:
 
 @jit
 def log_beta_variate(stream: NDArray[np.uint64], a: float, b: float) -> float:
-    """Logarithm of a Beta(a, b) number: log X = −log(1 + G_b / G_a)."""
+    """Logarithm of a Beta(a, b) number: log X = −log(1 + G_b / G_a), by logarithms where a gamma number may underflow."""
+    if a > LEAST_PLAIN_SHAPE and b > LEAST_PLAIN_SHAPE:
+        of_b = gamma_variate(stream, b)
+        return -math.log1p(of_b / gamma_variate(stream, a))
     log_ratio = log_gamma_variate(stream, b)
     log_ratio -= log_gamma_variate(stream, a)
     if log_ratio > 0.0:

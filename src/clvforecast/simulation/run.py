@@ -165,7 +165,7 @@ def simulate_portfolio(
     first..last−1 in order and keeps what it wants of it; the arrays are not kept here. With ``keeps_all`` it gets every
     result of every draw.
     """
-    par, offsets = pack_parameters(parameters)
+    par, offsets = pack_parameters(parameters, classes)
     n_draws = par.shape[0]
     table, scale = pack_constants(classes, settings, grid, parameters, n_groups, offsets)
     if accounts_each is None:

@@ -68,20 +68,21 @@ N_ORIGINS = len(Origin)
 ORIGINS = tuple(origin.name.lower() for origin in Origin)
 
 # par: polarisation φ, tenure exponent c, SD of the return value, refund and notice shares; gamma shapes of five rates;
-# between- and within-line SD of four sizes; log odds (down, up) of five direction rows; for the sizes of cuts and of raises:
+# between- and within-line SD of four sizes; odds (down, up) of five direction rows; for the sizes of cuts and of raises:
 # reversion ρ, slope on log term ratio, SD.  Then the location table (17 × columns) and the tables that `table` points to;
 # one of them holds the tenure clock (m/12)^c of m = 0 … N_POWERS − 1 months.
 PHI, EXPONENT, RETURN_SD, REFUND, NOTICE_SHARE = range(5)
 N_POWERS = 1201
-SHAPE, TAU, SIGMA, DIRECTION_ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
+SHAPE, TAU, SIGMA, ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
 
 # table: offsets into par, sizes, columns, days, settings, offsets into table itself and into scale.
 (
     WEIGHT_AT, TERM_CDF_AT, LAG_CDF_AT, NOTICE_CDF_AT, N_COLUMNS, N_VALUES, N_TERM_CLASSES, N_SIZE_EDGES, N_LAG_EDGES,
     SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
     GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
-    LAG_EDGES_AT, POWERS_AT, YEAR_AT, FIRST_YEAR, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, CALENDAR_YEAR, TABLE_HEADER,
-) = range(39)  # fmt: skip
+    LAG_EDGES_AT, POWERS_AT, YEAR_AT, FIRST_YEAR, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, CALENDAR_YEAR,
+    SIZE_ODDS_AT, TABLE_HEADER,
+) = range(40)  # fmt: skip
 N_MARKS = 3
 
 # scale: two numbers, then discount factors, their cumulative sums, size edges and lag edges.

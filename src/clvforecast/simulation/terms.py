@@ -29,7 +29,6 @@ from clvforecast.simulation.slots import (
     CLIPS,
     DECISIONS,
     DIRECTION,
-    DIRECTION_ODDS,
     DOWN,
     END,
     EXPANDED,
@@ -61,11 +60,13 @@ from clvforecast.simulation.slots import (
     NEXT_RENEWAL,
     NOTICE_CDF_AT,
     NOTICE_SHARE,
+    ODDS,
     ORIGIN,
     POWERS_AT,
     RATE_OF_RETURN,
     RETURN_SD,
     RETURNS_DRAWN,
+    SIZE_ODDS_AT,
     SPELL,
     START,
     TENURE,
@@ -219,9 +220,9 @@ def draw_ratio(
     term's size class.
     """
     row = TERM_CHANGED if abs(months - whole[MONTHS]) > TERM_CHANGE * whole[MONTHS] else whole[DIRECTION]
-    odds = DIRECTION_ODDS + 2 * row
-    down = math.exp(par[odds] + change_location(par, table, real, CHANGE_DOWN, class_now))
-    up = math.exp(par[odds + 1] + change_location(par, table, real, CHANGE_UP, class_now))
+    of_size = table[SIZE_ODDS_AT] + class_now
+    down = par[ODDS + 2 * row] * real[CHANGE_DOWN] * par[of_size]
+    up = par[ODDS + 2 * row + 1] * real[CHANGE_UP] * par[of_size + table[N_SIZE_EDGES] + 1]
     choice = uniform(stream) * (1.0 + down + up)
     if choice >= down + up:
         return 1.0

@@ -1,16 +1,18 @@
 """What is known on a day: the accepted events that can be used then, and the others with the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import sha256
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clvforecast.errors import LedgerError
 from clvforecast.events import EVENT_ORDER
 from clvforecast.ledger.checks import coverage_sql, misplaced_sql
-from clvforecast.ledger.tables import NUMBER, connect, counts, literal, quoted
+from clvforecast.ledger.tables import NUMBER, counts, literal
 
 
 def as_day(value: date | str, name: str) -> date:
@@ -54,18 +56,28 @@ def split(connection: duckdb.DuckDBPyConnection, as_of: date, schema: pa.Schema)
 
 
 def fingerprint_of(events: pa.Table, later: pa.Table, accounts: pa.Table, grace_days: int | None) -> str:
-    """SHA-256 over the sorted MD5 digests of all rows, so that it depends on their content alone."""
-    parts: Sequence[tuple[str, pa.Table]] = (("events", events), ("later", later), ("accounts", accounts))
-    digests = []
-    with connect() as connection:
-        for name, table in parts:
-            connection.register("kept_rows", table)
-            values = ", ".join(f"coalesce(CAST({quoted(c)} AS VARCHAR), chr(30))" for c in table.column_names)
-            (digest,) = counts(
-                connection,
-                f"SELECT sha256(coalesce(string_agg(digest, '' ORDER BY digest), '')) "
-                f"FROM (SELECT md5(concat_ws(chr(31), {values})) AS digest FROM kept_rows)",
-            )
-            connection.unregister("kept_rows")
-            digests.append(f"{name} {','.join(table.column_names)} {digest}")
-    return sha256("\n".join((*digests, f"grace {grace_days}")).encode()).hexdigest()
+    """SHA-256 of the tables' content; as their rows have one order, it does not depend on that of the input."""
+    found = sha256(f"grace {grace_days}".encode())
+    for name, table in (("events", events), ("later", later), ("accounts", accounts)):
+        found.update(f"\n{name} {table.num_rows}".encode())
+        for column, values in zip(table.column_names, table.columns, strict=True):
+            found.update(f"\n{column}\n".encode())
+            for part in _content(values.combine_chunks()):
+                found.update(part)
+    return found.hexdigest()
+
+
+def _content(values: pa.Array) -> Iterator[bytes]:
+    """Which values there are, and the values: what nulls hide does not count."""
+    yield np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if pa.types.is_date32(values.type):
+        values = values.cast(pa.int32())
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        yield values.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+        return
+    if not pa.types.is_string(values.type):  # a column that is only carried along
+        values = pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    texts = values.fill_null("").cast(pa.large_string())
+    yield pc.binary_length(texts).to_numpy(zero_copy_only=False).tobytes()
+    ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[[texts.offset, texts.offset + len(texts)]]
+    yield texts.buffers()[2][ends[0] : ends[1]].to_pybytes() if ends[1] > ends[0] else b""

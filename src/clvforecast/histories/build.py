@@ -87,7 +87,7 @@ def _terms_and_churns(engine: Engine, placed: pa.Table, grace_days: int | None) 
     of_lines = placed.filter(pc.and_(pc.equal(placed["kind"], "churn"), pc.greater_equal(placed["line"], 0)))
     columns = ["event_id", "row", "line", "amount_cents", "day", "booked_day"]
     churns = attach_churns(of_lines.select(columns), arrays)
-    terms = link_terms(engine, with_columns(terms, link_end=link_ends(arrays, churns)))
+    terms = link_terms(with_columns(terms, link_end=link_ends(arrays, churns)))
     churns = churn_roles(churns, values(terms, "renewed"))
     terminations = churns.filter(pc.equal(churns["role"], TERMINATED))
     terms = with_columns(terms, stop_day=stop_days(terms, terminations))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clvforecast.histories.churns import TermArrays
 from clvforecast.histories.engine import Engine, values, with_columns
 from clvforecast.histories.lines import TERM_KINDS
-from clvforecast.histories.runs import run_starts, running_sums
+from clvforecast.histories.runs import places, run_lengths, run_starts, running_sums
 
 DAYS_PER_MONTH = 365.25 / 12
 ALMOST_END = 15
@@ -49,48 +49,37 @@ def term_arrays(terms: pa.Table) -> TermArrays:
     return TermArrays(*(values(terms, name) for name in ("line", "start_day", "end_day", "booked_day", "grace")))
 
 
-def link_terms(engine: Engine, terms: pa.Table) -> pa.Table:
-    """Terms with spell, k, gap_days, lag_days, next_start and served_months.
+def link_terms(terms: pa.Table) -> pa.Table:
+    """Terms with spell, k, gap_days, lag_days, next_start, renewed_on, renewed, last_in_line and served_months.
 
     Link rule: gap = start_{k+1} - link_end_k; gap <= grace_k renews (same spell), else a new spell opens. An
-    overlap (gap < 0) is an early renewal.
+    overlap (gap < 0) is an early renewal. The terms of a line are neighbours, in order.
     """
-    of_line = {name: nw.col(name).shift(1).over("line", order_by="term") for name in ("link_end", "end_day", "grace")}
-    frame = engine.lazy(terms).with_columns(
-        gap_link=nw.col("start_day") - of_line["link_end"],
-        gap_days=nw.col("start_day") - of_line["end_day"],
-        grace_before=of_line["grace"],
-        lag_days=nw.col("booked_day") - of_line["end_day"],
-        next_start=nw.col("start_day").shift(-1).over("line", order_by="term"),
-        one=nw.lit(1),
+    line, start, end, months = (values(terms, name) for name in ("line", "start_day", "end_day", "months"))
+    n = len(line)
+    before = np.maximum(np.arange(n) - 1, 0)
+    after = np.minimum(np.arange(n) + 1, n - 1)
+    first = np.zeros(n, dtype=bool)
+    first[run_starts(line)] = True
+    last = np.append(first[1:], True)
+    opens = first | (start - values(terms, "link_end")[before] > values(terms, "grace")[before])
+    spells = np.flatnonzero(opens)
+    so_far = np.cumsum(opens)
+    renewed = ~np.append(opens[1:], True)
+    cut_short = renewed & (start[after] < end - ALMOST_END)
+    served = np.maximum(1, np.rint((start[after] - start) / DAYS_PER_MONTH)).astype(np.int64)
+    return with_columns(
+        terms,
+        gap_days=pa.array(start - end[before], mask=opens),
+        lag_days=pa.array(values(terms, "booked_day") - end[before], mask=opens),
+        next_start=pa.array(start[after], mask=last),
+        spell=so_far - np.repeat(so_far[first], run_lengths(np.flatnonzero(first), n)),
+        k=places(spells, n) + 1,
+        renewed_on=pa.array(start[after], mask=~renewed),
+        renewed=renewed,
+        last_in_line=last,
+        served_months=np.where(cut_short, served, months),
     )
-    opens = nw.col("gap_link").is_null() | (nw.col("gap_link") > nw.col("grace_before"))
-    frame = frame.with_columns(opens=nw.when(opens).then(1).otherwise(0))
-    frame = frame.with_columns(spell=nw.col("opens").cum_sum().over("line", order_by="term").cast(nw.Int64) - 1)
-    # the first window's result must be a table of its own before the next one partitions by it
-    table = engine.collect(frame.drop("gap_link", "grace_before"), "term")
-    in_spell = engine.lazy(table).with_columns(
-        k=nw.col("one").cum_sum().over("line", "spell", order_by="term").cast(nw.Int64),
-        renewed_on=nw.col("start_day").shift(-1).over("line", "spell", order_by="term"),
-    )
-    served = nw.col("renewed_on") - nw.col("start_day")
-    cut_short = ~nw.col("renewed_on").is_null() & (nw.col("renewed_on") < nw.col("end_day") - ALMOST_END)
-    in_spell = in_spell.with_columns(
-        renewed=~nw.col("renewed_on").is_null(),
-        cut_short=cut_short,
-        served_days=nw.when(cut_short).then(served).otherwise(0),
-        gap_days=nw.when(nw.col("opens") == 0).then(nw.col("gap_days")),
-        lag_days=nw.when(nw.col("opens") == 0).then(nw.col("lag_days")),
-        last_in_line=nw.col("next_start").is_null(),
-    )
-    linked = engine.collect(in_spell.drop("one", "opens"), "term")
-    return with_columns(linked, served_months=_served_months(linked)).drop_columns(["cut_short", "served_days"])
-
-
-def _served_months(terms: pa.Table) -> NDArray[np.int64]:
-    """Months served: those of the contract, or up to the renewal where that cut it short."""
-    served = np.maximum(1, np.rint(values(terms, "served_days") / DAYS_PER_MONTH)).astype(np.int64)
-    return np.where(values(terms, "cut_short"), served, values(terms, "months"))
 
 
 def stop_days(terms: pa.Table, terminations: pa.Table) -> NDArray[np.int64]:

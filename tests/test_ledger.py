@@ -344,6 +344,40 @@ INPUTS = {
 }
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["floats", "integers"])
+def test_numbers_are_judged_as_their_text_is(whole: bool) -> None:
+    """Columns of numbers take a shorter way than text; cents, rejections and warnings are the same."""
+    amounts = [0.1, 0.29, 1.005, 2.675, 0.005, 0.015, 99.999999999, 1e-7, -5.0, 0.0, 123456789.01, 4503599627.37]
+    amounts += [
+        1e12,
+        1e12 + 0.01,
+        1.1e12,
+        9e18,
+        float("nan"),
+        float("inf"),
+        *np.random.default_rng(1).lognormal(5, 3, 200),
+    ]
+    months = [12.0, float("nan"), 12.5, -3.0, 1e10, 0.0, 1200.0, 1201.0]
+    if whole:
+        amounts = [10**12, 10**12 + 1, -5, 0, 7, 2**62, *range(1, 60)]
+        months = [12, -3, 0, 999_999_999, 10**9, 2**40, 1200]
+    n = max(len(amounts), len(months)) * 2
+    new = {"kind": "initial", "start_date": None}
+    frame = table(*(row(event_id=f"new {i}", account_id=f"a{i}", **new) for i in range(n)))
+    typed = frame.assign(
+        amount=pd.Series([amounts[i % len(amounts)] for i in range(len(frame))]),
+        term_months=pd.Series([months[i % len(months)] if i >= n // 2 else months[0] for i in range(len(frame))]),
+    )
+    text = typed.assign(
+        **{name: ["" if pd.isna(value) else repr(value) for value in typed[name]] for name in ("amount", "term_months")}
+    )
+    one, other = read_ledger(typed), read_ledger(text)
+    assert same(one.events, other.events) and one.warnings == other.warnings
+    assert one.events.num_rows > 20 and one.rejected["rule"].nunique() > 2
+    assert one.rejected[["row", "rule", "amount_cents"]].equals(other.rejected[["row", "rule", "amount_cents"]])
+    check_reconciled(one)
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_kind_of_input_gives_the_same_ledger(name: str, tmp_path: Path) -> None:
     expected = read_ledger(table(row(amount=None)), as_of="2023-05-01")

@@ -24,13 +24,15 @@ from clvforecast.events import (
     SPREADABLE_KINDS,
     TERM_KINDS,
 )
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal, quoted
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, literal, quoted
 
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$"
 MIDNIGHT = r"^[ T0:.]*$"
 PLAIN_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 NOT_A_NUMBER = r"^[+-]?(nan|inf|infinity)$"
 WHOLE_NUMBER = r"^\+?\d{1,9}(\.0*)?$"
+LONGEST_READ = 999_999_999  # nine digits, as in text
+WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 KIND_NAMES = tuple(kind.name for kind in KINDS)
 
 
@@ -71,7 +73,7 @@ def level_sql(column: str) -> str:
     return f"coalesce({text_sql(column)}, {literal(NOT_RECORDED)})"
 
 
-def _sql_list(names: tuple[str, ...]) -> str:
+def sql_list(names: tuple[str, ...]) -> str:
     return "(" + ", ".join(literal(name) for name in names) + ")"
 
 
@@ -91,36 +93,71 @@ def _date_sql(raw: RawTable, column: str) -> tuple[str, str]:
     return f"CASE WHEN {iso} THEN TRY_CAST({text}[:10] AS DATE) END", f"coalesce({clock}, false)"
 
 
+def _blank_sql(raw: RawTable, column: str) -> str:
+    """Whether nothing is given; only text can be blank without being null."""
+    return f"{quoted(column)} IS NULL" if raw.type_of(column) != "VARCHAR" else f"{text_sql(column)} IS NULL"
+
+
+def _plain_cents_sql(raw: RawTable) -> str:
+    """Cents of an amount that is a number of whole cents already; null sends it the way of text, which decides all else.
+
+    A float is one if it is the float nearest to its rounding: then its shortest text is that rounding.
+    """
+    kind = raw.type_of("amount")
+    if kind in WHOLE_TYPES:
+        return f"CASE WHEN abs(CAST(amount AS HUGEINT)) <= {LARGEST_AMOUNT} THEN CAST(amount AS BIGINT) * 100 END"
+    if kind == "DOUBLE":
+        cents = "round(amount * 100)"
+        return f"CASE WHEN abs(amount) <= {LARGEST_AMOUNT} AND {cents} / 100 = amount THEN CAST({cents} AS BIGINT) END"
+    return "NULL::BIGINT"
+
+
+def _months_sql(raw: RawTable) -> tuple[str, str]:
+    """(whether no term is given, its whole months, null when unreadable)."""
+    name, kind = quoted("term_months"), raw.type_of("term_months")
+    if kind in WHOLE_TYPES:
+        return f"{name} IS NULL", f"CASE WHEN {name} BETWEEN 0 AND {LONGEST_READ} THEN CAST({name} AS INTEGER) END"
+    if kind == "DOUBLE":
+        whole = f"{name} BETWEEN 0 AND {LONGEST_READ} AND floor({name}) = {name}"
+        return f"{name} IS NULL OR isnan({name})", f"CASE WHEN {whole} THEN CAST({name} AS INTEGER) END"
+    text = f"nullif(lower({text_sql('term_months')}), 'nan')"
+    whole = f"regexp_matches({text}, {literal(WHOLE_NUMBER)})"
+    return f"{text} IS NULL", f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
+
+
 def parse(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
-    """Make the table `parsed`: one row a raw row, typed; unreadable values are null beside their text."""
+    """Make the table `parsed`: one row a raw row, typed; unreadable values are null beside their text.
+
+    Columns that come as dates and numbers are taken as such; what text alone can settle goes the way of text.
+    """
     event_date, event_clock = _date_sql(raw, "event_date")
     has_start = "start_date" in raw.columns
     start_date, start_clock = _date_sql(raw, "start_date") if has_start else ("NULL::DATE", "false")
     event_id = key_sql(raw, "event_id") if "event_id" in raw.columns else f"printf('row-%09d', {NUMBER})"
     contract = f"coalesce({key_sql(raw, 'contract_id')}, '')" if "contract_id" in raw.columns else "''"
+    no_term, term_months = _months_sql(raw)
     connection.execute(
         f"""
         CREATE TABLE parsed AS
         WITH typed AS (
             SELECT {NUMBER}, {event_id} AS event_id, {key_sql(raw, "account_id")} AS account_id,
                    {contract} AS contract_id, lower({text_sql("kind")}) AS kind,
-                   {text_sql("event_date")} IS NULL AS no_date, {event_date} AS event_date,
-                   {text_sql("start_date") if has_start else "NULL"} IS NULL AS no_start,
+                   {_blank_sql(raw, "event_date")} AS no_date, {event_date} AS event_date,
+                   {_blank_sql(raw, "start_date") if has_start else "true"} AS no_start,
                    {start_date} AS given_start,
                    {event_clock} OR {start_clock} AS has_clock,
-                   {text_sql("amount")} AS amount_text, upper({text_sql("currency")}) AS currency,
-                   nullif(lower({text_sql("term_months")}), 'nan') AS term_text
+                   {_blank_sql(raw, "amount")} AS no_amount, {_plain_cents_sql(raw)} AS plain_cents,
+                   CASE WHEN plain_cents IS NULL THEN {text_sql("amount")} END AS amount_text,
+                   upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS term_months
             FROM {raw.name}
         ), numbers AS (
             SELECT *, coalesce(given_start, event_date) AS start_date,
                    regexp_matches(amount_text, {literal(PLAIN_NUMBER)}) AS amount_is_number,
                    CASE WHEN amount_is_number THEN TRY_CAST(amount_text AS DECIMAL(38, 18)) END AS exact,
-                   CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
-                   CASE WHEN regexp_matches(term_text, {literal(WHOLE_NUMBER)})
-                        THEN CAST(floor(CAST(term_text AS DOUBLE)) AS INTEGER) END AS term_months
+                   CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest
             FROM typed
         )
-        SELECT * EXCLUDE (nearest), {_cents_sql()} AS amount_cents FROM numbers
+        SELECT * EXCLUDE (nearest), coalesce(plain_cents, {_cents_sql()}) AS amount_cents FROM numbers
         """
     )
 
@@ -146,28 +183,28 @@ def _sign_sql() -> str:
 
 def _row_conditions() -> dict[str, str]:
     """When a row breaks a rule, for the rules that need nothing but the row."""
-    free = _sql_list(tuple(kind.name for kind in KINDS if not kind.amount_required))
+    free = sql_list(tuple(kind.name for kind in KINDS if not kind.amount_required))
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
-    needs_term, may_spread = f"kind IN {_sql_list(TERM_KINDS)}", f"kind IN {_sql_list(SPREADABLE_KINDS)}"
+    needs_term, may_spread = f"kind IN {sql_list(TERM_KINDS)}", f"kind IN {sql_list(SPREADABLE_KINDS)}"
     return {
         "missing_account": "account_id IS NULL",
         "missing_event_id": "event_id IS NULL",
-        "unknown_kind": f"kind IS NULL OR kind NOT IN {_sql_list(KIND_NAMES)}",
+        "unknown_kind": f"kind IS NULL OR kind NOT IN {sql_list(KIND_NAMES)}",
         "missing_date": "no_date",
         "unreadable_date": "event_date IS NULL",
         "unreadable_start": "NOT no_start AND given_start IS NULL",
         "date_out_of_range": f"event_date NOT BETWEEN {days}",
         "start_out_of_range": f"start_date NOT BETWEEN {days}",
-        "missing_amount": f"amount_text IS NULL AND kind NOT IN {free}",
+        "missing_amount": f"no_amount AND kind NOT IN {free}",
         "amount_not_finite": f"regexp_matches(lower(amount_text), {literal(NOT_A_NUMBER)})",
         "unreadable_amount": "NOT amount_is_number",
-        "amount_out_of_range": "amount_text IS NOT NULL AND amount_cents IS NULL",
+        "amount_out_of_range": "NOT no_amount AND amount_cents IS NULL",
         "wrong_sign": _sign_sql(),
         "missing_currency": "currency IS NULL",
         "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
-        "missing_term": f"term_text IS NULL AND {needs_term}",
+        "missing_term": f"no_term AND {needs_term}",
         "invalid_term": (
-            f"term_text IS NOT NULL AND ({needs_term} OR {may_spread}) "
+            f"NOT no_term AND ({needs_term} OR {may_spread}) "
             f"AND coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)"
         ),
     }
@@ -185,7 +222,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection) -> None:
         f"WHEN {conditions[rule.name]} THEN {literal(rule.name)}" for rule in RULES if rule.name in conditions
     )
     connection.execute(f"CREATE TABLE judged AS SELECT {NUMBER}, CASE {cases} END AS rule FROM parsed")
-    by_term = f"kind IN {_sql_list(TERM_KINDS + SPREADABLE_KINDS)}"
+    by_term = f"kind IN {sql_list(TERM_KINDS + SPREADABLE_KINDS)}"
     connection.execute(
         f"""
         CREATE TABLE passed AS
@@ -193,10 +230,17 @@ def judge_rows(connection: duckdb.DuckDBPyConnection) -> None:
                start_date, CASE WHEN {by_term} THEN term_months END AS term_months
         FROM parsed JOIN judged USING ({NUMBER})
         WHERE rule IS NULL
-        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_date, account_id, start_date, kind,
-                                   amount_cents, currency, term_months, contract_id, {NUMBER}) = 1
         """
     )
+    (copies,) = counts(connection, "SELECT count(*) - count(DISTINCT event_id) FROM passed")
+    if copies:
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TABLE passed AS SELECT * FROM passed
+            QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_date, account_id, start_date, kind,
+                                       amount_cents, currency, term_months, contract_id, {NUMBER}) = 1
+            """
+        )
 
 
 # --- rules that need the account's terms --------------------------------------------------------------------
@@ -215,7 +259,7 @@ def coverage_sql(rows: str, known_by: str | None = None) -> str:
     covered_until.
     """
     known = "" if known_by is None else f" AND event_date <= DATE {literal(known_by)}"
-    is_term = f"kind IN {_sql_list(TERM_KINDS)}"
+    is_term = f"kind IN {sql_list(TERM_KINDS)}"
     return f"""
         WITH terms AS (
             SELECT account_id, contract_id, start_date,
@@ -241,8 +285,8 @@ def coverage_sql(rows: str, known_by: str | None = None) -> str:
 
 def misplaced_sql() -> str:
     """The rule that a row that is no term breaks, given `first_start` and `covered_until`, or null."""
-    inside = _sql_list(tuple(kind.name for kind in KINDS if kind.placement == "inside a term"))
-    onward = _sql_list(tuple(kind.name for kind in KINDS if kind.placement == "from a first term on"))
+    inside = sql_list(tuple(kind.name for kind in KINDS if kind.placement == "inside a term"))
+    onward = sql_list(tuple(kind.name for kind in KINDS if kind.placement == "from a first term on"))
     return f"""CASE
         WHEN first_start IS NULL THEN 'no_term'
         WHEN kind IN {inside} AND coalesce(covered_until <= start_date, true) THEN 'outside_term'

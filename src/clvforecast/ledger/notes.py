@@ -3,9 +3,11 @@
 import duckdb
 import pyarrow as pa
 
-from clvforecast.events import EVENT_SCHEMA
+from clvforecast.events import EVENT_SCHEMA, SPREADABLE_KINDS, TERM_KINDS
+from clvforecast.ledger.checks import sql_list
 from clvforecast.ledger.tables import NUMBER, RawTable, counts
 
+WITH_TERM = (*TERM_KINDS, *SPREADABLE_KINDS)
 BINARY_NOISE = 1e-6  # currency units: what 0.1 + 0.2 is off by is no sub-cent amount
 
 
@@ -22,14 +24,22 @@ def rejection_warnings(rejected: pa.Table) -> list[str]:
 
 def value_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
     """What was changed in accepted rows: sub-cent amounts, times of day, term lengths of co-termed events."""
+    (suspects,) = counts(
+        connection,
+        f"SELECT count(*) FROM parsed WHERE exact IS NOT NULL OR has_clock OR NOT (no_term OR kind IN {sql_list(WITH_TERM)})",
+    )
+    return [*(_changed_values(connection) if suspects else ()), *_copy_warnings(connection, raw)]
+
+
+def _changed_values(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rounded, difference, clocks, terms = counts(
         connection,
         f"""
         SELECT count(*) FILTER (WHERE off), sum(rounded - exact) FILTER (WHERE off),
                count(*) FILTER (WHERE has_clock),
-               count(*) FILTER (WHERE term_text IS NOT NULL AND kept_months IS NULL)
+               count(*) FILTER (WHERE NOT no_term AND kept_months IS NULL)
         FROM (
-            SELECT parsed.exact, parsed.has_clock, parsed.term_text, accepted.term_months AS kept_months,
+            SELECT parsed.exact, parsed.has_clock, parsed.no_term, accepted.term_months AS kept_months,
                    CAST(accepted.amount_cents AS DECIMAL(38, 18)) / 100 AS rounded,
                    abs(rounded - parsed.exact) > {BINARY_NOISE} AS off
             FROM (SELECT {NUMBER}, amount_cents, term_months FROM accepted) AS accepted
@@ -52,7 +62,7 @@ def value_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list
             "their "
             "term, so it is not used"
         )
-    return [*warnings, *_copy_warnings(connection, raw)]
+    return warnings
 
 
 def _copy_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:

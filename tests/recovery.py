@@ -47,6 +47,8 @@ def scalars(posterior: Posterior, truth: Truth) -> Iterator[tuple[str, float, ND
         values = draws[name].values.reshape(-1, *draws[name].shape[2:])
         if name in ("booking_lag", "notice_lag"):
             yield from lag_scalars(str(name), posterior, truth, values)
+        elif name == "renewal_year_effect":
+            yield from year_scalars(posterior, truth, values)
         elif name in truth.parameters:
             true = np.asarray(truth.parameters[str(name)], dtype=float)
             if true.shape != values.shape[1:]:
@@ -65,6 +67,18 @@ def lag_scalars(
     for j, edge in enumerate(posterior.frame.lag_edges[1:-1]):
         if edge in true:
             yield f"{name}<={edge:g}", true[edge], cumulative[:, j]
+
+
+def year_scalars(
+    posterior: Posterior, truth: Truth, values: NDArray[np.float64]
+) -> Iterator[tuple[str, float, NDArray[np.float64]]]:
+    """Effects about the mean of the years that both have: early renewals let the fit know of a year after the truth's last."""
+    common = [year for year in posterior.frame.years if year in truth.years]
+    drawn = values[:, [posterior.frame.years.index(year) for year in common]]
+    effects = np.asarray(truth.parameters["renewal_year_effect"])[[truth.years.index(year) for year in common]]
+    drawn, effects = drawn - drawn.mean(axis=1, keepdims=True), effects - effects.mean()
+    for place, year in enumerate(common):
+        yield f"renewal_year_effect[{year}]", float(effects[place]), drawn[:, place]
 
 
 def coverage(u: NDArray[np.float64]) -> dict[float, float]:

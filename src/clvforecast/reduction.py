@@ -90,7 +90,12 @@ class Reduction:
 
     def _keep(self, first: int, values: dict[str, Floats]) -> None:
         for name, column in values.items():
-            self.columns.setdefault(name, np.empty(self.n_accounts))[first : first + len(column)] = column
+            self._column(self.columns, name)[first : first + len(column)] = column
+
+    def _column(self, columns: dict[str, Floats], name: str) -> Floats:
+        """The column of that name, made when it is first asked for; of two threads that ask at once, one makes it."""
+        found = columns.get(name)
+        return columns.setdefault(name, np.empty(self.n_accounts)) if found is None else found
 
     def _keep_ranges(self, first: int, prefix: str, draws: Floats) -> None:
         ordered = np.sort(draws, axis=1).T
@@ -99,8 +104,7 @@ class Reduction:
         for kind in CI_KINDS:
             for ci_prob in self.settings.ci_probs:
                 for end, column in zip(("lower", "upper"), sorted_interval(ordered, ci_prob, kind), strict=True):
-                    kept = self.ends.setdefault(f"{prefix}{end}|{kind}|{ci_prob}", np.empty(self.n_accounts))
-                    kept[first : first + len(column)] = column
+                    self._column(self.ends, f"{prefix}{end}|{kind}|{ci_prob}")[first : first + len(column)] = column
 
     def _means(self, simulated: Simulated, in_window: Floats) -> dict[str, Floats]:
         n_draws = simulated.revenue.shape[1]

@@ -15,6 +15,7 @@ import pytest
 
 import clvforecast as clv
 from clvforecast import cli, posterior
+from clvforecast.report.files import replacing
 
 HEAVY = {"pymc", "pytensor", "arviz", "nutpie", "numba", "matplotlib", "pandas", "duckdb", "xarray", "scipy", "rich"}
 
@@ -235,6 +236,16 @@ def test_a_wrong_call_ends_with_2(run, call: list[str]) -> None:
     outcome = run(*call)
     assert outcome.code == 2
     assert "Usage: clvforecast" in outcome.err and "--help" in outcome.err.replace("-h'", "--help'")
+
+
+def test_a_file_that_cannot_be_written_is_named_and_other_errors_keep_their_words(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError) as caught, replacing(tmp_path / "taken") as temporary:
+        temporary.write_text("content")
+    assert caught.value.filename == str(tmp_path / "taken")
+    with pytest.raises(OSError, match="no such compression"), replacing(tmp_path / "file"):
+        raise OSError("no such compression")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
 
 
 # --- backtest -----------------------------------------------------------------------------------------------

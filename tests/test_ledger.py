@@ -620,6 +620,31 @@ def test_the_fingerprint_follows_content() -> None:
     assert len({ledger.fingerprint, *(other.fingerprint for other in changed)}) == 6
 
 
+def test_the_fingerprint_is_of_values_not_of_their_types(tmp_path: Path) -> None:
+    """A posterior fitted from a CSV file knows its ledger again when that comes from Parquet."""
+    frame = table()
+    frame = frame.assign(seats=range(len(frame)))
+    frame.to_parquet(tmp_path / "events.parquet")
+    frame.to_csv(tmp_path / "events.csv", index=False)
+    found = {read_ledger(str(tmp_path / name)).fingerprint for name in ("events.parquet", "events.csv")}
+    assert len(found) == 1
+    assert read_ledger(frame.assign(seats=7)).fingerprint not in found
+
+
+@pytest.mark.parametrize("name", ["plain_cents", "no_term", "amount_text", "rule", "Exact"])
+def test_an_extra_column_may_have_any_name(name: str) -> None:
+    ledger = read_ledger(table().assign(**{name: "1"}))
+    assert ledger.events.num_rows == read_ledger(table()).events.num_rows
+    assert name in ledger.events.column_names
+
+
+def test_blank_bytes_are_blank() -> None:
+    frame = pa.Table.from_pandas(table().assign(start_date=""), preserve_index=False)
+    place = frame.column_names.index("start_date")
+    frame = frame.set_column(place, "start_date", frame["start_date"].cast(pa.binary()))
+    assert read_ledger(frame).rejected_rows.num_rows == 0
+
+
 @pytest.mark.slow
 def test_a_million_rows_load_in_seconds() -> None:
     frame = company(5, n_accounts=125_000)

@@ -311,6 +311,15 @@ def test_they_agree_with_a_last_known_day_a_grace_and_no_discount() -> None:
     assert met["clips"] and not met["beyond"]
 
 
+def test_they_agree_where_every_renewal_is_booked_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by a day, a term that begins after it counts when it was booked before."""
+    frame_of = random_frame
+    edges = np.array([-92.0, -61.0, -31.0, -15.0])
+    monkeypatch.setitem(globals(), "random_frame", lambda rng: replace(frame_of(rng), lag_edges=edges))
+    plan = Plan(24, 0.0, seed=5, grace_days=30, max_ratio=2.0, known_by=AS_OF_DAY + 200)
+    assert compare(run_both(7, n_lines=60, n_draws=2, plan=plan))["RENEWAL"] > 0
+
+
 def test_they_agree_when_nothing_happens_but_renewals() -> None:
     rates = ("expansion", "contraction", "change_order", "referral", "reactivation", "termination")
     met = compare(run_both(8, 80, 2, PLAN, **{f"{kind}_rate": 1e-300 for kind in rates}))

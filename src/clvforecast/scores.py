@@ -28,7 +28,7 @@ def score_table(
     """See `backtest.Backtest.scores`; `rows` are its accounts, `model` the method that is compared with the others."""
     levels = pd.Series("all", index=rows.index) if by is None else rows[by]
     found = []
-    for (window, level), mine in rows.groupby([rows["window_months"], levels], sort=True):
+    for (window, level), mine in rows.groupby([rows["window_months"], levels], sort=True, observed=True):
         best = _best_baselines(mine, model)
         for method, part in mine.groupby("method", sort=False):
             draws = Resamples(part[clusters], resamples, seed)
@@ -74,7 +74,7 @@ def _means(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
         if part[name].notna().any():
             yield (name, *_mean(part[name].to_numpy(float), draws))
     known = part["mean"].notna()
-    if part["actual"][known].sum() > 0.0:
+    if part["actual"][known].sum() != 0.0:
         actual = part["actual"].where(known).to_numpy(float)
         value, lower, upper = _ratio(part["mean"].to_numpy(float), actual, draws)
         yield "bias", value - 1.0, lower - 1.0, upper - 1.0, int(known.sum())
@@ -90,7 +90,7 @@ def _coverages(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
 
 def _ranking(part: pd.DataFrame, draws: Resamples) -> Iterator[Score]:
     known = part["mean"].notna().to_numpy()
-    if not known.any():
+    if not part["actual"].to_numpy(float)[known].sum() > 0.0:
         return
     predicted, actual = part["mean"].to_numpy(float)[known], part["actual"].to_numpy(float)[known]
     several = draws.times.shape[1] > 1

@@ -61,11 +61,11 @@ def link_terms(terms: pa.Table) -> pa.Table:
     after = np.minimum(np.arange(n) + 1, n - 1)
     first = np.zeros(n, dtype=bool)
     first[run_starts(line)] = True
-    last = np.append(first[1:], True)
+    last = np.append(first[1:], True)[:n]
     opens = first | (start - values(terms, "link_end")[before] > values(terms, "grace")[before])
     spells = np.flatnonzero(opens)
     so_far = np.cumsum(opens)
-    renewed = ~np.append(opens[1:], True)
+    renewed = ~np.append(opens[1:], True)[:n]
     cut_short = renewed & (start[after] < end - ALMOST_END)
     served = np.maximum(1, np.rint((start[after] - start) / DAYS_PER_MONTH)).astype(np.int64)
     return with_columns(

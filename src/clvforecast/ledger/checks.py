@@ -94,8 +94,10 @@ def _date_sql(raw: RawTable, column: str) -> tuple[str, str]:
 
 
 def _blank_sql(raw: RawTable, column: str) -> str:
-    """Whether nothing is given; only text can be blank without being null."""
-    return f"{quoted(column)} IS NULL" if raw.type_of(column) != "VARCHAR" else f"{text_sql(column)} IS NULL"
+    """Whether nothing is given; numbers and days cannot be blank without being null."""
+    kind = raw.type_of(column)
+    plain = kind in (*WHOLE_TYPES, "DOUBLE", "DATE") or kind.startswith("TIMESTAMP")
+    return f"{quoted(column)} IS NULL" if plain else f"{text_sql(column)} IS NULL"
 
 
 def _plain_cents_sql(raw: RawTable) -> str:
@@ -136,6 +138,7 @@ def parse(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     event_id = key_sql(raw, "event_id") if "event_id" in raw.columns else f"printf('row-%09d', {NUMBER})"
     contract = f"coalesce({key_sql(raw, 'contract_id')}, '')" if "contract_id" in raw.columns else "''"
     no_term, term_months = _months_sql(raw)
+    plain_cents = _plain_cents_sql(raw)
     connection.execute(
         f"""
         CREATE TABLE parsed AS
@@ -146,8 +149,8 @@ def parse(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
                    {_blank_sql(raw, "start_date") if has_start else "true"} AS no_start,
                    {start_date} AS given_start,
                    {event_clock} OR {start_clock} AS has_clock,
-                   {_blank_sql(raw, "amount")} AS no_amount, {_plain_cents_sql(raw)} AS plain_cents,
-                   CASE WHEN plain_cents IS NULL THEN {text_sql("amount")} END AS amount_text,
+                   {_blank_sql(raw, "amount")} AS no_amount, {plain_cents} AS plain_cents,
+                   CASE WHEN {plain_cents} IS NULL THEN {text_sql("amount")} END AS amount_text,
                    upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS term_months
             FROM {raw.name}
         ), numbers AS (

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clvforecast.errors import LedgerError
-from clvforecast.events import EVENT_ORDER
+from clvforecast.events import EVENT_ORDER, EVENT_SCHEMA
 from clvforecast.ledger.checks import coverage_sql, misplaced_sql
-from clvforecast.ledger.tables import NUMBER, counts, literal
+from clvforecast.ledger.tables import NUMBER, connect, counts, literal, quoted
+
+OWN_COLUMNS = frozenset((*EVENT_SCHEMA.names, "observed_from"))
 
 
 def as_day(value: date | str, name: str) -> date:
@@ -60,11 +62,26 @@ def fingerprint_of(events: pa.Table, later: pa.Table, accounts: pa.Table, grace_
     found = sha256(f"grace {grace_days}".encode())
     for name, table in (("events", events), ("later", later), ("accounts", accounts)):
         found.update(f"\n{name} {table.num_rows}".encode())
-        for column, values in zip(table.column_names, table.columns, strict=True):
+        for column, values in zip(table.column_names, _extras_as_text(table).columns, strict=True):
             found.update(f"\n{column}\n".encode())
             for part in _content(values.combine_chunks()):
                 found.update(part)
     return found.hexdigest()
+
+
+def _extras_as_text(table: pa.Table) -> pa.Table:
+    """What is only carried along as text: a CSV file and a typed table of the same values are the same ledger."""
+    extras = [
+        name for name in table.column_names if name not in OWN_COLUMNS and not pa.types.is_string(table[name].type)
+    ]
+    if not extras:
+        return table
+    with connect() as connection:
+        connection.register("extras", table.select(extras))
+        texts = connection.sql(f"SELECT {', '.join(f'CAST({quoted(name)} AS VARCHAR)' for name in extras)} FROM extras")
+        for name, values in zip(extras, texts.to_arrow_table().columns, strict=True):
+            table = table.set_column(table.column_names.index(name), name, values)
+    return table
 
 
 def _content(values: pa.Array) -> Iterator[bytes]:
@@ -72,11 +89,9 @@ def _content(values: pa.Array) -> Iterator[bytes]:
     yield np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).tobytes()
     if pa.types.is_date32(values.type):
         values = values.cast(pa.int32())
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+    if pa.types.is_integer(values.type):
         yield values.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
         return
-    if not pa.types.is_string(values.type):  # a column that is only carried along
-        values = pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
     texts = values.fill_null("").cast(pa.large_string())
     yield pc.binary_length(texts).to_numpy(zero_copy_only=False).tobytes()
     ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[[texts.offset, texts.offset + len(texts)]]

@@ -138,16 +138,16 @@ def _group_rows(result: Backtest, window: int) -> pd.DataFrame:
         table = table.loc[table.index.isin(count.nlargest(MOST_LEVELS).index)]
         for level, row in table.iterrows():
             shown = {"group": by, "": str(level), "accounts": f"{count[level]:,}"}
-            shown["skill, log-CRPS"] = _percent(row.get("skill_log_crps", np.nan), count[level])
+            shown["skill, log-CRPS"] = _percent(row.get("skill_log_crps", np.nan), count[level], "+")
             shown |= {f"{prob:.0%}": _percent(row[f"coverage_{100 * prob:.0f}"], count[level]) for prob in COVERED}
-            shown["bias"] = _percent(row.get("bias", np.nan), count[level])
+            shown["bias"] = _percent(row.get("bias", np.nan), count[level], "+")
             rows.append(shown)
     return pd.DataFrame(rows)
 
 
-def _percent(share: float, n: int) -> str:
+def _percent(share: float, n: int, sign: str = "") -> str:
     """Blank where there is nothing to tell, or too few accounts to tell it of."""
-    return f"{share:.1%}" if np.isfinite(share) and n >= LEAST_ACCOUNTS else ""
+    return f"{share:{sign}.1%}" if np.isfinite(share) and n >= LEAST_ACCOUNTS else ""
 
 
 def write_backtest(result: Backtest, folder: Path) -> list[Path]:

@@ -30,8 +30,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:  # named after the file that was asked for
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+    except OSError as error:
+        if error.filename != str(temporary):
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # named after the file that was asked for
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -46,8 +46,8 @@ from clvforecast.simulation.terms import (
 
 TAIL_STEPS = 5000
 EXACT_EVERY, SMALL = 16, 0.004
-NEGLIGIBLE = 1e-8
-"""Chance of being alive, discounted, after which nothing is added: less than a millionth of the sum."""
+NEGLIGIBLE = 1e-9
+"""Share of the sum so far: a smaller term ends it. What is left out is at most this over 1 - p delta of the last term."""
 
 
 @jit
@@ -128,6 +128,6 @@ def alike_renewals(
         total += alive
         alive *= delta
         now, last = after, step
-        if alive < NEGLIGIBLE:
+        if alive < NEGLIGIBLE * total:
             break
     return total

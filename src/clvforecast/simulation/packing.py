@@ -64,6 +64,8 @@ from clvforecast.simulation.structures import Batch, Classes, Parameters, Settin
 ULPS_OF_EXP = 64
 OLDEST_YEARS, LONGEST_YEARS = 4, 101
 """A renewal comes at most three years late, and no contract is longer than a hundred years."""
+LATEST_START = 2199
+"""Year after which no contract in a ledger begins."""
 
 
 def pack_parameters(parameters: Parameters, classes: Classes) -> tuple[NDArray[np.float64], dict[int, int]]:
@@ -121,7 +123,7 @@ def pack_constants(
         BOUNDS_AT: grid.bounds,
         CLASS_AT: classes.class_of_months,
         VALUES_AT: classes.term_values,
-        CALENDAR_AT: month_starts(calendar_year, date_of(grid.bounds[-1]).year + LONGEST_YEARS),
+        CALENDAR_AT: month_starts(calendar_year, max(date_of(grid.bounds[-1]).year, LATEST_START) + LONGEST_YEARS),
     }
     at = TABLE_HEADER
     for slot, values in arrays.items():
@@ -176,6 +178,8 @@ def pack_lines(batch: Batch) -> Lines:
     traits = np.column_stack((batch.columns, batch.size_class, batch.unknown)).astype(np.int64)
     profiles, profile = np.unique(traits, axis=0, return_inverse=True)
     first = np.searchsorted(batch.account, np.arange(batch.account[-1] + 2))
+    if (np.diff(first) < 1).any():
+        raise ValueError("an account of the batch has no line")
     whole = np.column_stack(
         (
             batch.account,

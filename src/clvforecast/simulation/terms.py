@@ -92,7 +92,7 @@ COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), in
 CHANGE_DOWN, CHANGE_UP = int(Location.CHANGE_DOWN), int(Location.CHANGE_UP)
 CHANGE_DOWN_SIZE, PERSISTENCE = int(Location.CHANGE_DOWN_SIZE), int(Location.PERSISTENCE)
 RETURN_VALUE = int(Location.RETURN_VALUE)
-FLAT_RATIO = 1.01
+FLAT_BAND = math.log(1.01)
 SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
 LAST_NUMBER = 4  # decisions from the fifth on are one class
@@ -245,18 +245,14 @@ def draw_ratio(
 @jit
 def observed_direction(mrr: float, plain: float, full: float) -> int:
     """What a ledger shows: the change against the nearer of the MRR without and with the term's amendments."""
-    base = plain
-    if full != plain and apart(mrr, full) < apart(mrr, plain):
-        base = full
-    if apart(mrr, base) <= FLAT_RATIO:
+    change = math.log(mrr / plain)
+    if full != plain:
+        other = math.log(mrr / full)
+        if abs(other) < abs(change):
+            change = other
+    if abs(change) <= FLAT_BAND:
         return FLAT
-    return UP if mrr > base else DOWN
-
-
-@jit
-def apart(a: float, b: float) -> float:
-    """exp |log(a / b)|: the larger over the smaller."""
-    return a / b if a > b else b / a
+    return UP if change > 0.0 else DOWN
 
 
 @jit
@@ -301,8 +297,8 @@ def persistence(par: Real, table: Whole, real: Real, class_now: int) -> float:
 
 @jit
 def booking_day_matters(table: Whole, scale: Real, whole: Whole) -> bool:
-    """Not for service that begins in the window, where any lag is known by the day that counts."""
-    latest = whole[END] + scale[table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1]
+    """Not for service that begins in the window, where with any lag, and on that day itself, it is known by then."""
+    latest = whole[END] + max(scale[table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1], 0.0)
     return table[BOOK_VIEW] == 1 or whole[END] < table[WINDOW_START] or latest > table[KNOWN_BY]
 
 

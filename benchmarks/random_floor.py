@@ -21,7 +21,7 @@ import numpy as np
 
 from clvforecast.histories import build_histories
 from clvforecast.ledger import Ledger, read_ledger
-from clvforecast.posterior import fit
+from clvforecast.posterior import fit, load_posterior
 from clvforecast.simulation import beyond, latents, life, random, terms
 from clvforecast.simulation.calendar import date_of, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
@@ -43,8 +43,6 @@ def company(n_accounts: int) -> Ledger:
 
 def inputs(ledger: Ledger, folder: Path, draws: int) -> tuple[Any, ...]:
     """What `simulate_portfolio` reads, but for how to spread the work."""
-    from clvforecast.posterior import load_posterior
-
     path = folder / "random_floor.nc"
     if not path.exists():
         fit(ledger, segments=["segment"], progress=False).save(path)

@@ -24,8 +24,8 @@ from clvforecast.components import ModelPriors
 from clvforecast.errors import ForecastError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
-from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior, fit
 from clvforecast.scores import COVERED, MEANS, score_table
@@ -421,7 +421,7 @@ def _named(codes: NDArray[np.int64], names: Sequence[str]) -> pd.Categorical:
 
 def _check_columns(latest: Ledger, clusters: str, columns: Sequence[str]) -> None:
     """Raise before the first fit when a column to split by is not there."""
-    there = [name for name in latest.accounts.column_names if name not in ("account_id", OBSERVED_FROM)]
+    there = segment_columns(latest.accounts)
     for name in columns:
         if name not in there:
             asked = "clusters" if name == clusters else "segments"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.lines import segment_columns
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
@@ -168,7 +169,7 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
 
 def _accounts_table(ledger: Ledger, states: States, columns: Sequence[str]) -> pd.DataFrame:
     """account_id and the group columns of every simulated account, in the order of the states."""
-    available = [name for name in ledger.accounts.column_names if name not in ("account_id", "observed_from")]
+    available = segment_columns(ledger.accounts)
     for name in columns:
         if name not in available:
             raise ForecastError(

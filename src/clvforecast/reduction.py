@@ -82,11 +82,15 @@ class Reduction:
             kept.append(self._kept_draws(name, simulated))
 
     def _add_rows(self, first: int, simulated: Simulated) -> None:
-        revenue = simulated.revenue / UNITS_PER_CURRENCY
-        value = simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
-        self._keep_ranges(first, "", revenue)
-        self._keep_ranges(first, "discounted_", value)
-        self._keep(first, self._means(simulated, value.mean(axis=1)))
+        self._keep_ranges(first, "", self._revenue(simulated))
+        in_window = self._keep_ranges(first, "discounted_", self._value(simulated))
+        self._keep(first, self._means(simulated, in_window))
+
+    def _revenue(self, simulated: Simulated) -> Floats:
+        return simulated.revenue / UNITS_PER_CURRENCY
+
+    def _value(self, simulated: Simulated) -> Floats:
+        return simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
 
     def _keep(self, first: int, values: dict[str, Floats]) -> None:
         for name, column in values.items():
@@ -97,7 +101,8 @@ class Reduction:
         found = columns.get(name)
         return columns.setdefault(name, np.empty(self.n_accounts)) if found is None else found
 
-    def _keep_ranges(self, first: int, prefix: str, draws: Floats) -> None:
+    def _keep_ranges(self, first: int, prefix: str, draws: Floats) -> Floats:
+        """Moments, quantiles and intervals of draws (A, D); returns the means."""
         ordered = np.sort(draws, axis=1).T
         named = moments_and_quantiles(draws.T, ordered)
         self._keep(first, {f"{prefix}{name}": column for name, column in named.items()})
@@ -105,6 +110,7 @@ class Reduction:
             for ci_prob in self.settings.ci_probs:
                 for end, column in zip(("lower", "upper"), sorted_interval(ordered, ci_prob, kind), strict=True):
                     self._column(self.ends, f"{prefix}{end}|{kind}|{ci_prob}")[first : first + len(column)] = column
+        return named["mean"]
 
     def _means(self, simulated: Simulated, in_window: Floats) -> dict[str, Floats]:
         n_draws = simulated.revenue.shape[1]
@@ -131,9 +137,9 @@ class Reduction:
 
     def _kept_draws(self, name: str, simulated: Simulated) -> Floats:
         if name == "revenue":
-            return simulated.revenue / UNITS_PER_CURRENCY
+            return self._revenue(simulated)
         if name == "clv":
-            return simulated.value / UNITS_PER_CURRENCY * self.settings.gross_margin
+            return self._value(simulated)
         if simulated.each is None:
             raise ValueError(f"{name} of every draw was not simulated")
         if name == "mrr":

@@ -59,8 +59,9 @@ def link_terms(terms: pa.Table) -> pa.Table:
     n = len(line)
     before = np.maximum(np.arange(n) - 1, 0)
     after = np.minimum(np.arange(n) + 1, n - 1)
+    lines = run_starts(line)
     first = np.zeros(n, dtype=bool)
-    first[run_starts(line)] = True
+    first[lines] = True
     last = np.append(first[1:], True)[:n]
     opens = first | (start - values(terms, "link_end")[before] > values(terms, "grace")[before])
     spells = np.flatnonzero(opens)
@@ -73,7 +74,7 @@ def link_terms(terms: pa.Table) -> pa.Table:
         gap_days=pa.array(start - end[before], mask=opens),
         lag_days=pa.array(values(terms, "booked_day") - end[before], mask=opens),
         next_start=pa.array(start[after], mask=last),
-        spell=so_far - np.repeat(so_far[first], run_lengths(np.flatnonzero(first), n)),
+        spell=so_far - np.repeat(so_far[lines], run_lengths(lines, n)),
         k=places(spells, n) + 1,
         renewed_on=pa.array(start[after], mask=~renewed),
         renewed=renewed,

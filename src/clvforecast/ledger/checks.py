@@ -34,6 +34,7 @@ WHOLE_NUMBER = r"^\+?\d{1,9}(\.0*)?$"
 LONGEST_READ = 999_999_999  # nine digits, as in text
 WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 KIND_NAMES = tuple(kind.name for kind in KINDS)
+WITH_TERM = TERM_KINDS + SPREADABLE_KINDS  # whose term_months are kept
 
 
 def check_columns(raw: RawTable) -> None:
@@ -225,7 +226,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection) -> None:
         f"WHEN {conditions[rule.name]} THEN {literal(rule.name)}" for rule in RULES if rule.name in conditions
     )
     connection.execute(f"CREATE TABLE judged AS SELECT {NUMBER}, CASE {cases} END AS rule FROM parsed")
-    by_term = f"kind IN {sql_list(TERM_KINDS + SPREADABLE_KINDS)}"
+    by_term = f"kind IN {sql_list(WITH_TERM)}"
     connection.execute(
         f"""
         CREATE TABLE passed AS

@@ -3,11 +3,10 @@
 import duckdb
 import pyarrow as pa
 
-from clvforecast.events import EVENT_SCHEMA, SPREADABLE_KINDS, TERM_KINDS
-from clvforecast.ledger.checks import sql_list
+from clvforecast.events import EVENT_SCHEMA
+from clvforecast.ledger.checks import WITH_TERM, sql_list
 from clvforecast.ledger.tables import NUMBER, RawTable, counts
 
-WITH_TERM = (*TERM_KINDS, *SPREADABLE_KINDS)
 BINARY_NOISE = 1e-6  # currency units: what 0.1 + 0.2 is off by is no sub-cent amount
 
 

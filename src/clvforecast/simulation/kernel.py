@@ -138,7 +138,7 @@ DRAWS_EACH, ACCOUNTS_EACH = 64, 64
 class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
-    whole (L, 25), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
+    whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
     whole (T, 4) and real (T, 3); steps taken (S, 4), in months, with calendar year and decision class; items on the books
     (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
     """

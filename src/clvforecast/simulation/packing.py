@@ -182,7 +182,6 @@ def pack_lines(batch: Batch) -> Lines:
         raise ValueError("an account of the batch has no line")
     whole = np.column_stack(
         (
-            batch.account,
             batch.group,
             batch.lead,
             profile.ravel(),

@@ -272,7 +272,9 @@ def compare(run: Run) -> Counter:
         # Discounted money is a sum of real numbers, in another order: within a tenth of a cent.
         assert account.value == pytest.approx(simulated.value[at], rel=1e-9, abs=UNITS_PER_CENT / 10), where
         assert account.mrr == pytest.approx(each.mrr[at].tolist(), rel=1e-9), where
-        assert life.beyond == pytest.approx(each.beyond[at], rel=1e-6), where
+        assert life.beyond == pytest.approx(each.beyond[at], rel=1e-4), (
+            where
+        )  # the kernel ends its sum early: `test_beyond`
         assert life.next_renewal == pytest.approx(simulated.next_renewal[at], rel=1e-9, nan_ok=True), where
         met.update(origin.name for origin in Origin if each.origins[at][origin])
         met.update(name for name in ("debooked", "deferred") if getattr(account, name))

@@ -35,8 +35,8 @@ FAULTS = (
         (
             (
                 "simulation/latents.py",
-                "variate = gamma_variate(stream, par[SHAPE + kind] + line_whole[L_EVENTS + kind])",
-                "variate = 0.64 * gamma_variate(stream, (par[SHAPE + kind] + line_whole[L_EVENTS + kind]) / 0.64)",
+                "real[EVENT_SHAPES + kind], real[EVENT_EXPOSURES + kind] = shape, exposure",
+                "real[EVENT_SHAPES + kind], real[EVENT_EXPOSURES + kind] = shape / 0.64, exposure / 0.64",
             ),
         ),
     ),
@@ -111,7 +111,7 @@ FAULTS = (
                 "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n            return -1\n",
                 "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n"
                 "            whole[START], whole[END] = lapse_day, table[WINDOW_END]\n"
-                "            live_through_term(par, table, scale, real, whole, flow, line_whole, line_real, stream)\n"
+                "            live_through_term(par, table, scale, real, whole, flow, stream)\n"
                 "            return -1\n",
             ),
         ),

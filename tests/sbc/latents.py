@@ -1,22 +1,23 @@
-"""Draws of one line's latents, by the kernel's own functions: what it would run the line with under each draw."""
+"""Draws of one line's latents from the laws that the kernel runs the line with under each draw."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.cells import Frame
 from clvforecast.simulation.batches import batches
-from clvforecast.simulation.calendar import date_of, make_grid
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, date_of, make_grid
 from clvforecast.simulation.kernel import Books, begin_line, new_scratch, take_booked_term
-from clvforecast.simulation.latents import draw_rates, draw_size_mean, profile_values
+from clvforecast.simulation.latents import begin_events, profile_values, size_law
 from clvforecast.simulation.packing import empty_flow, pack_constants, pack_lines, pack_parameters
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.random import start_stream
 from clvforecast.simulation.slots import (
+    EVENT_EXPOSURES,
+    EVENT_SHAPES,
     L_PROFILE,
     L_TERM,
     L_TERM_END,
     LOG_THETA,
-    RATES,
     SEED,
     WORK,
     Real,
@@ -38,6 +39,7 @@ def latent_draws(
 ) -> dict[str, NDArray[np.float64]]:
     """theta, the four rates and the four means of sizes of accounts of one line, (draws, accounts) each.
 
+    The kernel draws no rate and no mean of sizes, it integrates them out; they are drawn here from the laws it does that with.
     theta given that its decision is open: the kernel draws the outcome, and theta where it renews; where it lapses the
     kernel needs none, and it is drawn here by rejection from Beta(a + W, b) with probability 1 - theta^w.
     """
@@ -50,7 +52,7 @@ def latent_draws(
     n = len(states.account_ids)
     table, scale = pack_constants(classes, settings, grid, parameters, n, offsets)
     ((_, _, batch),) = batches(states, np.arange(n), n)
-    lines = pack_lines(batch)
+    lines = pack_lines(batch, table, scale, classes)
     books = Books(empty_flow(1, HORIZON, n)[0], np.zeros((lines.key.size, 2), np.int64), np.zeros(lines.key.size))
     scratch, rng = new_scratch(), np.random.default_rng([seed, 5])
     real, whole, stream = scratch.real, scratch.whole, scratch.stream
@@ -63,14 +65,14 @@ def latent_draws(
             profile_values(drawn, table, lines.profiles[row[L_PROFILE]], profile)
             start_stream(stream, lines.key[line], table[SEED], draw)
             begin_line(drawn, table, real, whole, lines, books, line, profile)
-            draw_rates(drawn, real, row, values, stream)
+            begin_events(drawn, real, row, values, stream)
             for kind, name in enumerate(KINDS):
-                found[f"{name}_rate"][draw, column] = real[RATES + kind]
-                nu = draw_size_mean(drawn, real, row, values, kind, stream)
-                found[f"{name}_size_mean"][draw, column] = nu
-            last = row[L_TERM_END] - 1
-            for term in range(row[L_TERM], last + 1):
-                take_booked_term(real, whole, lines.terms, lines.term_money, term, last)
+                rate = rng.gamma(real[EVENT_SHAPES + kind]) / real[EVENT_EXPOSURES + kind]
+                found[f"{name}_rate"][draw, column] = DAYS_PER_YEAR * rate
+                mean, variance = size_law(drawn, real, kind)
+                found[f"{name}_size_mean"][draw, column] = rng.normal(mean, np.sqrt(variance))
+            for term in range(row[L_TERM], row[L_TERM_END]):
+                take_booked_term(real, whole, lines.terms, lines.term_money, term)
             found["theta"][draw, column] = _theta(drawn, table, scale, real, whole, stream, rng)
     return found
 

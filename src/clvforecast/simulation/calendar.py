@@ -77,14 +77,17 @@ def month_at(starts: NDArray[np.int64], first: int, day: int) -> int:
 
 
 @jit
-def months_later(starts: NDArray[np.int64], first: int, day: int, months: int) -> int:
-    """`add_months` by looking months up in ``starts``, which is five times as fast."""
-    if day < starts[first]:
-        return add_months(day, months)
-    place = month_at(starts, first, day)
-    target = place + months
-    length = starts[target + 1] - starts[target]
-    return starts[target] + min(day - starts[place], length - 1)
+def months_later(starts: NDArray[np.int64], first: int, place: int, day: int, months: int) -> tuple[int, int]:
+    """`add_months` of a day in the month ``place``, and the month that leads to, by looking them up in ``starts``.
+
+    Months are counted from ``first`` on; those before it are −1.
+    """
+    if place < 0:
+        later = add_months(day, months)
+        return later, month_at(starts, first, later) - first if later >= starts[first] else -1
+    at = first + place
+    length = starts[at + months + 1] - starts[at + months]
+    return starts[at + months] + min(day - starts[at], length - 1), place + months
 
 
 class Grid(NamedTuple):

@@ -1,13 +1,12 @@
 """The forward simulation: one line of business, one posterior draw, from the forecast's origin to its horizon.
 
-A line's life is a sequence of terms.  Inside a term, events arrive at exponential waiting times (`life`); at its end the
+A line's life is a sequence of terms.  Inside a term, events arrive at random times (`life`); at its end the
 renewal decision is taken; after a lapse the line may return (`terms`).  `simulate` runs every account of a batch under every
 draw, with draws spread over threads: each block of draws owns its cells of the output, so threads never meet.
 
-Order of random numbers within a stream: four event rates; then, in the order of time, the events (waiting time, kind,
-then what the kind needs; a size mean when its kind first occurs), early termination (refund or not), decisions (outcome,
-θ once it can be known, then for a renewal: booking lag, length, persistence, direction, size) and returns (rate of return
-when first needed, waiting time, value, length, θ).
+Order of random numbers within a stream: the wait until an event may come; then, in the order of time, what comes then (kind or
+none, the next wait, a size), early termination (refund or not), decisions (outcome, θ once it can be known, then for a renewal:
+booking lag where it matters, length, persistence, direction, size) and returns (waiting time, value, length, θ).
 """
 
 import math
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
-from clvforecast.simulation.latents import draw_rates, profile_values
+from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
 from clvforecast.simulation.random import STREAM_SLOTS, jit, start_stream
 from clvforecast.simulation.revenue import serve
@@ -37,6 +36,7 @@ from clvforecast.simulation.slots import (
     DEFERRED,
     DIRECTION,
     END,
+    END_PLACE,
     EXPANDED,
     FLOW_AT,
     HAS_THETA,
@@ -65,7 +65,9 @@ from clvforecast.simulation.slots import (
     L_TERM_END,
     LEAD,
     LOG_DISCOUNT,
+    LOG_MRR,
     LOG_MRR_SUM,
+    MARK,
     MONTHS,
     MRR,
     MRR_NOW,
@@ -83,7 +85,7 @@ from clvforecast.simulation.slots import (
     REAL_SLOTS,
     RETURNS_DRAWN,
     SEED,
-    SIZE_MEANS,
+    SIZE_CLASS,
     SPELL,
     START,
     STATUS_NOTIFIED,
@@ -104,8 +106,12 @@ from clvforecast.simulation.slots import (
     TERM_AMEND,
     TERM_AMOUNT,
     TERM_EXPANDED,
+    TERM_LOG_MRR,
     TERM_MONTHS,
+    TERM_MRR,
     TERM_MRR_NOW,
+    TERM_PLACE,
+    TERM_SIZE,
     TERM_START,
     TERM_STOP,
     TIED,
@@ -115,6 +121,7 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     WORK,
+    YEAR_AT,
     Origin,
     Real,
     Stream,
@@ -127,11 +134,10 @@ from clvforecast.simulation.terms import (
     decide,
     open_probability,
     renew,
-    year_weight,
 )
 
 COMMITTED = int(Origin.COMMITTED)
-DRAWS_EACH, ACCOUNTS_EACH = 64, 64
+DRAWS_EACH, ACCOUNTS_EACH = 64, 32
 """Draws whose sums are kept together, and accounts that are simulated side by side under them."""
 
 
@@ -139,7 +145,7 @@ class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
     whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
-    whole (T, 4) and real (T, 3); steps taken (S, 4), in months, with calendar year and decision class; items on the books
+    whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
     (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
     """
 
@@ -241,8 +247,6 @@ def begin_line(
     whole[TIED:] = 0
     for slot in range(N_PROFILE):
         real[slot] = profile[slot]
-    for kind in range(4):
-        real[SIZE_MEANS + kind] = np.nan
     real[BASE], whole[TENURE] = line_real[L_BASE], line_whole[L_TENURE]
     real[LOG_MRR_SUM], real[MRR_TERMS] = line_real[L_LOG_MRR_SUM], line_real[L_MRR_TERMS]
     real[T_LAPSED] = line_real[L_T_LAPSED]
@@ -251,10 +255,10 @@ def begin_line(
         start, stop = lines.steps[step, STEP_START], lines.steps[step, STEP_STOP]
         length = clock(par, table, stop) - clock(par, table, start)
         weight = par[table[WEIGHT_AT] + lines.steps[step, STEP_CLASS]]
-        real[WORK] += length * weight * year_weight(par, table, lines.steps[step, STEP_YEAR])
+        real[WORK] += length * weight * par[table[YEAR_AT] + lines.steps[step, STEP_YEAR]]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
-    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
+    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN], whole[MARK] = 0, 0, COMMITTED, 0
     find_flow(table, whole, line_whole)
     whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
     real[VALUE] = books.value[line]
@@ -262,20 +266,15 @@ def begin_line(
 
 @jit
 def take_booked_term(
-    real: Real,
-    whole: Whole,
-    terms: NDArray[np.int64],
-    term_money: NDArray[np.float64],
-    term: int,
-    last_term: int,
+    real: Real, whole: Whole, terms: NDArray[np.int64], term_money: NDArray[np.float64], term: int
 ) -> None:
     """Make a term that is on the books the running one; its money is already in the `Books`."""
     whole[START], whole[END] = terms[term, TERM_START], terms[term, TERM_STOP]
-    if term < last_term:  # an early renewal takes over before this one's end
-        whole[END] = max(min(whole[END], terms[term + 1, TERM_START]), whole[START] + 1)
+    whole[END_PLACE], whole[SIZE_CLASS] = terms[term, TERM_PLACE], terms[term, TERM_SIZE]
     whole[MONTHS], whole[EXPANDED] = terms[term, TERM_MONTHS], terms[term, TERM_EXPANDED]
     real[AMOUNT], real[AMEND] = term_money[term, TERM_AMOUNT], term_money[term, TERM_AMEND]
-    real[MRR], real[MRR_NOW] = real[AMOUNT] / whole[MONTHS], term_money[term, TERM_MRR_NOW]
+    real[MRR], real[LOG_MRR] = term_money[term, TERM_MRR], term_money[term, TERM_LOG_MRR]
+    real[MRR_NOW] = term_money[term, TERM_MRR_NOW]
     whole[TIED : TIED + N_ORIGINS] = 0
 
 
@@ -288,7 +287,6 @@ def run_line(
     whole: Whole,
     flow: Whole,
     line_whole: Whole,
-    line_real: Real,
     terms: NDArray[np.int64],
     term_money: NDArray[np.float64],
     items: NDArray[np.int64],
@@ -300,21 +298,21 @@ def run_line(
     """
     status = line_whole[L_STATUS]
     term, last_term = line_whole[L_TERM], line_whole[L_TERM_END] - 1
-    take_booked_term(real, whole, terms, term_money, term, last_term)
+    take_booked_term(real, whole, terms, term_money, term)
     while True:
         if status == STATUS_TERMINATED:
             lapse_day = line_whole[L_LAPSE_DAY]
         else:
             lapse_day = whole[END]
             if whole[END] > table[WINDOW_START]:
-                lapse_day = live_through_term(par, table, scale, real, whole, flow, line_whole, line_real, stream)
+                lapse_day = live_through_term(par, table, scale, real, whole, flow, stream)
             if lapse_day < whole[END]:
                 terminate(par, table, scale, real, whole, flow, items, lapse_day, stream)
             elif lapse_day >= table[WINDOW_END]:
                 return term
             elif term < last_term:
                 term += 1
-                take_booked_term(real, whole, terms, term_money, term, last_term)
+                take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
                 renewed, known = decide(par, table, scale, real, whole, stream)
@@ -344,18 +342,16 @@ def simulate_line(
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
     begin_line(par, table, real, whole, lines, books, line, profile)
-    draw_rates(par, real, line_whole, line_real, stream)
+    begin_events(par, real, line_whole, line_real, stream)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
-    term = run_line(
-        par, table, scale, real, whole, flow, line_whole, line_real, terms, term_money, items, stream
-    )  # fmt: skip
+    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream)
     if term < 0:
         return
     discounting = scale[LOG_DISCOUNT] > 0.0
     beyond = rest_of_term(table, scale, real, whole) if discounting else 0.0
     while term < last_term:
         term += 1
-        take_booked_term(real, whole, terms, term_money, term, last_term)
+        take_booked_term(real, whole, terms, term_money, term)
         beyond += rest_of_term(table, scale, real, whole) if discounting else 0.0
     notified = line_whole[L_STATUS] == STATUS_NOTIFIED and whole[SPELL] == line_whole[L_SPELL]
     if whole[HAS_THETA] == 0 and not notified:  # the open decision falls after the horizon: worth telling all the same

@@ -2,9 +2,13 @@
 
 import math
 
-from clvforecast.simulation.random import gamma_variate, jit, normal, uniform
+from clvforecast.simulation.calendar import DAYS_PER_YEAR
+from clvforecast.simulation.random import exponential, jit, normal, uniform
 from clvforecast.simulation.slots import (
+    EVENT_EXPOSURES,
+    EVENT_SHAPES,
     FIRST_SPELL,
+    HAZARD,
     L_EVENTS,
     L_SIZE_N,
     L_SIZE_SUM,
@@ -19,17 +23,22 @@ from clvforecast.simulation.slots import (
     N_SIZE_EDGES,
     PHI,
     PRIOR_RATES,
-    RATES,
+    RETURN_EXPOSURE,
+    RETURN_SHAPE,
     SECOND_SPELL_COLUMN,
+    SERVED,
     SHAPE,
     SIGMA,
     SIZE_COLUMN,
+    SIZE_COUNTS,
     SIZE_EDGES_AT,
+    SIZE_TOTALS,
     SPELL,
     T_LAPSED,
     TAU,
     TERMINATION,
     UNKNOWN_COLUMN,
+    WAITING,
     Location,
     Real,
     Stream,
@@ -43,6 +52,8 @@ REACTIVATION = int(Location.REACTIVATION_RATE)
 TERMINATION_RATE = int(Location.TERMINATION_RATE)
 FIRST_CHANGE = int(Location.CHANGE_DOWN)
 MAX_KAPPA = 1e6
+EVENT_KINDS = 4
+NO_EVENT = EVENT_KINDS + 1
 
 
 @jit
@@ -88,37 +99,94 @@ def beta_parameters(real: Real, whole: Whole) -> tuple[float, float]:
 
 
 @jit
-def draw_rates(par: Real, real: Real, line_whole: Whole, line_real: Real, stream: Stream) -> None:
-    """λ_k ~ Gamma(r + n, rate r/m + T) a year, for the four event kinds; n events in T years of activity."""
-    for kind in range(4):
-        variate = gamma_variate(stream, par[SHAPE + kind] + line_whole[L_EVENTS + kind])
-        real[RATES + kind] = variate / (real[PRIOR_RATES + kind] + line_real[L_T_ACTIVE])
+def begin_events(par: Real, real: Real, line_whole: Whole, line_real: Real, stream: Stream) -> None:
+    """What the line's past says of its events and their sizes, and the wait until one may come.
+
+    Given n events of kind k in T years of activity λ_k ~ Gamma(r + n, rate r/m + T). With λ integrated out, events of the
+    kind come with intensity (r + n)/(r/m + T), n and T counted on: a Pólya process (Lundberg 1940), no λ is drawn.
+    """
+    hazard = real[TERMINATION] / DAYS_PER_YEAR
+    for kind in range(EVENT_KINDS):
+        shape = par[SHAPE + kind] + line_whole[L_EVENTS + kind]
+        exposure = (real[PRIOR_RATES + kind] + line_real[L_T_ACTIVE]) * DAYS_PER_YEAR
+        real[EVENT_SHAPES + kind], real[EVENT_EXPOSURES + kind] = shape, exposure
+        real[SIZE_COUNTS + kind] = line_whole[L_SIZE_N + kind]
+        real[SIZE_TOTALS + kind] = line_real[L_SIZE_SUM + kind]
+        hazard += shape / exposure
+    real[SERVED], real[HAZARD] = 0.0, hazard
+    real[WAITING] = exponential(stream) / hazard
 
 
 @jit
-def draw_size_mean(par: Real, real: Real, line_whole: Whole, line_real: Real, kind: int, stream: Stream) -> float:
-    """ν ~ Normal with precision 1/τ² + n/σ² and mean (ν_g/τ² + Σy/σ²) / precision.
+def next_event(real: Real, stream: Stream) -> int:
+    """The kind of event that comes when the wait is over: 0-3, `EVENT_KINDS` for termination, `NO_EVENT` for none.
+
+    By thinning (Lewis and Shedler 1979): the wait is drawn from the intensity at its beginning, which time without events only
+    lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.
+    """
+    choice = uniform(stream) * real[HAZARD]
+    hazard, found = 0.0, 0
+    for kind in range(EVENT_KINDS):
+        hazard += real[EVENT_SHAPES + kind] / (real[EVENT_EXPOSURES + kind] + real[SERVED])
+        found += choice >= hazard
+    hazard += real[TERMINATION] / DAYS_PER_YEAR
+    found += choice >= hazard
+    if found < EVENT_KINDS:
+        real[EVENT_SHAPES + found] += 1.0
+        hazard += 1.0 / (real[EVENT_EXPOSURES + found] + real[SERVED])
+    real[HAZARD] = hazard
+    real[WAITING] = exponential(stream) / hazard
+    return found
+
+
+@jit
+def size_law(par: Real, real: Real, kind: int) -> tuple[float, float]:
+    """Mean and variance of ν given the line's sizes y so far: precision 1/τ² + n/σ², mean (ν_g/τ² + Σy/σ²) / precision.
 
     Written with shrinkage B = τ² / (τ² + σ²/n), so that τ = 0 is no special case.
     """
-    group_mean = real[FIRST_SIZE + kind]
-    between, within = par[TAU + kind] ** 2, par[SIGMA + kind] ** 2
-    n = line_whole[L_SIZE_N + kind]
-    if n == 0:
-        return group_mean + math.sqrt(between) * normal(stream)
-    shrinkage = between / (between + within / n)
-    observed = line_real[L_SIZE_SUM + kind] / n
-    sd = math.sqrt(shrinkage * within / n)
-    return group_mean + shrinkage * (observed - group_mean) + sd * normal(stream)
+    group_mean, between = real[FIRST_SIZE + kind], par[TAU + kind] ** 2
+    n = real[SIZE_COUNTS + kind]
+    if n == 0.0:
+        return group_mean, between
+    within = par[SIGMA + kind] ** 2 / n
+    shrinkage = between / (between + within)
+    return group_mean + shrinkage * (real[SIZE_TOTALS + kind] / n - group_mean), shrinkage * within
 
 
 @jit
-def draw_rate_of_return(par: Real, real: Real, whole: Whole, lapsed_years: float, stream: Stream) -> float:
-    """Rate of return a lapsed year, as `draw_rates`; ``lapsed_years`` is the lapse that goes on at the origin."""
+def draw_size(par: Real, real: Real, kind: int, stream: Stream) -> float:
+    """The next size y of a kind given those so far, ν integrated out: Normal(mean of ν, its variance + σ²)."""
+    mean, variance = size_law(par, real, kind)
+    y = mean + math.sqrt(variance + par[SIGMA + kind] ** 2) * normal(stream)
+    real[SIZE_COUNTS + kind] += 1.0
+    real[SIZE_TOTALS + kind] += y
+    return y
+
+
+@jit
+def begin_returns(par: Real, real: Real, whole: Whole, lapsed_years: float) -> None:
+    """The rate of return given the line's past, as those of events; ``lapsed_years``: the lapse that goes on at the origin."""
     shape = par[SHAPE + 4]
-    exposure = real[T_LAPSED] + lapsed_years
-    variate = gamma_variate(stream, shape + whole[N_RETURNS])
-    return variate / (shape / math.exp(real[REACTIVATION]) + exposure)
+    real[RETURN_SHAPE] = shape + whole[N_RETURNS]
+    real[RETURN_EXPOSURE] = shape / math.exp(real[REACTIVATION]) + real[T_LAPSED] + lapsed_years
+
+
+@jit
+def years_to_return(real: Real, within: float, stream: Stream) -> float:
+    """Years from now until the line returns, its rate integrated out; infinite where they exceed ``within``.
+
+    Lomax: P(more than t) = (1 + t/R)^(−s), at least 1 − st/R, which decides most cases without a logarithm.
+    """
+    u, shape, exposure = uniform(stream), real[RETURN_SHAPE], real[RETURN_EXPOSURE]
+    if u < 1.0 - shape * within / exposure:
+        return math.inf
+    years = exposure * math.expm1(-math.log(u) / shape)
+    if years > within:
+        return math.inf
+    real[RETURN_SHAPE] += 1.0
+    real[RETURN_EXPOSURE] += years
+    return years
 
 
 @jit

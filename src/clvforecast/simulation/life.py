@@ -5,9 +5,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.calendar import DAYS_PER_MONTH, DAYS_PER_YEAR
-from clvforecast.simulation.latents import draw_size_mean
-from clvforecast.simulation.random import exponential, jit, normal, uniform
+from clvforecast.simulation.calendar import DAYS_PER_MONTH
+from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, draw_size, next_event
+from clvforecast.simulation.random import jit, uniform
 from clvforecast.simulation.revenue import add_on_day, book, take_back
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -25,6 +25,8 @@ from clvforecast.simulation.slots import (
     ITEM_TIED,
     ITEM_UNITS,
     KNOWN_BY,
+    LOG_MAX_RATIO,
+    MARK,
     MARKS,
     MAX_RATIO,
     MONTHS,
@@ -33,14 +35,13 @@ from clvforecast.simulation.slots import (
     N_MARKS,
     N_ORIGINS,
     ORIGIN,
-    RATES,
     REFUND,
-    SIGMA,
-    SIZE_MEANS,
+    SERVED,
+    SIZE_CLASS,
     START,
-    TERMINATION,
     TIED,
     UNITS_PER_CENT,
+    WAITING,
     WINDOW_END,
     WINDOW_START,
     Origin,
@@ -51,8 +52,8 @@ from clvforecast.simulation.slots import (
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)
 CONTRACTION, CHANGE_ORDER = int(Origin.CONTRACTION), int(Origin.CHANGE_ORDER)
+LOG_12 = math.log(12.0)
 GREATEST_AMOUNT = 9.0e13  # cents of one booking; keeps the sums of a portfolio inside 64 bits
-EVENT_KINDS = 4
 
 
 @jit
@@ -66,13 +67,13 @@ def whole_cents(whole: Whole, amount: float) -> int:
 
 
 @jit
-def bounded_multiple(whole: Whole, y: float, bound: float) -> float:
+def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> float:
     """exp(y), at most ``bound``, and the bound counted.
 
     With few data the SD of y is hardly known, and a lognormal with an unknown SD has no finite mean: one draw in a million
     would decide the expected revenue.
     """
-    if y > math.log(bound):
+    if y > log_bound:
         whole[CLIPS] += 1
         return bound
     return math.exp(y)
@@ -81,10 +82,11 @@ def bounded_multiple(whole: Whole, y: float, bound: float) -> float:
 @jit
 def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
     """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop)."""
-    for mark in range(N_MARKS):
-        if start <= table[MARKS + mark] < stop:
-            whole[ACTIVE] |= 1 << mark
-            real[MRR_AT_MARKS + mark] += real[MRR_NOW]
+    while whole[MARK] < N_MARKS and table[MARKS + whole[MARK]] < stop:
+        if table[MARKS + whole[MARK]] >= start:
+            whole[ACTIVE] |= 1 << whole[MARK]
+            real[MRR_AT_MARKS + whole[MARK]] += real[MRR_NOW]
+        whole[MARK] += 1
     first, last = max(start, table[WINDOW_START]), min(stop, table[WINDOW_END])
     if first < last:
         whole[ACTIVE_DAYS] += last - first
@@ -101,6 +103,7 @@ def amend(
     whole[TIED + origin] += book(table, scale, real, whole, flow, origin, day, day, whole[END], units)
     booked = units / (100.0 * UNITS_PER_CENT)
     real[AMEND] += booked
+    whole[SIZE_CLASS] = -1
     real[MRR_NOW] += booked * DAYS_PER_MONTH / (whole[END] - day)
 
 
@@ -112,23 +115,19 @@ def happen(
     real: Real,
     whole: Whole,
     flow: Whole,
-    line_whole: Whole,
-    line_real: Real,
     kind: int,
     day: int,
     stream: Stream,
 ) -> None:
-    """One event of a kind: y ~ Normal(ν, σ²) on the kind's own scale.
+    """One event of a kind, its size y on the kind's own scale.
 
     Expansion: base × months of the term × exp(y).  Contraction: the share logistic(y) of the MRR in force, for the rest
     of the term.  Change order, referral: base × exp(y), served on the day.  exp(y) is at most ``max_ratio`` times the term,
     or times a year at the base.
     """
-    if math.isnan(real[SIZE_MEANS + kind]):
-        real[SIZE_MEANS + kind] = draw_size_mean(par, real, line_whole, line_real, kind, stream)
-    y = real[SIZE_MEANS + kind] + par[SIGMA + kind] * normal(stream)
+    y = draw_size(par, real, kind, stream)
     if kind == 0:
-        amount = real[BASE] * whole[MONTHS] * bounded_multiple(whole, y, scale[MAX_RATIO])
+        amount = real[BASE] * whole[MONTHS] * bounded_multiple(whole, y, scale[MAX_RATIO], scale[LOG_MAX_RATIO])
         amend(table, scale, real, whole, flow, EXPANSION, day, amount)
         whole[EXPANDED] = 1
     elif kind == 1:
@@ -136,7 +135,8 @@ def happen(
         amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))
         amend(table, scale, real, whole, flow, CONTRACTION, day, amount)
     else:
-        units = whole_cents(whole, real[BASE] * bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO]))
+        multiple = bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO], LOG_12 + scale[LOG_MAX_RATIO])
+        units = whole_cents(whole, real[BASE] * multiple)
         book(table, scale, real, whole, flow, CHANGE_ORDER + kind - 2, day, day, day + 1, units)
 
 
@@ -148,36 +148,29 @@ def live_through_term(
     real: Real,
     whole: Whole,
     flow: Whole,
-    line_whole: Whole,
-    line_real: Real,
     stream: Stream,
 ) -> int:
     """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
 
-    Competing exponential clocks: the next event comes after Exp(1)/(Σλ + ζ) years and is of kind k with probability
-    λ_k / (Σλ + ζ); ζ is early termination.
+    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.
     """
     now = max(whole[START], table[WINDOW_START])
     end = min(whole[END], table[WINDOW_END])
-    hazard = real[TERMINATION]
-    for kind in range(EVENT_KINDS):
-        hazard += real[RATES + kind]
     time = float(now)
-    while hazard > 0.0:
-        time += exponential(stream) / hazard * DAYS_PER_YEAR
-        if time >= end:
-            break
+    while time + real[WAITING] < end:
+        time += real[WAITING]
+        real[SERVED] += real[WAITING]
+        kind = next_event(real, stream)
+        if kind == NO_EVENT:
+            continue
         day = int(time)
         pass_time(table, real, whole, now, day)
         now = day
-        choice = uniform(stream) * hazard
-        kind = 0
-        while kind < EVENT_KINDS and choice >= real[RATES + kind]:
-            choice -= real[RATES + kind]
-            kind += 1
         if kind == EVENT_KINDS:
             return day
-        happen(par, table, scale, real, whole, flow, line_whole, line_real, kind, day, stream)
+        happen(par, table, scale, real, whole, flow, kind, day, stream)
+    real[WAITING] -= end - time
+    real[SERVED] += end - time
     pass_time(table, real, whole, now, whole[END])
     return whole[END]
 

@@ -5,23 +5,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.calendar import Grid, date_of, month_starts
+from clvforecast.simulation.calendar import DAYS_PER_YEAR, Grid, date_of, month_starts
 from clvforecast.simulation.kernel import DRAWS_EACH, Lines, Results
 from clvforecast.simulation.slots import (
     AS_OF,
     BOOK_VIEW,
     BOUNDS_AT,
     CALENDAR_AT,
-    CALENDAR_YEAR,
     CLASS_AT,
     CUMULATIVE_AT,
-    FIRST_YEAR,
+    DISCOUNT_AT,
     GRACE_DAYS,
     KNOWN_BY,
     L_REAL,
     L_WHOLE,
     LAG_CDF_AT,
     LAG_EDGES_AT,
+    LATER_AT,
     LOCATIONS_AT,
     LONGEST,
     MARKS,
@@ -57,6 +57,7 @@ from clvforecast.simulation.slots import (
     WINDOW_END,
     WINDOW_START,
     YEAR_AT,
+    YEAR_PLACE_AT,
     Location,
 )
 from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
@@ -107,38 +108,42 @@ def pack_constants(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The constants: whole-valued ``table`` and real-valued ``scale``."""
     months = grid.discount.size
+    at_horizon = np.exp(-grid.log_discount * (grid.bounds[-1] - grid.bounds[0]) / DAYS_PER_YEAR)
     scale = np.concatenate(
         (
-            [grid.log_discount, settings.max_ratio],
+            [grid.log_discount, settings.max_ratio, np.log(settings.max_ratio), at_horizon],
             grid.discount,
             grid.cumulative,
             amounts_reaching(classes.size_edges),
             classes.lag_edges,
+            np.exp(-grid.log_discount * np.arange(N_POWERS) / 12.0),
         )
     )
     header = np.zeros(TABLE_HEADER, dtype=np.int64)
     calendar_year = min(classes.first_year, date_of(grid.as_of).year - OLDEST_YEARS) - 1
+    calendar = month_starts(calendar_year, max(date_of(grid.bounds[-1]).year, LATEST_START) + LONGEST_YEARS)
+    n_years = parameters.year_weight.shape[1] - 1
     arrays: dict[int, NDArray[np.integer[Any]]] = {
         MONTH_OF_AT: grid.month_of,
         BOUNDS_AT: grid.bounds,
         CLASS_AT: classes.class_of_months,
         VALUES_AT: classes.term_values,
-        CALENDAR_AT: month_starts(calendar_year, max(date_of(grid.bounds[-1]).year, LATEST_START) + LONGEST_YEARS),
+        CALENDAR_AT: calendar,
+        YEAR_PLACE_AT: year_places(calendar_year + (np.arange(calendar.size) - 1) // 12, classes.first_year, n_years),
     }
     at = TABLE_HEADER
     for slot, values in arrays.items():
         header[slot] = at
         at += values.size
-    header[CUMULATIVE_AT] = 2 + months
+    header[CUMULATIVE_AT] = DISCOUNT_AT + months
     header[SIZE_EDGES_AT] = header[CUMULATIVE_AT] + months + 1
     header[LAG_EDGES_AT] = header[SIZE_EDGES_AT] + classes.size_edges.size
+    header[LATER_AT] = header[LAG_EDGES_AT] + classes.lag_edges.size
     header[MARKS : MARKS + N_MARKS] = grid.marks
     values_of = {
         **offsets,
         N_COLUMNS: parameters.location.shape[2],
-        FIRST_YEAR: classes.first_year,
-        CALENDAR_YEAR: calendar_year,
-        N_YEARS: parameters.year_weight.shape[1] - 1,
+        N_YEARS: n_years,
         N_VALUES: classes.term_values.size,
         N_TERM_CLASSES: classes.n_term_classes,
         N_SIZE_EDGES: classes.size_edges.size,
@@ -162,6 +167,11 @@ def pack_constants(
     return np.concatenate((header, *(values.astype(np.int64) for values in arrays.values()))), scale
 
 
+def year_places(years: NDArray[np.integer[Any]], first_year: int, n_years: int) -> NDArray[np.int64]:
+    """Where the effects of calendar years are: 0 before the first that has one, and years after the last are alike."""
+    return np.asarray(np.clip(years - first_year + 1, 0, n_years), dtype=np.int64)
+
+
 def amounts_reaching(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest number whose logarithm reaches each edge, so that comparing amounts is comparing logarithms."""
     found = np.exp(edges)
@@ -173,8 +183,8 @@ def amounts_reaching(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def pack_lines(batch: Batch) -> Lines:
-    """The lines of a batch, one row each, and the profiles they have."""
+def pack_lines(batch: Batch, table: NDArray[np.int64], scale: NDArray[np.float64], classes: Classes) -> Lines:
+    """The lines of a batch, one row each, and the profiles they have; ``table`` and ``scale`` are the constants."""
     traits = np.column_stack((batch.columns, batch.size_class, batch.unknown)).astype(np.int64)
     profiles, profile = np.unique(traits, axis=0, return_inverse=True)
     first = np.searchsorted(batch.account, np.arange(batch.account[-1] + 2))
@@ -214,18 +224,40 @@ def pack_lines(batch: Batch) -> Lines:
     )
     if whole.shape[1] != L_WHOLE or real.shape[1] != L_REAL:
         raise ValueError(f"line tables are {whole.shape[1]} and {real.shape[1]} wide, not {L_WHOLE} and {L_REAL}")
+    terms, term_money = pack_terms(batch, table, scale)
+    years = year_places(batch.st_year, classes.first_year, int(table[N_YEARS]))
     return Lines(
         whole=np.ascontiguousarray(whole),
         real=np.ascontiguousarray(real),
         key=np.ascontiguousarray(batch.line_key),
         profiles=np.ascontiguousarray(profiles),
-        terms=_columns(batch.bt_start, batch.bt_end, batch.bt_months, batch.bt_expanded),
-        term_money=np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now)),
-        steps=_columns(_months(batch.st_t0), _months(batch.st_t1), batch.st_year, batch.st_class),
+        terms=terms,
+        term_money=term_money,
+        steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
         first=first,
         order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
     )
+
+
+def pack_terms(
+    batch: Batch, table: NDArray[np.int64], scale: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Booked terms in the columns of `slots`; a term ends where the next of its line, an early renewal, takes over."""
+    start, end = batch.bt_start.astype(np.int64), batch.bt_end.astype(np.int64)
+    followed = np.ones(start.size, dtype=bool)
+    followed[batch.bt_ptr[1:] - 1] = False
+    taken_over = np.maximum(np.minimum(end, np.append(start[1:], 0)), start + 1)
+    end = np.where(followed, taken_over, end)
+    calendar = table[table[CALENDAR_AT] : table[YEAR_PLACE_AT]]
+    place = np.searchsorted(calendar, end, side="right") - 1
+    line = np.repeat(np.arange(batch.bt_ptr.size - 1), np.diff(batch.bt_ptr))
+    money = np.maximum((batch.bt_amount + batch.bt_amend) / batch.bt_months, 1e-9 * batch.spell_base[line])
+    edges = scale[table[SIZE_EDGES_AT] : table[SIZE_EDGES_AT] + table[N_SIZE_EDGES]]
+    size = np.searchsorted(edges, money, side="right")
+    mrr = batch.bt_amount / batch.bt_months
+    real = np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now, mrr, np.log(mrr)))
+    return _columns(start, end, place, batch.bt_months, batch.bt_expanded, size), real
 
 
 def _months(years: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -257,9 +289,15 @@ def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64], keeps_
 
 
 def monthly(flow: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
-    """Revenue in units by month, (D, groups + 8, M): what falls in a month plus days × the running daily rate."""
+    """Revenue in units by month, (D, groups + 8, M): what falls in a month plus days × the running daily rate.
+
+    Of a single group only the origins are kept, and the group is their sum.
+    """
     months = grid.discount.size
     blocks = flow.reshape(flow.shape[0], -1, 2, months + 1)
     days = np.diff(grid.bounds)
     running = np.cumsum(blocks[:, :, 1, :months], axis=-1)
-    return np.asarray(blocks[:, :, 0, :months] + days * running, dtype=np.int64)
+    found = np.asarray(blocks[:, :, 0, :months] + days * running, dtype=np.int64)
+    if found.shape[1] == 1 + N_ORIGINS:
+        found[:, 0] = found[:, 1:].sum(axis=1)
+    return found

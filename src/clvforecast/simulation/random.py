@@ -5,11 +5,15 @@ block ``i`` of a stream is a pure function of its key and its counter, so a resu
 size, number of threads or engine.  Here the key is the line's 64-bit hash and the 128-bit counter is
 ``(block, draw, seed low, seed high)``.
 
+Normal and exponential numbers come from ziggurats (Marsaglia and Tsang 2000, "The ziggurat method for generating random
+variables"), with the layer, the sign and the place in the layer from separate bits of one 64-bit word (Doornik 2005).
+
 A stream's position lives in a small ``uint64`` array, so that the same functions run compiled and as plain Python
 (``NUMBA_DISABLE_JIT=1`` or ``function.py_func``).
 """
 
 import math
+from collections.abc import Callable
 
 import numba as nb
 import numpy as np
@@ -20,20 +24,57 @@ from numpy.typing import NDArray
 # which took a third of what was left.
 jit = nb.njit(cache=True, error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
+# Larger functions that are called seldom stay on their own.
+outside = nb.njit(cache=True, error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
+
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)
 _SHIFT12 = np.uint64(12)
 _MULTIPLY_0, _MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_LAYER, _SIGN = np.uint64(0xFF), np.uint64(0x100)
 _TO_UNIT = 1.0 / 4503599627370496.0  # 2^-52
 _SQRT_HALF = math.sqrt(0.5)
 LEAST_PLAIN_SHAPE = 0.1
 """Above it a gamma number is at least 2^(-53 / .1), far from underflow."""
+LOW_EDGE = -1.0
+"""Of a truncated normal: below it at least 84 of 100 normal numbers are accepted."""
 
-# Slots of a stream: key words, counter words, the second half of the last block and whether it is still unused.
-KEY_0, KEY_1, BLOCK, DRAW, SEED_LOW, SEED_HIGH, SPARE, HAS_SPARE = range(8)
-STREAM_SLOTS = 8
+# Slots of a stream: key words, counter words, how many of the words at hand are used, and these words: `BLOCKS` blocks of the
+# generator are made at a time, which the processor does side by side.
+KEY_0, KEY_1, BLOCK, DRAW, SEED_LOW, SEED_HIGH, USED, WORDS = range(8)
+BLOCKS = 8
+N_WORDS = 2 * BLOCKS
+STREAM_SLOTS = WORDS + N_WORDS
+
+LAYERS = 256
+NORMAL_EDGE, NORMAL_AREA = 3.6541528853610088, 4.92867323399e-3
+EXPONENTIAL_EDGE, EXPONENTIAL_AREA = 7.69711747013104972, 3.9496598225815571993e-3
+
+
+def ziggurat(
+    edge: float, area: float, density: Callable[[float], float], inverse: Callable[[float], float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Layers of equal ``area`` under a falling density, the lowest with the tail beyond ``edge`` (Marsaglia and Tsang 2000b).
+
+    Width of each layer a 52-bit step, the number of steps below which all of it is under the density, and the density at
+    its right end, one more than the layers.
+    """
+    right = np.empty(LAYERS)
+    right[0], right[-1] = area / density(edge), edge
+    for layer in range(LAYERS - 2, 0, -1):
+        right[layer] = inverse(area / right[layer + 1] + density(right[layer + 1]))
+    inner = np.concatenate(([edge, 0.0], right[1:-1]))
+    heights = np.array([density(0.0), *(density(x) for x in right[1:])])
+    return right * _TO_UNIT, np.floor(inner / right / _TO_UNIT), heights
+
+
+NORMAL_STEP, NORMAL_SURE, NORMAL_HEIGHT = ziggurat(
+    NORMAL_EDGE, NORMAL_AREA, lambda x: math.exp(-0.5 * x * x), lambda y: math.sqrt(-2.0 * math.log(y))
+)
+EXPONENTIAL_STEP, EXPONENTIAL_SURE, EXPONENTIAL_HEIGHT = ziggurat(
+    EXPONENTIAL_EDGE, EXPONENTIAL_AREA, lambda x: math.exp(-x), lambda y: -math.log(y)
+)
 
 
 @jit
@@ -43,43 +84,56 @@ def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int
     wide_seed = np.uint64(seed)
     stream[KEY_0] = key & _LOW32
     stream[KEY_1] = key >> _SHIFT32
-    stream[BLOCK] = _ZERO
+    stream[BLOCK] = 0
     stream[DRAW] = np.uint64(draw)
     stream[SEED_LOW] = wide_seed & _LOW32
     stream[SEED_HIGH] = wide_seed >> _SHIFT32
-    stream[HAS_SPARE] = _ZERO
+    stream[USED] = N_WORDS
 
 
 @jit
-def philox(c0: int, c1: int, c2: int, c3: int, k0: int, k1: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """One Philox4x32-10 block: four 32-bit words from a counter of four and a key of two 32-bit words."""
-    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
-    key_0, key_1 = np.uint64(k0), np.uint64(k1)
-    for _ in range(10):
-        product_0 = _MULTIPLY_0 * x0
-        product_1 = _MULTIPLY_1 * x2
-        x0 = (product_1 >> _SHIFT32) ^ x1 ^ key_0
-        x1 = product_1 & _LOW32
-        x2 = (product_0 >> _SHIFT32) ^ x3 ^ key_1
-        x3 = product_0 & _LOW32
-        key_0 = (key_0 + _WEYL_0) & _LOW32
-        key_1 = (key_1 + _WEYL_1) & _LOW32
-    return x0, x1, x2, x3
+def philox_round(
+    x0: np.uint64, x1: np.uint64, x2: np.uint64, x3: np.uint64, key_0: np.uint64, key_1: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
+    """One round of Philox4x32 on a block's four 32-bit words, and the keys of the next."""
+    product_0, product_1 = _MULTIPLY_0 * x0, _MULTIPLY_1 * x2
+    y0, y2 = (product_1 >> _SHIFT32) ^ x1 ^ key_0, (product_0 >> _SHIFT32) ^ x3 ^ key_1
+    return y0, product_1 & _LOW32, y2, product_0 & _LOW32, (key_0 + _WEYL_0) & _LOW32, (key_1 + _WEYL_1) & _LOW32
+
+
+@outside
+def refill(stream: NDArray[np.uint64]) -> None:
+    """Make the next `BLOCKS` blocks of a stream: first the lower words of each, then the upper."""
+    block, draw = stream[BLOCK], stream[DRAW] & _LOW32  # words of 32 bits, and the compiler is to know it
+    seed_low, seed_high = stream[SEED_LOW] & _LOW32, stream[SEED_HIGH] & _LOW32
+    key_0, key_1 = stream[KEY_0] & _LOW32, stream[KEY_1] & _LOW32
+    for lane in range(BLOCKS):
+        x0, x1, x2, x3, k0, k1 = (block + np.uint64(lane)) & _LOW32, draw, seed_low, seed_high, key_0, key_1
+        # Ten rounds, written out: with a loop in a loop, or behind a call, the blocks are made one after another.
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        x0, x1, x2, x3, k0, k1 = philox_round(x0, x1, x2, x3, k0, k1)
+        stream[WORDS + lane] = (x1 << _SHIFT32) | x0
+        stream[WORDS + BLOCKS + lane] = (x3 << _SHIFT32) | x2
+    stream[BLOCK] = block + np.uint64(BLOCKS)
+    stream[USED] = 0
 
 
 @jit
 def next_bits(stream: NDArray[np.uint64]) -> np.uint64:
-    """The next 64 random bits of a stream (a Philox block gives two of them)."""
-    if stream[HAS_SPARE] == _ONE:
-        stream[HAS_SPARE] = _ZERO
-        return stream[SPARE]
-    x0, x1, x2, x3 = philox(
-        stream[BLOCK], stream[DRAW], stream[SEED_LOW], stream[SEED_HIGH], stream[KEY_0], stream[KEY_1]
-    )
-    stream[BLOCK] += _ONE
-    stream[SPARE] = (x3 << _SHIFT32) | x2
-    stream[HAS_SPARE] = _ONE
-    return (x1 << _SHIFT32) | x0
+    """The next 64 random bits of a stream."""
+    if stream[USED] == N_WORDS:
+        refill(stream)
+    used = np.int64(stream[USED])
+    stream[USED] = used + 1
+    return stream[WORDS + used]
 
 
 @jit
@@ -90,8 +144,46 @@ def uniform(stream: NDArray[np.uint64]) -> float:
 
 @jit
 def exponential(stream: NDArray[np.uint64]) -> float:
-    """A standard exponential waiting time, -log U."""
-    return -math.log(uniform(stream))
+    """A standard exponential waiting time, by its ziggurat: in 98.9% of cases a multiplication and a comparison."""
+    while True:
+        bits = next_bits(stream)
+        layer = np.int64(bits & _LAYER)
+        steps = float(bits >> _SHIFT12)
+        x = steps * EXPONENTIAL_STEP[layer]
+        if steps < EXPONENTIAL_SURE[layer]:
+            return x
+        if layer == 0:
+            return EXPONENTIAL_EDGE - math.log(uniform(stream))
+        above = EXPONENTIAL_HEIGHT[layer - 1] - EXPONENTIAL_HEIGHT[layer]
+        if EXPONENTIAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-x):
+            return x
+
+
+@jit
+def normal(stream: NDArray[np.uint64]) -> float:
+    """A standard normal number, by its ziggurat; the tail as Marsaglia (1964)."""
+    while True:
+        bits = next_bits(stream)
+        layer = np.int64(bits & _LAYER)
+        steps = float(bits >> _SHIFT12)
+        x = steps * NORMAL_STEP[layer]
+        if steps >= NORMAL_SURE[layer]:
+            x = unsure_normal(stream, layer, x)
+            if x < 0.0:
+                continue
+        return -x if bits & _SIGN else x
+
+
+@outside
+def unsure_normal(stream: NDArray[np.uint64], layer: int, x: float) -> float:
+    """What becomes of a point near a layer's end: ``x`` if it is under the density, −1 if not; in the tail, a new one."""
+    if layer == 0:
+        while True:
+            beyond = -math.log(uniform(stream)) / NORMAL_EDGE
+            if -2.0 * math.log(uniform(stream)) > beyond * beyond:
+                return NORMAL_EDGE + beyond
+    above = NORMAL_HEIGHT[layer - 1] - NORMAL_HEIGHT[layer]
+    return x if NORMAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-0.5 * x * x) else -1.0
 
 
 @jit
@@ -140,17 +232,17 @@ def normal_quantile(p: float) -> float:
 
 
 @jit
-def normal(stream: NDArray[np.uint64]) -> float:
-    """A standard normal number by inversion: exactly one uniform each, so streams stay aligned."""
-    return normal_quantile(uniform(stream))
-
-
-@jit
 def normal_beyond(stream: NDArray[np.uint64], edge: float) -> float:
-    """A standard normal number given that it exceeds ``edge``, by inversion of the upper tail: one uniform.
+    """A standard normal number given that it exceeds ``edge``.
 
-    Z = −Φ⁻¹(U Φ(−edge)); for an edge of 30, where Φ is nearly too small for a double, the tail's limit Z² = edge² − 2 log U.
+    Where most do, the first that does.  Else by inversion of the upper tail, Z = −Φ⁻¹(U Φ(−edge)); for an edge of 30, where Φ is
+    nearly too small for a double, the tail's limit Z² = edge² − 2 log U.
     """
+    if edge < LOW_EDGE:
+        x = normal(stream)
+        while x <= edge:
+            x = normal(stream)
+        return x
     u = uniform(stream)
     if edge > 30.0:
         return math.sqrt(edge * edge - 2.0 * math.log(u))
@@ -165,15 +257,15 @@ def log_gamma_variate(stream: NDArray[np.uint64], shape: float) -> float:
     For shape < 1: log G(shape) = log G(shape + 1) + log(U) / shape.
     """
     if shape < 1.0:
-        return math.log(gamma_variate_large(stream, shape + 1.0)) + math.log(uniform(stream)) / shape
+        return math.log(gamma_variate_large(stream, shape + 1.0)) - exponential(stream) / shape
     return math.log(gamma_variate_large(stream, shape))
 
 
 @jit
 def gamma_variate(stream: NDArray[np.uint64], shape: float) -> float:
-    """A Gamma(shape, 1) number, from the same uniforms as its logarithm; 0 where it underflows."""
+    """A Gamma(shape, 1) number; 0 where it underflows. For shape < 1: G(shape) = G(shape + 1) U^(1 / shape)."""
     if shape < 1.0:
-        return math.exp(log_gamma_variate(stream, shape))
+        return gamma_variate_large(stream, shape + 1.0) * math.exp(-exponential(stream) / shape)
     return gamma_variate_large(stream, shape)
 
 

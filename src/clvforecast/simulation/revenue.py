@@ -1,8 +1,8 @@
 """Recognition: how money booked for a period of service becomes revenue of days and months.
 
 All sums are of integers (see `slots`), so they are exact and do not depend on their order.  A booking of A units over n
-days is served at ⌊A/n⌋ units a day, with the remainder on its first day.  The monthly flows keep, for each group and each
-origin, what falls in a month and the steps of the daily rate of whole months: a month's revenue is
+days is served at ⌊A/n⌋ units a day, with the remainder on its first day.  The monthly flows keep, for each group (where there are
+several) and each origin, what falls in a month and the steps of the daily rate of whole months: a month's revenue is
 ``month[m] + days[m] · Σ_{k≤m} step[k]``, so that a booking costs the same however long it is served.
 """
 
@@ -18,6 +18,7 @@ from clvforecast.simulation.slots import (
     FLOW_AT,
     KNOWN_BY,
     MONTH_OF_AT,
+    N_GROUPS,
     N_MONTHS,
     ORIGIN_FLOW_AT,
     ORIGIN_TOTALS,
@@ -38,7 +39,8 @@ def add_on_day(
 ) -> None:
     """Recognise ``units`` whole on one day of the window."""
     month = table[table[MONTH_OF_AT] + day - table[WINDOW_START]]
-    flow[whole[FLOW_AT] + month] += units
+    if table[N_GROUPS] > 1:
+        flow[whole[FLOW_AT] + month] += units
     flow[whole[ORIGIN_FLOW_AT] + origin * 2 * (table[N_MONTHS] + 1) + month] += units
     whole[ORIGIN_TOTALS + origin] += units
     real[VALUE] += units * scale[DISCOUNT_AT + month]
@@ -55,32 +57,40 @@ def add_daily(
     start: int,
     stop: int,
     rate: int,
+    extra: int,
 ) -> None:
-    """Recognise ``rate`` units a day over [start, stop) inside the window.
+    """Recognise ``rate`` units a day over [start, stop) inside the window, and ``extra`` units on its first day.
 
     The months at the two ends get their part; the whole months between are a step up and a step down of the rate.
     """
     month_of = table[MONTH_OF_AT] - table[WINDOW_START]
     first, last = table[month_of + start], table[month_of + stop - 1]
     months = table[N_MONTHS] + 1
-    of_group = whole[FLOW_AT]
     of_origin = whole[ORIGIN_FLOW_AT] + origin * 2 * months
-    whole[ORIGIN_TOTALS + origin] += rate * (stop - start)
+    units = rate * (stop - start) + extra
+    whole[ORIGIN_TOTALS + origin] += units
     if first == last:
-        units = rate * (stop - start)
-        flow[of_group + first] += units
         flow[of_origin + first] += units
+        if table[N_GROUPS] > 1:
+            flow[whole[FLOW_AT] + first] += units
         real[VALUE] += units * scale[DISCOUNT_AT + first]
         return
-    head = rate * (table[table[BOUNDS_AT] + first + 1] - start)
+    head = rate * (table[table[BOUNDS_AT] + first + 1] - start) + extra
     tail = rate * (stop - table[table[BOUNDS_AT] + last])
-    for at in (of_group, of_origin):
-        flow[at + first] += head
-        flow[at + last] += tail
-        flow[at + months + first + 1] += rate
-        flow[at + months + last] -= rate
+    add_to_flow(flow, of_origin, months, first, last, head, tail, rate)
+    if table[N_GROUPS] > 1:
+        add_to_flow(flow, whole[FLOW_AT], months, first, last, head, tail, rate)
     between = scale[table[CUMULATIVE_AT] + last] - scale[table[CUMULATIVE_AT] + first + 1]
     real[VALUE] += head * scale[DISCOUNT_AT + first] + rate * between + tail * scale[DISCOUNT_AT + last]
+
+
+@jit
+def add_to_flow(flow: Whole, at: int, months: int, first: int, last: int, head: int, tail: int, rate: int) -> None:
+    """``head`` and ``tail`` in the first and last of some months, and ``rate`` a day in those between, of one group or origin."""
+    flow[at + first] += head
+    flow[at + last] += tail
+    flow[at + months + first + 1] += rate
+    flow[at + months + last] -= rate
 
 
 @jit
@@ -107,17 +117,15 @@ def serve(
     recognised = 0
     if start < window_start:
         missed = rate * (min(end, window_start) - start) + remainder
+        remainder = 0
         day = max(booked_day, window_start)
         if day < window_end:
             add_on_day(table, scale, real, whole, flow, CATCH_UP, day, missed)
             recognised += missed
-    elif remainder != 0 and start < window_end:
-        add_on_day(table, scale, real, whole, flow, origin, start, remainder)
-        recognised += remainder
     first, stop = max(start, window_start), min(end, window_end)
     if first < stop:
-        add_daily(table, scale, real, whole, flow, origin, first, stop, rate)
-        recognised += rate * (stop - first)
+        add_daily(table, scale, real, whole, flow, origin, first, stop, rate, remainder)
+        recognised += rate * (stop - first) + remainder
     whole[DEFERRED] += units - recognised
     return rate
 
@@ -175,7 +183,7 @@ def take_back(
         return
     last = min(end, table[WINDOW_END])
     if stop < last:
-        add_daily(table, scale, real, whole, flow, origin, stop, last, -rate)
+        add_daily(table, scale, real, whole, flow, origin, stop, last, -rate, 0)
     first = max(stop, table[WINDOW_END])
     if first < end:
         whole[DEFERRED] -= rate * (end - first)

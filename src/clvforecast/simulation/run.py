@@ -175,7 +175,7 @@ def simulate_portfolio(
     changes = clips = 0
     for first, last, batch in batches(states, group, accounts_each):
         results = empty_results(n_draws, last - first, flow, keeps_all)
-        simulate(par, table, scale, pack_lines(batch), results, threads or available_threads())
+        simulate(par, table, scale, pack_lines(batch, table, scale, classes), results, threads or available_threads())
         sums = results.sums.sum(axis=1)
         changes += int(sums[:, SUM_CHANGES].sum())
         clips += int(sums[:, SUM_CLIPS].sum())

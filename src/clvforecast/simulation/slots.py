@@ -80,26 +80,33 @@ SHAPE, TAU, SIGMA, ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
     WEIGHT_AT, TERM_CDF_AT, LAG_CDF_AT, NOTICE_CDF_AT, N_COLUMNS, N_VALUES, N_TERM_CLASSES, N_SIZE_EDGES, N_LAG_EDGES,
     SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
     GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
-    LAG_EDGES_AT, POWERS_AT, YEAR_AT, FIRST_YEAR, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, CALENDAR_YEAR,
-    SIZE_ODDS_AT, TABLE_HEADER,
+    LAG_EDGES_AT, POWERS_AT, YEAR_AT, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, YEAR_PLACE_AT, SIZE_ODDS_AT,
+    LATER_AT, TABLE_HEADER,
 ) = range(40)  # fmt: skip
 N_MARKS = 3
 
-# scale: two numbers, then discount factors, their cumulative sums, size edges and lag edges.
-LOG_DISCOUNT, MAX_RATIO, DISCOUNT_AT = range(3)
+# scale: four numbers, then discount factors, their cumulative sums, size edges, lag edges, and (1 + discount rate)^(−m/12) of
+# m = 0 … N_POWERS − 1 months.
+LOG_DISCOUNT, MAX_RATIO, LOG_MAX_RATIO, AT_HORIZON, DISCOUNT_AT = range(5)
 
 # real: what a draw says of the line's profile (17 location values, then r/m of the four event rates, the termination rate, and
 # a and b of a first and of a later spell); then the line's running state; then real-valued results.
 PRIOR_RATES, TERMINATION, FIRST_SPELL, LATER_SPELL, N_PROFILE = 17, 21, 22, 24, 26
-MRR, MRR_NOW, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_THETA = range(26, 35)
-RATE_OF_RETURN, T_LAPSED, RATES, SIZE_MEANS = 35, 36, 37, 41
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 45, 46, 47, 48, 51
+# Of events and their sizes: shape and exposure (days) of each kind's rate, counts and sums of sizes; days of activity since the
+# origin, days of it until the next event may come, and the bound on the hazard a day that this wait was drawn with. AT_END: what
+# money at the term's end is worth at the origin; then room for TAIL terms of a sum.
+MRR, MRR_NOW, LOG_MRR, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_THETA = range(26, 36)
+T_LAPSED, RETURN_SHAPE, RETURN_EXPOSURE, SERVED, WAITING, HAZARD = range(36, 42)
+EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 16
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 75, 76, 77, 78, 81
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
-START, END, MONTHS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN, RETURNS_DRAWN, N_RETURNS = range(11)
-FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, TIED = 11, 12, 13, 14, 15  # tenure in months
+# END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
+# months; MARK: the next mark to be passed.
+START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
+RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, TIED = range(11, 19)
 ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, WHOLE_SLOTS = (
-    23, 31, 32, 33, 34, 35, 36, 37, 38,
+    26, 34, 35, 36, 37, 38, 39, 40, 41,
 )  # fmt: skip
 
 # Sums over draws: revenue by origin, draws without revenue, active at each mark, active days, value beyond the horizon, price
@@ -114,8 +121,8 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
 L_SIZE_N, L_WHOLE = 20, 24
 L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = 0, 1, 2, 3, 4, 5, 9
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
-TERM_START, TERM_STOP, TERM_MONTHS, TERM_EXPANDED = range(4)
-TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW = range(3)
+TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)
+TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR = range(5)
 ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED = range(4)
 
 # Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.

@@ -4,13 +4,14 @@ import math
 
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, month_at, months_later
 from clvforecast.simulation.latents import (
+    begin_returns,
     beta_parameters,
     change_location,
     cumulative_lag,
-    draw_rate_of_return,
     lag_at,
     pick,
     size_class,
+    years_to_return,
 )
 from clvforecast.simulation.life import bounded_multiple, whole_cents
 from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, uniform
@@ -22,7 +23,6 @@ from clvforecast.simulation.slots import (
     BASE,
     BOOK_VIEW,
     CALENDAR_AT,
-    CALENDAR_YEAR,
     CHANGE_SIZE,
     CHANGES,
     CLASS_AT,
@@ -31,10 +31,10 @@ from clvforecast.simulation.slots import (
     DIRECTION,
     DOWN,
     END,
+    END_PLACE,
     EXPANDED,
     EXPONENT,
     FIRST,
-    FIRST_YEAR,
     FLAT,
     GRACE_DAYS,
     HAS_THETA,
@@ -42,6 +42,8 @@ from clvforecast.simulation.slots import (
     LAG_CDF_AT,
     LAG_EDGES_AT,
     LEAD,
+    LOG_MAX_RATIO,
+    LOG_MRR,
     LOG_MRR_SUM,
     LOG_THETA,
     LONGEST,
@@ -56,16 +58,15 @@ from clvforecast.simulation.slots import (
     N_SIZE_EDGES,
     N_TERM_CLASSES,
     N_VALUES,
-    N_YEARS,
     NEXT_RENEWAL,
     NOTICE_CDF_AT,
     NOTICE_SHARE,
     ODDS,
     ORIGIN,
     POWERS_AT,
-    RATE_OF_RETURN,
     RETURN_SD,
     RETURNS_DRAWN,
+    SIZE_CLASS,
     SIZE_ODDS_AT,
     SPELL,
     START,
@@ -81,6 +82,7 @@ from clvforecast.simulation.slots import (
     WINDOW_START,
     WORK,
     YEAR_AT,
+    YEAR_PLACE_AT,
     Location,
     Origin,
     Real,
@@ -92,7 +94,7 @@ COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), in
 CHANGE_DOWN, CHANGE_UP = int(Location.CHANGE_DOWN), int(Location.CHANGE_UP)
 CHANGE_DOWN_SIZE, PERSISTENCE = int(Location.CHANGE_DOWN_SIZE), int(Location.PERSISTENCE)
 RETURN_VALUE = int(Location.RETURN_VALUE)
-FLAT_BAND = math.log(1.01)
+FLAT_BAND = 1.01
 SMALLEST_CHANGE = math.log(0.01)
 TERM_CHANGE = 0.1
 LAST_NUMBER = 4  # decisions from the fifth on are one class
@@ -108,8 +110,10 @@ def term_class(table: Whole, months: int) -> int:
 @jit
 def term_size_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
     """Size class of the running term: its money with amendments, a month."""
-    money = (real[AMOUNT] + real[AMEND]) / whole[MONTHS]
-    return size_class(table, scale, max(money, 1e-9 * real[BASE]))
+    if whole[SIZE_CLASS] < 0:
+        money = (real[AMOUNT] + real[AMEND]) / whole[MONTHS]
+        whole[SIZE_CLASS] = size_class(table, scale, max(money, 1e-9 * real[BASE]))
+    return whole[SIZE_CLASS]
 
 
 @jit
@@ -138,23 +142,15 @@ def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole
 
 
 @jit
-def year_weight(par: Real, table: Whole, year: int) -> float:
-    """exp(effect) of a calendar year; 1 before the first that has an effect, and years after the last are alike."""
-    place = min(max(year - table[FIRST_YEAR] + 1, 0), table[N_YEARS])
-    return par[table[YEAR_AT] + place]
-
-
-@jit
-def year_of(table: Whole, day: int) -> int:
-    """Calendar year of a day; that before the first with an effect for all earlier days."""
-    return table[CALENDAR_YEAR] + (month_at(table, table[CALENDAR_AT], day) - table[CALENDAR_AT]) // 12
+def year_weight(par: Real, table: Whole, place: int) -> float:
+    """exp(effect) of the calendar year of a month; 1 before the first that has an effect, years after the last are alike."""
+    return par[table[YEAR_AT] + table[table[YEAR_PLACE_AT] + 1 + place]]
 
 
 @jit
 def dated_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """`decision_step` in the year in which the running term ends."""
-    weight = year_weight(par, table, year_of(table, whole[END]))
-    return decision_step(par, table, scale, real, whole) * weight
+    return decision_step(par, table, scale, real, whole) * year_weight(par, table, whole[END_PLACE])
 
 
 @jit
@@ -188,7 +184,7 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
     """
     w = dated_step(par, table, scale, real, whole)
     if whole[HAS_THETA] == 1:
-        renewed, known = uniform(stream) < math.exp(w * real[LOG_THETA]), 0.0
+        renewed, known = exponential(stream) > -w * real[LOG_THETA], 0.0  # with probability θ^w
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
         renewed = uniform(stream) < p
@@ -227,10 +223,12 @@ def draw_ratio(
     if choice >= down + up:
         return 1.0
     side = 0 if choice < down else 1
-    x = math.log(carried) - real[LOG_MRR_SUM] / real[MRR_TERMS]
+    x = real[LOG_MRR] if carried == real[MRR] else math.log(carried)
+    x -= real[LOG_MRR_SUM] / real[MRR_TERMS]
     at = CHANGE_SIZE + 3 * side
     y = change_location(par, table, real, CHANGE_DOWN_SIZE + side, class_now) - par[at] * x
-    y += par[at + 1] * math.log(months / whole[MONTHS])
+    if months != whole[MONTHS]:
+        y += par[at + 1] * math.log(months / whole[MONTHS])
     y += par[at + 2] * normal_beyond(stream, (SMALLEST_CHANGE - y) / par[at + 2])
     whole[CHANGES] += 1
     if side == 0:
@@ -245,14 +243,11 @@ def draw_ratio(
 @jit
 def observed_direction(mrr: float, plain: float, full: float) -> int:
     """What a ledger shows: the change against the nearer of the MRR without and with the term's amendments."""
-    change = math.log(mrr / plain)
-    if full != plain:
-        other = math.log(mrr / full)
-        if abs(other) < abs(change):
-            change = other
-    if abs(change) <= FLAT_BAND:
-        return FLAT
-    return UP if change > 0.0 else DOWN
+    between = mrr * mrr - plain * full  # beyond their geometric mean it is nearer to the other
+    near = full if between * (full - plain) > 0.0 else plain
+    if mrr > FLAT_BAND * near:
+        return UP
+    return DOWN if mrr * FLAT_BAND < near else FLAT
 
 
 @jit
@@ -263,19 +258,24 @@ def begin_term(
     whole: Whole,
     flow: Whole,
     start: int,
+    place: int,
     months: int,
     units: int,
     booked_day: int,
 ) -> None:
-    """Open a new term of ``months`` and book its money."""
+    """Open a new term of ``months`` from a day in the calendar's month ``place``, and book its money."""
     whole[START], whole[MONTHS] = start, months
-    whole[END] = months_later(table, table[CALENDAR_AT], start, months)
+    whole[END], whole[END_PLACE] = months_later(table, table[CALENDAR_AT], place, start, months)
     whole[EXPANDED] = 0
     real[AMOUNT] = units / (100.0 * UNITS_PER_CENT)
-    real[MRR] = real[AMOUNT] / months
-    real[MRR_NOW] = real[MRR]
+    mrr = real[AMOUNT] / months
+    if mrr != real[MRR]:
+        real[MRR], real[LOG_MRR], whole[SIZE_CLASS] = mrr, math.log(mrr), -1
+    elif real[AMEND] != 0.0:
+        whole[SIZE_CLASS] = -1
+    real[MRR_NOW] = mrr
     real[AMEND] = 0.0
-    real[LOG_MRR_SUM] += math.log(real[MRR])
+    real[LOG_MRR_SUM] += real[LOG_MRR]
     real[MRR_TERMS] += 1.0
     for origin in range(N_ORIGINS):
         whole[TIED + origin] = 0
@@ -317,9 +317,9 @@ def renew(
 
     Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.
     """
-    lag_share = known_share + uniform(stream) * (1.0 - known_share)
     booked_day = whole[END]
     if booking_day_matters(table, scale, whole):
+        lag_share = known_share + uniform(stream) * (1.0 - known_share)
         booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
     booked_day = max(booked_day, table[WINDOW_START])
     cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
@@ -336,7 +336,7 @@ def renew(
     whole[DECISIONS] += 1
     if whole[ORIGIN] == COMMITTED:
         whole[ORIGIN] = RENEWED
-    begin_term(table, scale, real, whole, flow, whole[END], months, units, booked_day)
+    begin_term(table, scale, real, whole, flow, whole[END], whole[END_PLACE], months, units, booked_day)
 
 
 @jit
@@ -362,26 +362,28 @@ def come_back(
     waiting_from = lapse_day + grace(table, whole[START], whole[END])
     now = max(waiting_from, table[WINDOW_START])
     if whole[RETURNS_DRAWN] == 0:
-        lapsed_years = (now - waiting_from) / DAYS_PER_YEAR
-        real[RATE_OF_RETURN] = draw_rate_of_return(par, real, whole, lapsed_years, stream)
+        begin_returns(par, real, whole, (now - waiting_from) / DAYS_PER_YEAR)
         whole[RETURNS_DRAWN] = 1
-    if real[RATE_OF_RETURN] <= 0.0:
+    within = (table[WINDOW_END] - 1 - now) / DAYS_PER_YEAR
+    waited = years_to_return(real, within, stream) if within > 0.0 else math.inf
+    if waited == math.inf:
         return False
-    time = now + exponential(stream) / real[RATE_OF_RETURN] * DAYS_PER_YEAR
-    if time + 1.0 >= table[WINDOW_END]:
+    day = now + int(waited * DAYS_PER_YEAR) + 1  # on the last day of grace it would still be a renewal
+    if day >= table[WINDOW_END]:
         return False
-    day = int(time) + 1  # on the last day of grace it would still be a renewal
     change = real[RETURN_VALUE] + par[RETURN_SD] * normal(stream)
-    mrr = real[MRR] * bounded_multiple(whole, change, scale[MAX_RATIO])
+    mrr = real[MRR] * bounded_multiple(whole, change, scale[MAX_RATIO], scale[LOG_MAX_RATIO])
     cdf_at = table[TERM_CDF_AT] + table[N_TERM_CLASSES] * table[N_VALUES]
     months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
     whole[SPELL] += 1
     whole[DECISIONS], whole[DIRECTION], whole[ORIGIN] = 0, FIRST, REACTIVATED
-    whole[TENURE], real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0, 0.0, 0.0, 0.0
+    whole[TENURE], whole[SIZE_CLASS] = 0, -1
+    real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0.0, 0.0, 0.0
     a, b = beta_parameters(real, whole)
     real[LOG_THETA] = log_beta_variate(stream, a, b)
     whole[HAS_THETA] = 1
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
-    begin_term(table, scale, real, whole, flow, day, months, units, day)
+    place = month_at(table, table[CALENDAR_AT], day) - table[CALENDAR_AT]
+    begin_term(table, scale, real, whole, flow, day, place, months, units, day)
     real[BASE] = real[MRR]
     return True

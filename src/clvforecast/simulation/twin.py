@@ -76,9 +76,11 @@ class Life:
     clips: int = 0
     terminations: int = 0
     # The account, for ever.
-    rates: dict[str, float] = field(default_factory=dict)
-    size_means: dict[str, float] = field(default_factory=dict)
-    rate_of_return: float | None = None
+    sizes: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in EVENT_KINDS})
+    years_active: float = 0.0
+    bound: float = 0.0
+    wait: float = 0.0
+    returns: list[float] | None = None
     # The present spell.
     spell: int = 0
     direction: int = FIRST
@@ -125,8 +127,7 @@ class Life:
         self.decisions, self.tenure = int(line.state("n_decisions")), line.state("tenure")
         self.log_mrrs, self.n_mrrs = line.state("log_mrr_sum"), line.state("mrr_n")
         self.base = line.state("spell_base")
-        for kind, events in zip(EVENT_KINDS, states.n_events[line.line], strict=True):
-            self.rates[kind] = line.draw_rate(kind, int(events), line.state("T_active"), self.stream)
+        self.draw_wait()
         for item in line.rows("ci_ptr"):
             start, end = int(states.ci_start[item]), int(states.ci_end[item])
             cents = int(states.ci_cents[item])
@@ -184,30 +185,51 @@ class Life:
                 return
             term, coming, status = returned, [], OPEN
 
+    def intensities(self) -> list[float]:
+        """Events a year of each kind, (r + n)/(r/m + T) with what has happened since the origin, and of termination."""
+        line = self.line
+        found = []
+        for kind, before in zip(EVENT_KINDS, line.states.n_events[line.line], strict=True):
+            events = int(before) + len(self.sizes[kind])
+            shape, exposure = line.rate_law(kind, events, line.state("T_active") + self.years_active)
+            found.append(shape / exposure)
+        return [*found, line.termination_rate()]
+
+    def draw_wait(self) -> None:
+        """Years of activity until an event may come, at the intensity now, which will only fall until then."""
+        self.bound = sum(self.intensities())
+        self.wait = exponential(self.stream) / self.bound
+
     def pass_term(self, term: Term) -> int | None:
         """Events inside the term and the window; the day of an early termination, or None."""
-        hazards = [*self.rates.values(), self.line.termination_rate()]
         now = max(term.start, self.first_day)
-        clock = float(now)
-        while sum(hazards) > 0:
-            clock += exponential(self.stream) / sum(hazards) * YEAR
-            if clock >= min(term.end, self.horizon):
-                break
-            day = math.floor(clock)
-            self.activity.append(Activity(now, day, term.mrr_now))
-            now = day
-            kind = pick(np.array(hazards), self.stream)
-            if kind == len(EVENT_KINDS):
+        clock, end = float(now), min(term.end, self.horizon)
+        while clock + self.wait * YEAR < end:
+            clock += self.wait * YEAR
+            self.years_active += self.wait
+            hazards = self.intensities()
+            kind = pick(np.array([*hazards, self.bound - sum(hazards)]), self.stream)
+            if kind < len(EVENT_KINDS):
+                day = math.floor(clock)
+                self.activity.append(Activity(now, day, term.mrr_now))
+                now = day
+                self.sizes[EVENT_KINDS[kind]].append(math.nan)  # counted before its size is drawn
+            self.draw_wait()
+            if kind < len(EVENT_KINDS):
+                self.happen(term, EVENT_KINDS[kind], now)
+            elif kind == len(EVENT_KINDS):
+                day = math.floor(clock)
+                self.activity.append(Activity(now, day, term.mrr_now))
                 return day
-            self.happen(term, EVENT_KINDS[kind], day)
+        self.wait -= (end - clock) / YEAR
+        self.years_active += (end - clock) / YEAR
         self.activity.append(Activity(now, term.end, term.mrr_now))
         return None
 
     def happen(self, term: Term, kind: str, day: int) -> None:
         """One expansion, contraction, change order or referral."""
-        if kind not in self.size_means:
-            self.size_means[kind] = self.line.draw_size_mean(kind, self.stream)
-        y = self.size_means[kind] + self.line.size_scales(kind)[1] * normal(self.stream)
+        y = self.line.draw_size(kind, self.sizes[kind][:-1], self.stream)
+        self.sizes[kind][-1] = y
         if kind in ("change_order", "referral"):
             self.book(
                 ORIGIN_OF[kind],
@@ -294,7 +316,7 @@ class Life:
         """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""
         known, w = 0.0, self.dated_step(term)
         if self.log_theta is not None:
-            renewed = uniform(self.stream) < math.exp(w * self.log_theta)
+            renewed = exponential(self.stream) > -w * self.log_theta  # with probability theta^w
         else:
             probability, known = self.open_probability(term)
             renewed = uniform(self.stream) < probability
@@ -306,7 +328,8 @@ class Life:
 
     def renew(self, term: Term, known: float) -> Term:
         """The next term, booked with a lag."""
-        booked_day = max(term.end + self.line.draw_lag(known, self.stream), self.first_day)
+        lag = self.line.draw_lag(known, self.stream) if self.booking_day_matters(term) else 0
+        booked_day = max(term.end + lag, self.first_day)
         months = self.line.draw_months(int(self.line.frame.term_class_of(term.months)), self.stream)
         bare, amended = term.mrr, term.mrr * max(1 + term.amend / term.amount, 0.01)
         carried = bare
@@ -322,6 +345,12 @@ class Life:
         self.direction = FLAT if abs(math.log(seen)) <= math.log(1.01) else UP if seen > 1 else DOWN
         self.decisions += 1
         return renewal
+
+    def booking_day_matters(self, term: Term) -> bool:
+        """Not for service that begins in the window and is sure to be known in time."""
+        plan, latest = self.line.plan, term.end + max(float(self.line.frame.lag_edges[-1]), 0.0)
+        late = plan.known_by is not None and latest > plan.known_by
+        return plan.by_booking_day or term.end < self.first_day or late
 
     def ratio(self, term: Term, months: int, carried: float) -> float:
         """New MRR over carried MRR: 1 - logistic(y) down, 1 flat, 1 + exp(y) up, at most ``max_ratio``."""
@@ -342,7 +371,10 @@ class Life:
         # Smaller changes would have been flat: the normal law is cut off at the edge of the band.
         sd = line.parameter(f"{name}_sd")
         outside = (y - math.log(0.01)) / sd
-        y -= sd * float(ndtri_exp(math.log(uniform(self.stream)) + log_ndtr(outside)))
+        if outside > 1:
+            y += sd * next(z for z in iter(lambda: normal(self.stream), None) if z > -outside)
+        else:
+            y -= sd * float(ndtri_exp(math.log(uniform(self.stream)) + log_ndtr(outside)))
         ratio = logistic(-y) if side == "down" else 1 + math.exp(y)
         if ratio > line.plan.max_ratio:
             self.clips += 1
@@ -372,16 +404,17 @@ class Life:
             grace = min(92, max(15, (term.end - term.start) // 4))
         waiting_from = lapse_day + grace
         now = max(waiting_from, self.first_day)
-        if self.rate_of_return is None:
-            lapsed = line.state("T_lapsed") + (now - waiting_from) / YEAR
-            returns = int(line.state("n_returns"))
-            self.rate_of_return = line.draw_rate("reactivation", returns, lapsed, self.stream)
-        if self.rate_of_return <= 0:
+        if self.returns is None:
+            self.returns = [line.state("T_lapsed") + (now - waiting_from) / YEAR]
+        if now + 1 >= self.horizon:
             return None
-        clock = now + exponential(self.stream) / self.rate_of_return * YEAR
-        if clock + 1 >= self.horizon:
+        events = int(line.state("n_returns")) + len(self.returns) - 1
+        shape, exposure = line.rate_law("reactivation", events, sum(self.returns))
+        waited = exposure * (uniform(self.stream) ** (-1 / shape) - 1)
+        day = now + math.floor(waited * YEAR) + 1
+        if now + waited * YEAR + 1 >= self.horizon:
             return None
-        day = math.floor(clock) + 1
+        self.returns.append(waited)
         change = line.parameter("return_value_mean") + line.effects("return_value")
         change += line.parameter("return_value_sd") * normal(self.stream)
         multiple = self.multiple(change, line.plan.max_ratio)

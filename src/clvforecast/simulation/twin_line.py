@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clvforecast.cells.frame import Frame
 from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.parameters import LATER_YEARS, Draws, unseen_effect
-from clvforecast.simulation.random import log_gamma_variate, normal, uniform
+from clvforecast.simulation.random import normal, uniform
 from clvforecast.simulation.states import States
 
 EVENT_KINDS = ("expansion", "contraction", "change_order", "referral")
@@ -137,27 +137,29 @@ class Line:
         """zeta, a year under contract."""
         return self.parameter("termination_rate") * math.exp(self.effects("termination_rate", self.first_size_class))
 
-    def draw_rate(self, kind: str, events: int, years: float, stream: Stream) -> float:
-        """lambda ~ Gamma(r + n, rate r/m + T); a return has no size effect."""
+    def rate_law(self, kind: str, events: int, years: float) -> tuple[float, float]:
+        """r + n and r/m + T of lambda ~ Gamma(r + n, rate r/m + T); a return has no size effect."""
         mean = self.parameter(f"{kind}_rate")
         mean *= math.exp(self.effects(f"{kind}_rate", None if kind == "reactivation" else self.first_size_class))
         shape = self.parameter(f"{kind}_rate_shape")
-        return math.exp(log_gamma_variate(stream, shape + events)) / (shape / mean + years)
+        return shape + events, shape / mean + years
 
     def size_scales(self, kind: str) -> tuple[float, float]:
         """tau and sigma: SD between and within accounts; tau^2 = icc sd^2, sigma^2 = (1 - icc) sd^2."""
         sd, share = self.parameter(f"{kind}_size_sd"), self.parameter(f"{kind}_size_icc")
         return sd * math.sqrt(share), sd * math.sqrt(1 - share)
 
-    def draw_size_mean(self, kind: str, stream: Stream) -> float:
-        """nu ~ Normal with precision 1/tau^2 + n/sigma^2 and mean (nu_g/tau^2 + sum y/sigma^2) / precision."""
+    def draw_size(self, kind: str, drawn: list[float], stream: Stream) -> float:
+        """y given the line's sizes, those drawn before it too: nu has precision 1/tau^2 + n/sigma^2 and mean
+        (nu_g/tau^2 + sum y/sigma^2) / precision, y the same mean and the variance 1/precision + sigma^2."""
         column = EVENT_KINDS.index(kind)
-        n, total = self.states.size_n[self.line, column], self.states.size_sum[self.line, column]
+        n = self.states.size_n[self.line, column] + len(drawn)
+        total = self.states.size_sum[self.line, column] + sum(drawn)
         tau, sigma = self.size_scales(kind)
         group = self.parameter(f"{kind}_size_mean") + self.effects(f"{kind}_size", self.first_size_class)
         precision = 1 / tau**2 + n / sigma**2
         mean = (group / tau**2 + total / sigma**2) / precision
-        return float(mean + normal(stream) / math.sqrt(precision))
+        return float(mean + normal(stream) * math.sqrt(1 / precision + sigma**2))
 
     def share_by(self, name: str, days: float) -> float:
         """Share of bookings or notices at most ``days`` after a term's end, linear between the edges."""

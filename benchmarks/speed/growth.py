@@ -1,0 +1,125 @@
+"""This package at growing sizes: counting, fitting where nothing was ever compiled and again, scoring; and what each needs."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from speed.bench import Bench
+from speed.children import DONE
+from speed.company import SEGMENTS, Company, company
+from speed.store import RESULTS, ROOT, Record
+
+PYTHON = sys.executable
+STATES = ("cold", "warm")
+FLOOR = ROOT / "benchmarks" / "random_floor.py"
+IDENTICAL_DRAWS = 100
+
+
+def measure_growth(
+    bench: Bench, sizes: list[int], scored: int, draws: int, states: tuple[str, ...], floor: tuple[int, int]
+) -> None:
+    """Every stage at every size; scoring up to `scored` accounts."""
+    measured(bench, "start", 0)
+    compiled = None
+    for n_accounts in sizes:
+        made = made_company(bench, "contracts", n_accounts)
+        if made is None:
+            continue
+        measured(bench, "count", n_accounts, **data_of(made), segments=SEGMENTS[made.kind])
+        fitted(bench, made, states)
+        if n_accounts <= scored:
+            score(bench, made, draws)
+        if n_accounts == sizes[0]:
+            identical(bench, made)
+            compiled = cache_of(bench, "fit", made)
+    random_floor(bench, compiled, *floor)
+
+
+def made_company(bench: Bench, kind: str, n_accounts: int) -> Company | None:
+    """The company, or None, said and kept, where the disk has no room."""
+    try:
+        return company(kind, n_accounts, bench.work / "companies")
+    except OSError as error:
+        bench.skip(f"{kind}: all stages", n_accounts, str(error))
+        return None
+
+
+def measured(
+    bench: Bench, stage: str, n_accounts: int, *, cache: Path | None = None, series: str = "", **arguments: Any
+) -> Record:
+    """One stage of `stages` in a fresh process, with compiled code in `cache`."""
+    command = [PYTHON, "-m", "speed.stages", stage, json.dumps(arguments)]
+    return bench.measure(series or stage, n_accounts, command, environment_of(bench, cache))
+
+
+def data_of(made: Company) -> dict[str, str]:
+    """What every stage reads."""
+    return {"events": made.events, "accounts": made.accounts, "as_of": made.as_of}
+
+
+def environment_of(bench: Bench, cache: Path | None) -> dict[str, str]:
+    """PyTensor's code in a folder of the size's own, so that cold is cold; the kernel's in one of the source's own."""
+    compiled = bench.work / "compiled" / bench.origin["source"]
+    flags = [os.environ.get("PYTENSOR_FLAGS", ""), f"base_compiledir={cache or compiled / 'pytensor'}"]
+    path = [str(ROOT / "benchmarks"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    return {
+        "PYTENSOR_FLAGS": ",".join(flag for flag in flags if flag),
+        "NUMBA_CACHE_DIR": str(compiled / "numba"),
+        "PYTHONPATH": os.pathsep.join(part for part in path if part),
+    }
+
+
+def cache_of(bench: Bench, stage: str, made: Company) -> Path:
+    return bench.work / "compiled" / bench.origin["source"] / f"{stage}-{made.kind}-{made.n_accounts}"
+
+
+def posterior_of(bench: Bench, made: Company) -> Path:
+    return bench.work / "posteriors" / bench.origin["source"] / f"{made.kind}-{made.n_accounts}.nc"
+
+
+def fitted(bench: Bench, made: Company, states: tuple[str, ...]) -> None:
+    """All components: cold, with an empty folder for compiled code, then warm, with what that run left there."""
+    twice(bench, "fit", made, states, posterior=str(posterior_of(bench, made)))
+
+
+def twice(bench: Bench, stage: str, made: Company, states: tuple[str, ...], **arguments: str) -> Record:
+    """A stage cold and warm, or only one of them; the record of the last."""
+    cache = cache_of(bench, stage, made)
+    given = {**data_of(made), "segments": SEGMENTS[made.kind], **arguments}
+    record: Record = {}
+    for state in states:
+        series = f"{stage}, {made.kind}, {state}"
+        if state == "cold" and not bench.is_kept(series, made.n_accounts):
+            shutil.rmtree(cache, ignore_errors=True)
+        record = measured(bench, stage, made.n_accounts, cache=cache, series=series, **given)
+    return record
+
+
+def score(bench: Bench, made: Company, draws: int) -> None:
+    """Scoring with the posterior of the same company."""
+    posterior = posterior_of(bench, made)
+    series = f"score, {made.kind}, {draws} draws"
+    if not posterior.exists():
+        bench.skip(series, made.n_accounts, "the fit gave no posterior")
+        return
+    arguments = {**data_of(made), "posterior": str(posterior), "draws": draws}
+    measured(bench, "score", made.n_accounts, series=series, **arguments)
+
+
+def identical(bench: Bench, made: Company) -> None:
+    """The same bytes however the work is spread: every way gives one digest."""
+    posterior = posterior_of(bench, made)
+    if posterior.exists():
+        arguments = {**data_of(made), "posterior": str(posterior), "draws": IDENTICAL_DRAWS}
+        measured(bench, "identical", made.n_accounts, **arguments)
+
+
+def random_floor(bench: Bench, compiled: Path | None, accounts: int, draws: int) -> None:
+    """Scoring beside the same count of random numbers from the same generator with nothing around them, on one thread."""
+    command = [PYTHON, FLOOR, str(accounts), str(draws)]
+    record = bench.measure("random floor", accounts, command, environment_of(bench, compiled))
+    if record["ended"] == DONE and not record["steps"]:
+        bench.add(record, "floor", json.loads((RESULTS / FLOOR.stem).with_suffix(".json").read_text(encoding="utf-8")))

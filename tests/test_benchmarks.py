@@ -107,6 +107,10 @@ def test_a_stopped_fit_is_at_least_as_long_as_its_limit() -> None:
     assert fit is not None and fit.seconds == 40.0
     assert predicted is not None and (predicted.seconds, predicted.at_least) == (None, 16.0)
     assert predicted.text == "more than 16.0 s"
+    nothing = Results(peers={f"{sbg.series} | 10": record | {"steps": []}})
+    fit, predicted = fit_timing(nothing, sbg, 10), predict_timing(nothing, sbg, 10)
+    assert fit is not None and fit.text == "more than 60.0 s"
+    assert predicted is not None and predicted.text == "not reached"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")

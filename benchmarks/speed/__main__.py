@@ -21,8 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.what == "growth":
         from speed.growth import measure_growth
 
-        floor = tuple(int(float(number)) for number in chosen.floor)
-        measure_growth(bench, sizes, int(float(chosen.scored)), chosen.draws, tuple(chosen.states), floor)
+        floor_accounts, floor_draws = (int(float(number)) for number in chosen.floor)
+        scored, states = int(float(chosen.scored)), tuple(chosen.states)
+        measure_growth(bench, sizes, scored, chosen.draws, states, (floor_accounts, floor_draws))
     else:
         from speed.peers import measure_peers
 

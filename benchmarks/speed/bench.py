@@ -24,7 +24,7 @@ class Bench:
         self,
         series: str,
         accounts: int,
-        command: Sequence[str | Path],
+        command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         source: str | None = None,
     ) -> Record:

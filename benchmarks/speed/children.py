@@ -30,16 +30,14 @@ class Outcome:
     reason: str = ""
 
 
-def run_child(
-    command: Sequence[str | Path], limit_seconds: float, environment: Mapping[str, str] | None = None
-) -> Outcome:
+def run_child(command: Sequence[str], limit_seconds: float, environment: Mapping[str, str] | None = None) -> Outcome:
     """Run `command` with the path of a file for its `Steps` as last argument; stop it and its children past the limits."""
     with TemporaryDirectory() as folder:
         told, errors = Path(folder) / "steps.jsonl", Path(folder) / "stderr"
         started = time.perf_counter()
         with errors.open("wb") as stderr:
             process = subprocess.Popen(
-                [str(part) for part in (*command, told)],
+                [*command, str(told)],
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env={**os.environ, **(environment or {})},

@@ -1,6 +1,7 @@
 """What the records say, in the terms of the tables and the plot: seconds of a fit and of a prediction, by tool and size."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from speed.children import DONE, SKIPPED, TIMED_OUT
 from speed.peers import POINTS, PURCHASES, SAMPLERS, SBG
 from speed.store import Record
 
+NOT_REACHED = "not reached"
 RENEWAL = "renewal, annual, warm"
 
 
@@ -105,8 +107,8 @@ def timing(record: Record, steps: tuple[str, ...]) -> Timing:
         steps = tuple(told["step"] for told in record["steps"] if "seconds" in told and told["step"] != "import")
         if record["ended"] != DONE:
             return _unfinished(record)
-    told = [step_of(record, name).get("seconds") for name in steps]
-    return _unfinished(record) if None in told or not told else Timing(sum(told))
+    told = [step_of(record, name).get("seconds", float("nan")) for name in steps]
+    return Timing(sum(told)) if told and not math.isnan(sum(told)) else _unfinished(record)
 
 
 def _unfinished(record: Record) -> Timing:
@@ -126,7 +128,11 @@ def predict_timing(results: Results, tool: Tool, accounts: int) -> Timing | None
         records = [record for record in results.scored("peers", tool.scored) if record["accounts"] == accounts]
     else:
         records = [record] if (record := results.get("peers", tool.series, accounts)) else []
-    return timing(records[-1], tool.predict_steps) if records and tool.predict_steps else None
+    if not records or not tool.predict_steps:
+        return None
+    if tool.fit_steps and records[-1]["ended"] != SKIPPED and timing(records[-1], tool.fit_steps).seconds is None:
+        return Timing(None, NOT_REACHED)
+    return timing(records[-1], tool.predict_steps)
 
 
 def converged(record: Record | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speed.bench import Bench
-from speed.children import DONE
+from speed.children import DONE, run_child
 from speed.company import SEGMENTS, Company, company
 from speed.store import RESULTS, ROOT, Record
 
@@ -22,13 +22,13 @@ def measure_growth(
     bench: Bench, sizes: list[int], scored: int, draws: int, states: tuple[str, ...], floor: tuple[int, int]
 ) -> None:
     """Every stage at every size; scoring up to `scored` accounts."""
-    measured(bench, "start", 0)
+    measured(bench, "start", 0, {})
     compiled = None
     for n_accounts in sizes:
         made = made_company(bench, "contracts", n_accounts)
         if made is None:
             continue
-        measured(bench, "count", n_accounts, **data_of(made), segments=SEGMENTS[made.kind])
+        measured(bench, "count", n_accounts, data_of(made) | {"segments": SEGMENTS[made.kind]})
         fitted(bench, made, states)
         if n_accounts <= scored:
             score(bench, made, draws)
@@ -48,14 +48,17 @@ def made_company(bench: Bench, kind: str, n_accounts: int) -> Company | None:
 
 
 def measured(
-    bench: Bench, stage: str, n_accounts: int, *, cache: Path | None = None, series: str = "", **arguments: Any
+    bench: Bench, stage: str, n_accounts: int, arguments: dict[str, Any], series: str = "", cache: Path | None = None
 ) -> Record:
     """One stage of `stages` in a fresh process, with compiled code in `cache`."""
-    command = [PYTHON, "-m", "speed.stages", stage, json.dumps(arguments)]
-    return bench.measure(series or stage, n_accounts, command, environment_of(bench, cache))
+    return bench.measure(series or stage, n_accounts, command_of(stage, arguments), environment_of(bench, cache))
 
 
-def data_of(made: Company) -> dict[str, str]:
+def command_of(stage: str, arguments: dict[str, Any]) -> list[str]:
+    return [PYTHON, "-m", "speed.stages", stage, json.dumps(arguments)]
+
+
+def data_of(made: Company) -> dict[str, Any]:
     """What every stage reads."""
     return {"events": made.events, "accounts": made.accounts, "as_of": made.as_of}
 
@@ -85,41 +88,46 @@ def fitted(bench: Bench, made: Company, states: tuple[str, ...]) -> None:
     twice(bench, "fit", made, states, posterior=str(posterior_of(bench, made)))
 
 
-def twice(bench: Bench, stage: str, made: Company, states: tuple[str, ...], **arguments: str) -> Record:
-    """A stage cold and warm, or only one of them; the record of the last."""
+def twice(bench: Bench, stage: str, made: Company, states: tuple[str, ...], **arguments: str) -> None:
+    """A stage cold and warm, or only one of them."""
     cache = cache_of(bench, stage, made)
     given = {**data_of(made), "segments": SEGMENTS[made.kind], **arguments}
-    record: Record = {}
     for state in states:
         series = f"{stage}, {made.kind}, {state}"
-        if state == "cold" and not bench.is_kept(series, made.n_accounts):
-            shutil.rmtree(cache, ignore_errors=True)
-        record = measured(bench, stage, made.n_accounts, cache=cache, series=series, **given)
-    return record
+        if not bench.is_kept(series, made.n_accounts):
+            if state == "cold":
+                shutil.rmtree(cache, ignore_errors=True)
+            elif not cache.exists():  # the cold run was another day's: compile first, so that warm is warm
+                run_child(command_of(stage, given), bench.limit_seconds, environment_of(bench, cache))
+        measured(bench, stage, made.n_accounts, given, series, cache)
 
 
 def score(bench: Bench, made: Company, draws: int) -> None:
     """Scoring with the posterior of the same company."""
-    posterior = posterior_of(bench, made)
-    series = f"score, {made.kind}, {draws} draws"
-    if not posterior.exists():
-        bench.skip(series, made.n_accounts, "the fit gave no posterior")
-        return
-    arguments = {**data_of(made), "posterior": str(posterior), "draws": draws}
-    measured(bench, "score", made.n_accounts, series=series, **arguments)
+    with_posterior(bench, made, "score", draws, f"score, {made.kind}, {draws} draws")
 
 
 def identical(bench: Bench, made: Company) -> None:
     """The same bytes however the work is spread: every way gives one digest."""
+    with_posterior(bench, made, "identical", IDENTICAL_DRAWS, "identical")
+
+
+def with_posterior(bench: Bench, made: Company, stage: str, draws: int, series: str) -> None:
+    """A stage that reads the posterior, fitted again where an earlier run's was cleared away."""
     posterior = posterior_of(bench, made)
-    if posterior.exists():
-        arguments = {**data_of(made), "posterior": str(posterior), "draws": IDENTICAL_DRAWS}
-        measured(bench, "identical", made.n_accounts, **arguments)
+    given = data_of(made) | {"posterior": str(posterior)}
+    if not posterior.exists() and not bench.is_kept(series, made.n_accounts):
+        fit = command_of("fit", given | {"segments": SEGMENTS[made.kind]})
+        ended = run_child(fit, bench.limit_seconds, environment_of(bench, cache_of(bench, "fit", made)))
+        if not posterior.exists():
+            bench.skip(series, made.n_accounts, f"the fit gave no posterior: {ended.ended} {ended.reason}")
+            return
+    measured(bench, stage, made.n_accounts, given | {"draws": draws}, series)
 
 
 def random_floor(bench: Bench, compiled: Path | None, accounts: int, draws: int) -> None:
     """Scoring beside the same count of random numbers from the same generator with nothing around them, on one thread."""
-    command = [PYTHON, FLOOR, str(accounts), str(draws)]
+    command = [PYTHON, str(FLOOR), str(accounts), str(draws)]
     record = bench.measure("random floor", accounts, command, environment_of(bench, compiled))
     if record["ended"] == DONE and not record["steps"]:
         bench.add(record, "floor", json.loads((RESULTS / FLOOR.stem).with_suffix(".json").read_text(encoding="utf-8")))

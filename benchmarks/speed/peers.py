@@ -57,7 +57,7 @@ class Asked:
 
     def measure(self, series: str, model: str, **arguments: Any) -> Record:
         """The record of one model."""
-        command = [self.python, "-m", "speed.peer_models", model, json.dumps(arguments)]
+        command = [str(self.python), "-m", "speed.peer_models", model, json.dumps(arguments)]
         return self.bench.measure(series, self.n_accounts, command, self.environment(), self.source)
 
     def environment(self) -> dict[str, str]:
@@ -68,14 +68,20 @@ class Asked:
 
 
 def with_draws(bench: Bench, record: Record, path: Path) -> None:
-    """Effective draws of what a model saved, and its cohorts' chance of a first renewal where it has cohorts."""
+    """Effective draws of what a model saved, and its cohorts' chance of a first renewal where it has cohorts.
+
+    The renewal models share each cohort's mean of theta and its polarisation: PyMC-Marketing's phi is the mean chance to lapse,
+    kappa = a + b.
+    """
     if not path.exists() or not record["steps"] or any(told["step"] == "converged" for told in record["steps"]):
         return
     with np.load(path) as saved:
         draws = {name: saved[name] for name in saved.files if name != "cohorts"}
         found: dict[str, Any] = dict(effective(draws))
         if "cohorts" in saved.files:
-            found["first_renewal"] = means_and_sds([str(cohort) for cohort in saved["cohorts"]], 1.0 - draws["phi"])
+            shared = {"mean": 1.0 - draws["phi"], "polarisation": 1.0 / (draws["kappa"] + 1.0)}
+            found["shared_ess_bulk"] = effective(shared)["least_ess_bulk"]
+            found["first_renewal"] = means_and_sds([str(cohort) for cohort in saved["cohorts"]], shared["mean"])
     bench.add(record, "converged", found)
 
 

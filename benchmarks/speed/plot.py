@@ -22,17 +22,19 @@ Found = dict[int, Timing]
 
 def draw(results: Results, path: Path) -> None:
     """Write the picture."""
-    figure, (fits, predictions) = plt.subplots(1, 2, figsize=(11.5, 4.8), sharey=True, layout="constrained")
+    figure, (fits, predictions) = plt.subplots(1, 2, figsize=(11.5, 5.6), sharey=True, layout="constrained")
     for tool in TOOLS:
         for axes, of in ((fits, fit_timing), (predictions, predict_timing)):
             _line(axes, tool.name, _found(results, tool, of), COLOURS[tool.name])
     for state, style in (("warm", "-"), ("cold", ":")):
         records = results.of("growth", f"fit, contracts, {state}")
         found = {n: Timing(fit_seconds(record)) for n, record in records.items() if fit_seconds(record)}
-        _line(fits, GROWN[state], found, OWN[2] if state == "warm" else OWN[1], style)
+        _line(fits, GROWN[state], found, OWN[2], style)
     for axes, title in ((fits, "From data to a fit"), (predictions, "A prediction for every account")):
         _dress(axes, title)
     fits.set_ylabel("seconds")
+    if (named := fits.get_legend_handles_labels())[0]:
+        figure.legend(*named, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     plt.close(figure)
 
@@ -58,5 +60,3 @@ def _dress(axes: Any, title: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel="accounts", title=title)
     axes.grid(which="major", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, frameon=False, loc="upper left")

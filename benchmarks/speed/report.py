@@ -11,6 +11,7 @@ from speed.figures import (
     RENEWAL,
     TOOLS,
     Results,
+    Timing,
     account_draws_a_second,
     converged,
     fit_seconds,
@@ -61,12 +62,11 @@ def growth_table(results: Results) -> str:
         )
         if counted is None:
             continue
-        stages = [step_of(counted, name).get("seconds") for name in ("read", "histories", "cells", "states")]
         cells = [f"{n:,}", f"{step_of(counted, 'read').get('events', 0):,}"]
-        cells += [seconds_text(seconds) if seconds is not None else counted["ended"] for seconds in stages]
-        cells += [gigabytes(counted), *(_whole(record) for record in (cold, warm)), gigabytes(warm or cold)]
+        cells += [_stage(counted, name) for name in ("read", "histories", "cells", "states")]
+        cells += [*(_whole(record) for record in (cold, warm)), gigabytes(warm or cold)]
         rows.append(cells)
-    heads = "accounts|events|read|histories|cells|states|peak so far|fit, cold|fit, warm|peak of the fit"
+    heads = "accounts|events|read|histories|cells|states|fit, cold|fit, warm|peak of the fit"
     return table_of(heads.split("|"), rows)
 
 
@@ -94,24 +94,22 @@ def peers_table(results: Results) -> str:
             if fit is None:
                 continue
             predicted, found = predict_timing(results, tool, n), converged(record)
-            effective = found.get("least_ess_bulk")
-            times = ""
-            if own and own.seconds and (fit.seconds or fit.at_least) and tool is not TOOLS[0]:
-                times = ("" if fit.seconds else "more than ") + f"{(fit.seconds or fit.at_least) / own.seconds:,.1f}"
-            per_second = f"{effective / fit.seconds:,.1f}" if effective and fit.seconds else ""
+            least, shared = (found.get(name) for name in ("least_ess_bulk", "shared_ess_bulk"))
             rows.append(
                 [
                     f"{n:,}",
                     tool.name,
                     fit.text,
-                    times,
-                    f"{effective:,.0f}" if effective else "",
-                    per_second,
+                    _times(fit, own) if tool is not TOOLS[0] else "",
+                    f"{least:,.0f}" if least else "",
+                    f"{shared:,.0f}" if shared else "",
+                    f"{least / fit.seconds:,.3g}" if least and fit.seconds else "",
                     predicted.text if predicted else "",
                     gigabytes(record),
                 ]
             )
-    heads = "accounts|package and model|fit|times the first|least ESS|ESS a second|every account|peak"
+    heads = "accounts|package and model|fit|times the first|least ESS|of mean and polarisation|least ESS a second|"
+    heads += "every account|peak"
     return table_of(heads.split("|"), rows)
 
 
@@ -181,12 +179,28 @@ def table_of(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _stage(record: Record, name: str) -> str:
+    """Seconds of a stage, and the most memory of its process until its end; or how the process ended before."""
+    told = step_of(record, name)
+    if "seconds" not in told:
+        return f"{record['ended']} {record['reason']}".strip()
+    return f"{seconds_text(told['seconds'])}, {told['peak_bytes_so_far'] / 1e9:.2f} GB"
+
+
 def _whole(record: Record | None) -> str:
     """Seconds of a whole process, imports and all; or how it ended."""
     if record is None:
         return "not measured"
     seconds = fit_seconds(record)
     return seconds_text(seconds) if seconds is not None else f"{record['ended']} {record['reason']}".strip()
+
+
+def _times(fit: Timing, own: Timing | None) -> str:
+    """How many times as long a fit takes as this package's renewal component; empty where one is not known."""
+    if own is None or own.seconds is None or not (fit.seconds or fit.at_least):
+        return ""
+    times = (fit.seconds or fit.at_least) / own.seconds
+    return ("" if fit.seconds else "more than ") + (f"{times:,.0f}" if times >= 10 else f"{times:.2g}")
 
 
 def _fit(results: Results, state: str) -> Record | None:
@@ -200,10 +214,8 @@ def _ratios(results: Results, accounts: int) -> str:
     for sampler in SAMPLERS.values():
         tool = next(tool for tool in TOOLS if tool.series == SBG.format(sampler=sampler))
         fit = fit_timing(results, tool, accounts)
-        if own is None or own.seconds is None or fit is None or not (fit.seconds or fit.at_least):
-            continue
-        more = "" if fit.seconds else "more than "
-        said.append(f"{more}{(fit.seconds or fit.at_least) / own.seconds:,.0f} {sampler}")
+        if fit is not None and (times := _times(fit, own)):
+            said.append(f"{times} {sampler}")
     return ", ".join(said) or "not measured"
 
 

@@ -87,9 +87,10 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     from speed.effective import effective, means_and_sds
 
     draws = {name: variable.values for name, variable in sampled.variables.items()}
-    found = effective(draws)
     by_cohort = expit(logit(draws["renewal_mu"])[..., None] + draws["renewal_segment_effect"])
-    steps.tell("converged", **found, first_renewal=means_and_sds(list(frame.levels["cohort"]), by_cohort))
+    shared = effective({"mean": by_cohort, "polarisation": draws["renewal_phi"]})["least_ess_bulk"]
+    first = means_and_sds(list(frame.levels["cohort"]), by_cohort)
+    steps.tell("converged", **effective(draws), shared_ess_bulk=shared, first_renewal=first)
 
 
 def score(steps: Steps, events: str, accounts: str, as_of: str, posterior: str, draws: int) -> None:

@@ -43,7 +43,11 @@ def run_child(command: Sequence[str], limit_seconds: float, environment: Mapping
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
-            ended, code, family, largest = _watch(process, started + limit_seconds)
+            try:
+                ended, code, family, largest = _watch(process, started + limit_seconds)
+            except BaseException:  # Ctrl-C does not reach a session of its own
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         seconds = time.perf_counter() - started
         if ended == DONE and code:
             # The kernel's own killer ends a process with SIGKILL, and nothing is left on stderr.

@@ -30,8 +30,9 @@ def measure_growth(
             continue
         measured(bench, "count", n_accounts, data_of(made) | {"segments": SEGMENTS[made.kind]})
         fitted(bench, made, states)
-        if n_accounts <= scored:
-            score(bench, made, draws)
+        if n_accounts > scored:
+            continue
+        score(bench, made, draws)
         if n_accounts == sizes[0]:
             identical(bench, made)
             compiled = cache_of(bench, "fit", made)

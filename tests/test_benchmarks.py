@@ -16,7 +16,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from speed import frames  # noqa: E402
 from speed.bench import Bench  # noqa: E402
-from speed.children import DONE, FAILED, SKIPPED, TIMED_OUT, run_child  # noqa: E402
+from speed.children import DONE, FAILED, OUT_OF_MEMORY, SKIPPED, TIMED_OUT, run_child  # noqa: E402
 from speed.company import company, simulated_part  # noqa: E402
 from speed.effective import effective  # noqa: E402
 from speed.figures import TOOLS, Results, fit_timing, predict_timing, read_results  # noqa: E402
@@ -68,6 +68,12 @@ def test_a_process_tells_its_steps_whatever_its_end() -> None:
     assert stopped.ended == TIMED_OUT and stopped.steps and stopped.seconds < 30
     failed = run_child(child("raise SystemExit('no such model')"), 30)
     assert (failed.ended, failed.reason) == (FAILED, "no such model")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="free memory is read from /proc")
+def test_a_process_is_stopped_before_memory_is_out(monkeypatch) -> None:
+    monkeypatch.setattr("speed.children.LEAST_FREE_BYTES", 2**60)
+    assert run_child(child("import time; time.sleep(60)"), 30).ended == OUT_OF_MEMORY
 
 
 def test_what_was_measured_is_kept_until_source_or_machine_change(tmp_path: Path) -> None:

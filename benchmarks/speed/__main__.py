@@ -1,6 +1,8 @@
 """``python -m speed growth | peers | report``, with benchmarks/ on PYTHONPATH; `make bench` and `make bench-peers` call it."""
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from speed.bench import Bench
@@ -14,6 +16,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         write_report(chosen.results)
         return
+    # Ending as Ctrl-C does stops the measured process too, which is in a session of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     store = Store(chosen.results / f"{chosen.what}.json", chosen.again)
     bench = Bench(store, origin(), chosen.work, chosen.limit)
     sizes = sorted(int(float(size)) for size in chosen.sizes)

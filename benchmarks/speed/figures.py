@@ -8,11 +8,11 @@ from typing import Any
 
 from speed.bench import step_of
 from speed.children import DONE, SKIPPED, TIMED_OUT
-from speed.peers import POINTS, PURCHASES, SAMPLERS, SBG
+from speed.peers import POINTS, PURCHASES, RENEWAL_SBG, SAMPLERS, SBG
 from speed.store import Record
 
 NOT_REACHED = "not reached"
-RENEWAL = "renewal, annual, warm"
+RENEWAL = f"{RENEWAL_SBG}, annual, warm"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Tool:
 
 
 TOOLS = (
-    Tool("clvforecast, renewal", RENEWAL),
+    Tool("clvforecast, renewal with c = 1", RENEWAL),
+    Tool("clvforecast, renewal", "renewal, annual, warm"),
     Tool(
         "clvforecast, all components",
         "fit, annual, warm",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -76,8 +77,10 @@ def environment_of(bench: Bench, cache: Path | None) -> dict[str, str]:
     }
 
 
-def cache_of(bench: Bench, stage: str, made: Company) -> Path:
-    return bench.work / "compiled" / bench.origin["source"] / f"{stage}-{made.kind}-{made.n_accounts}"
+def cache_of(bench: Bench, name: str, made: Company) -> Path:
+    """The folder of a stage's compiled code at one size; its path goes into PyTensor's flags, so it has no signs."""
+    plain = re.sub(r"\W+", "-", name)
+    return bench.work / "compiled" / bench.origin["source"] / f"{plain}-{made.kind}-{made.n_accounts}"
 
 
 def posterior_of(bench: Bench, made: Company) -> Path:
@@ -89,12 +92,14 @@ def fitted(bench: Bench, made: Company, states: tuple[str, ...]) -> None:
     twice(bench, "fit", made, states, posterior=str(posterior_of(bench, made)))
 
 
-def twice(bench: Bench, stage: str, made: Company, states: tuple[str, ...], **arguments: str) -> None:
-    """A stage cold and warm, or only one of them."""
-    cache = cache_of(bench, stage, made)
+def twice(
+    bench: Bench, stage: str, made: Company, states: tuple[str, ...], name: str = "", **arguments: str | bool
+) -> None:
+    """A stage cold and warm, or only one of them; `name` is that of the series, where the stage is run in several ways."""
+    cache = cache_of(bench, name or stage, made)
     given = {**data_of(made), "segments": SEGMENTS[made.kind], **arguments}
     for state in states:
-        series = f"{stage}, {made.kind}, {state}"
+        series = f"{name or stage}, {made.kind}, {state}"
         if not bench.is_kept(series, made.n_accounts):
             if state == "cold":
                 shutil.rmtree(cache, ignore_errors=True)

@@ -20,6 +20,7 @@ PINS = ROOT / "benchmarks" / "peers_constraints.txt"
 PACKAGES = ("pymc-marketing>=1,<2", "nutpie", "lifetimes")
 STATES = ("cold", "warm")
 
+RENEWAL_SBG = "renewal with c = 1"
 SBG = "PyMC-Marketing sBG, {sampler}"
 SAMPLERS = {"pymc": "as installed", "nutpie": "with nutpie"}
 PURCHASES = "PyMC-Marketing BG/NBD and Gamma-Gamma, with nutpie"
@@ -34,7 +35,8 @@ def measure_peers(bench: Bench, sizes: list[int], draws: int, python: Path | Non
         made = made_company(bench, "annual", n_accounts)
         if made is None:
             continue
-        twice(bench, "renewal", made, STATES)
+        twice(bench, "renewal", made, STATES, RENEWAL_SBG, free_clock=False)
+        twice(bench, "renewal", made, STATES, free_clock=True)
         fitted(bench, made, STATES)
         score(bench, made, draws)
         frames = {name: str(path) for name, path in write_frames(made, bench.work / "frames").items()}

@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt
 from speed.children import SKIPPED
 from speed.figures import TOOLS, Results, Timing, Tool, fit_seconds, fit_timing, predict_timing
 
-OWN = ("#00533e", "#2a9d74", "#8ccfb3")
+OWN = ("#00533e", "#1f7a8c", "#2a9d74", "#8ccfb3")
 OTHERS = ("#9b2226", "#ca6702", "#e9a23b", "#6c757d")
-COLOURS = dict(zip((tool.name for tool in TOOLS), (*OWN[:2], *OTHERS), strict=True))
+COLOURS = dict(zip((tool.name for tool in TOOLS), (*OWN[:3], *OTHERS), strict=True))
 GROWN = {"warm": "clvforecast, all components, contracts of 1 to 5 years", "cold": "the same, nothing compiled yet"}
 
 Found = dict[int, Timing]
@@ -29,7 +29,7 @@ def draw(results: Results, path: Path) -> None:
     for state, style in (("warm", "-"), ("cold", ":")):
         records = results.of("growth", f"fit, contracts, {state}")
         found = {n: Timing(fit_seconds(record)) for n, record in records.items() if fit_seconds(record)}
-        _line(fits, GROWN[state], found, OWN[2], style)
+        _line(fits, GROWN[state], found, OWN[3], style)
     for axes, title in ((fits, "From data to a fit"), (predictions, "A prediction for every account")):
         _dress(axes, title)
     fits.set_ylabel("seconds")

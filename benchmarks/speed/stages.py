@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HORIZON_MONTHS = 60
 STARTS = 5
 FEW = 100
+HELD_AT_ONE = 0.001
+"""Prior SD of the logarithm of the exponent c, so that it is 1 for all that matters."""
 
 
 def count(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str]) -> None:
@@ -59,8 +61,11 @@ def fit(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str
     steps.tell("converged", parameters=len(summary), **figures, notes=made.notes)
 
 
-def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str]) -> None:
-    """From Parquet files to a converged posterior of the renewal component alone: what other packages' renewal models do."""
+def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str], free_clock: bool) -> None:
+    """From Parquet files to a converged posterior of the renewal component alone: what other packages' renewal models do.
+
+    Without a `free_clock` the prior holds the exponent c at 1, where the shifted beta-geometric has it.
+    """
     with steps.step("import"):
         from clvforecast.cells import build_frame
         from clvforecast.cells.renewal import count_renewals
@@ -78,7 +83,8 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
         cells = count_renewals(histories, frame, None)
         figures |= {"renewal_cells": len(cells.count), "lines": cells.n_lines, "lines_used": cells.n_lines_used}
     with steps.step("sampling"):
-        component = renewal_component(cells, frame, RenewalPriors())
+        priors = RenewalPriors() if free_clock else RenewalPriors(log_c_sd=HELD_AT_ONE)
+        component = renewal_component(cells, frame, priors)
         # Labels are only for messages; a place's number will do.
         labels: Any = defaultdict(lambda: [str(place) for place in range(1000)])
         (sampled,) = sample_components([component], Settings(seed=1), lambda message: None, labels)

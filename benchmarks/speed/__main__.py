@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         write_report(chosen.results)
         return
-    # Ending as Ctrl-C does stops the measured process too, which is in a session of its own.
+    # Ending as Ctrl-C does stops the measured process too, which is in a process group of its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     store = Store(chosen.results / f"{chosen.what}.json", chosen.again)
     bench = Bench(store, origin(), chosen.work, chosen.limit)

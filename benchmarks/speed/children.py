@@ -45,7 +45,7 @@ def run_child(command: Sequence[str], limit_seconds: float, environment: Mapping
             )
             try:
                 ended, code, family, largest = _watch(process, started + limit_seconds)
-            except BaseException:  # Ctrl-C does not reach a session of its own
+            except BaseException:  # Ctrl-C does not reach another process group
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
         seconds = time.perf_counter() - started

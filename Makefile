@@ -5,14 +5,15 @@
 #   make slow        the tests that take minutes
 #   make calibrate   simulation-based calibration of the whole line, and of planted faults: an hour
 #   make portfolios  how often ranges hold, over two hundred synthetic companies: half an hour
-#   make bench       the benchmarks
+#   make bench       time and memory of every stage, a thousand to a million accounts: half an hour
+#   make bench-peers other packages on the same data, with a time limit each: hours
 #   make clean       remove .venv, caches and demo-output
 #
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow calibrate portfolios bench clean
+.PHONY: help demo test lint slow calibrate portfolios bench bench-peers bench-report clean
 
 # Compiled bytecode and numba's cache make every later start faster, whatever the shell says about it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,7 +25,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/clvforecast demo
@@ -49,11 +50,21 @@ calibrate: $(STAMP)
 portfolios: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m sbc portfolios --simulations 200
 
+# What was measured on this machine and source is not measured again. More: make bench BENCH='--sizes 1e7 --states cold'
 bench: $(STAMP)
-	$(BIN)/python benchmarks/fit_and_score.py
+	PYTHONPATH=benchmarks $(BIN)/python -m speed growth $(BENCH)
+	PYTHONPATH=benchmarks $(BIN)/python -m speed report
+
+# Makes .venv-peers on the first call: the other packages' pins differ. Less: make bench-peers PEERS='--sizes 1e3 --limit 600'
+bench-peers: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m speed peers $(PEERS)
+	PYTHONPATH=benchmarks $(BIN)/python -m speed report
+
+bench-report: $(STAMP)
+	PYTHONPATH=benchmarks $(BIN)/python -m speed report
 
 clean:
-	rm -rf .venv demo-output calibration-output build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-peers bench-output demo-output calibration-output build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt .ci/venv

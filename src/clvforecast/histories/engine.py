@@ -58,7 +58,7 @@ def is_text(table: pa.Table, name: str, text: str) -> NDArray[np.bool_]:
 
 def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
     """The number of each text among the distinct ones, which are in order, and these; nulls count as empty."""
-    encoded = texts.dictionary_encode("encode")
+    encoded = (texts.fill_null("") if texts.null_count else texts).dictionary_encode()
     distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], texts.type)
     codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32()).to_numpy()
     order = pc.sort_indices(distinct).to_numpy()

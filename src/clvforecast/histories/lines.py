@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clvforecast.events import KINDS, TERM_KINDS
 from clvforecast.histories.engine import Engine, ranks, values, with_columns
-from clvforecast.histories.runs import run_lengths, run_starts
+from clvforecast.histories.runs import in_order, run_lengths, run_starts
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import term_ends, whole_days
 
@@ -65,7 +65,7 @@ def numbered_events(engine: Engine, events: pa.Table) -> Events:
     row = np.empty(len(by_id), dtype=np.int64)
     row[by_id] = np.arange(len(by_id))
     account, account_ids = ranks(events["account_id"])
-    contract, contract_ids = ranks(events["contract_id"].fill_null(""))
+    contract, contract_ids = ranks(events["contract_id"])
     day, booked_day = whole_days(events["start_date"]), whole_days(events["event_date"])
     months = events["term_months"].fill_null(0).to_numpy().astype(np.int64)
     table = pa.table(
@@ -82,11 +82,11 @@ def numbered_events(engine: Engine, events: pa.Table) -> Events:
             "end_day": term_ends(day, months),
         }
     )
-    order = np.lexsort((row, booked_day, day, account))
-    if (np.diff(order) != 1).any():  # a ledger keeps this order itself
-        table = table.take(pa.array(order))
+    keys = (account, day, booked_day, row)
+    if not in_order(*keys):  # a ledger keeps this order itself
+        table = table.take(pa.array(np.lexsort(keys[::-1])))
         by_id = np.argsort(values(table, "row"))
-    table = with_columns(table.combine_chunks(), place=np.arange(len(order)))
+    table = with_columns(table.combine_chunks(), place=np.arange(table.num_rows))
     return Events(table, by_id, ids["event_id"], account_ids, contract_ids)
 
 
@@ -118,10 +118,17 @@ def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
     An event whose own (account_id, contract_id) has no term goes to the account's line with the earliest
     term that covers it, or else to the account's earliest line.
     """
-    keys = _line_key(values(lines, "account"), values(lines, "contract"))
-    wanted = _line_key(values(events.table, "account"), values(events.table, "contract"))
-    line = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    line[keys[line] != wanted] = -1
+    account, contract = values(events.table, "account"), values(events.table, "contract")
+    first_line = np.searchsorted(values(lines, "account"), np.arange(len(events.account_ids)))
+    line = np.minimum(first_line, lines.num_rows - 1)[account]
+    elsewhere = np.flatnonzero(
+        (values(lines, "account")[line] != account) | (values(lines, "contract")[line] != contract)
+    )
+    if len(elsewhere):
+        keys = _line_key(values(lines, "account"), values(lines, "contract"))
+        wanted = _line_key(account[elsewhere], contract[elsewhere])
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        line[elsewhere] = np.where(keys[found] == wanted, found, -1)
     placed = with_columns(events.table, line=line)
     if (line < 0).any():
         found = _adopting_lines(engine, placed)

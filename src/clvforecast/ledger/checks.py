@@ -74,8 +74,9 @@ def level_sql(column: str) -> str:
     return f"coalesce({text_sql(column)}, {literal(NOT_RECORDED)})"
 
 
-def sql_list(names: tuple[str, ...]) -> str:
-    return "(" + ", ".join(literal(name) for name in names) + ")"
+def codes(kinds: tuple[str, ...]) -> str:
+    """Kinds as an SQL list of their places in `KINDS`."""
+    return "(" + ", ".join(str(KIND_NAMES.index(kind)) for kind in kinds) + ")"
 
 
 # --- typed values -------------------------------------------------------------------------------------------
@@ -115,6 +116,16 @@ def _plain_cents_sql(raw: RawTable) -> str:
     return "NULL::BIGINT"
 
 
+def _kind_sql(raw: RawTable) -> str:
+    """The kind's place in `KINDS`, null when there is none such; text is only trimmed where it is not a kind as it stands."""
+    cases = " ".join(f"WHEN {literal(name)} THEN {code}" for code, name in enumerate(KIND_NAMES))
+    plain = f"lower({text_sql('kind')})"
+    found = f"CASE {plain} {cases} END"
+    if raw.type_of("kind") == "VARCHAR":
+        found = f"CASE {quoted('kind')} {cases} ELSE {found} END"
+    return f"CAST({found} AS UTINYINT)"
+
+
 def _months_sql(raw: RawTable) -> tuple[str, str]:
     """(whether no term is given, its whole months, null when unreadable)."""
     name, kind = quoted("term_months"), raw.type_of("term_months")
@@ -141,13 +152,12 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     contract = f"coalesce({key_sql(raw, 'contract_id')}, '')" if "contract_id" in raw.columns else "''"
     no_term, term_months = _months_sql(raw)
     plain_cents = _plain_cents_sql(raw)
-    codes = " ".join(f"WHEN {literal(name)} THEN {code}" for code, name in enumerate(KIND_NAMES))
     connection.execute(
         f"""
         CREATE TABLE parsed AS
         WITH typed AS (
             SELECT {NUMBER}, {event_id} AS event_id, {key_sql(raw, "account_id")} AS account_id,
-                   {contract} AS contract_id, lower({text_sql("kind")}) AS kind,
+                   {contract} AS contract_id, {_kind_sql(raw)} AS kind,
                    {_blank_sql(raw, "event_date")} AS no_date, {event_date} AS event_date,
                    {_blank_sql(raw, "start_date") if has_start else "true"} AS no_start,
                    {start_date} AS given_start,
@@ -166,9 +176,8 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
             FROM typed
         )
         SELECT {NUMBER}, event_id, account_id, contract_id, event_date, start_date, amount_cents, currency, has_clock,
-               CAST(CASE kind {codes} END AS UTINYINT) AS kind,
-               CASE WHEN kind IN {sql_list(WITH_TERM)} THEN given_months END AS term_months,
-               NOT no_term AND kind NOT IN {sql_list(WITH_TERM)} AS unused_term,
+               kind, CASE WHEN kind IN {codes(WITH_TERM)} THEN given_months END AS term_months,
+               NOT no_term AND kind NOT IN {codes(WITH_TERM)} AS unused_term,
                CASE WHEN abs(off) > {BINARY_NOISE} THEN off END AS changed_by,
                CAST({_first_broken_rule()} AS UTINYINT) AS rule
         FROM numbers
@@ -192,18 +201,18 @@ def _sign_sql() -> str:
         "negative": "amount_cents >= 0",
         "not positive": "amount_cents > 0",
     }
-    return " OR ".join(f"(kind = {literal(kind.name)} AND {broken[kind.sign]})" for kind in KINDS)
+    return " OR ".join(f"(kind = {code} AND {broken[kind.sign]})" for code, kind in enumerate(KINDS))
 
 
 def _row_conditions() -> dict[str, str]:
     """When a row breaks a rule, for the rules that need nothing but the row."""
-    free = sql_list(tuple(kind.name for kind in KINDS if not kind.amount_required))
+    free = codes(tuple(kind.name for kind in KINDS if not kind.amount_required))
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
-    needs_term, may_spread = f"kind IN {sql_list(TERM_KINDS)}", f"kind IN {sql_list(SPREADABLE_KINDS)}"
+    needs_term, may_spread = f"kind IN {codes(TERM_KINDS)}", f"kind IN {codes(SPREADABLE_KINDS)}"
     return {
         "missing_account": "account_id IS NULL",
         "missing_event_id": "event_id IS NULL",
-        "unknown_kind": f"kind IS NULL OR kind NOT IN {sql_list(KIND_NAMES)}",
+        "unknown_kind": "kind IS NULL",
         "missing_date": "no_date",
         "unreadable_date": "event_date IS NULL",
         "unreadable_start": "NOT no_start AND given_start IS NULL",

@@ -82,7 +82,7 @@ def read_ledger(
         kept = event_table(connection, raw, rows, accepted, currency)
         day = pc.max(kept["event_date"]).as_py() if as_of is None else as_day(as_of, "as_of")
         known, later = split(kept, day)
-        account_ids = rows.accounts.take(pa.array(np.unique(rows.places.account[accepted])))
+        account_ids = rows.account_ids(accepted)
         if accounts is None:
             table, has_observed_from, account_warnings = accounts_from_events(connection, raw, account_ids)
         else:

@@ -36,6 +36,12 @@ class Rows:
     accounts: pa.Array
     contracts: pa.Array
 
+    def account_ids(self, accepted: NDArray[np.bool_]) -> pa.Array:
+        """The accounts with an accepted row, in order."""
+        seen = np.zeros(len(self.accounts), dtype=bool)
+        seen[self.places.account[accepted]] = True
+        return self.accounts.filter(pa.array(seen))
+
 
 def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     """Make the table `refused` (row number, rule) with the rows whose event_id was booked before.
@@ -49,7 +55,7 @@ def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
         return
     hashes = connection.sql("SELECT hash(event_id) AS hash FROM parsed WHERE rule IS NULL").fetchnumpy()["hash"]
     hashes.sort()
-    repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+    repeated = hashes[1:][hashes[1:] == hashes[:-1]]
     if not len(repeated):
         return
     connection.register("repeated", pa.table({"hash": repeated}))

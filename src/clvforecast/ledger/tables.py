@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +27,7 @@ CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 MEMORY_LIMIT = "2GB"
 """What DuckDB holds in memory before it spills to a folder of its own: the same for any number of events."""
-ROWS_AT_ONCE = 2**20
+ROWS_AT_ONCE, BATCHES = 2**20, 8  # batches are what threads share out
 SUPPORTED = (
     "a pandas, Polars or PySpark DataFrame, a pyarrow Table, a DuckDB relation, or a path or glob of "
     "CSV or Parquet files"
@@ -252,13 +253,13 @@ def _parquet_part(path: str) -> Part:
 
 def _parquet_rows(path: str, file: pq.ParquetFile) -> Iterator[pa.Table]:
     """The rows of a file, so many at once."""
-    batches = file.iter_batches(batch_size=ROWS_AT_ONCE)
+    batches = file.iter_batches(batch_size=ROWS_AT_ONCE // BATCHES)
     while True:
         with _readable_parquet(path):
-            batch = next(batches, None)
-        if batch is None:
+            several = list(islice(batches, BATCHES))
+        if not several:
             return
-        yield pa.Table.from_batches([batch])
+        yield pa.Table.from_batches(several)
 
 
 @contextmanager

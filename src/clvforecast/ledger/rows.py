@@ -19,6 +19,7 @@ from clvforecast.ledger.tables import NUMBER, ROWS_AT_ONCE, RawTable, connect, q
 
 Longs = NDArray[np.int64]
 
+LARGEST_ARRAY = 2**31  # bytes
 DATE_BITS = 17  # of a day between FIRST_DAY and LAST_DAY
 
 
@@ -141,10 +142,12 @@ def canonical_order(
 
 def taken(column: pa.ChunkedArray | pa.Array, positions: Longs) -> pa.ChunkedArray:
     """The values at these positions, so many at once: text beyond two gigabytes does not fit into one Arrow array."""
-    whole = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
+    large = pa.types.is_string(column.type) and column.nbytes > LARGEST_ARRAY
+    whole = column.cast(pa.large_string()) if large else column
     whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
     parts = [positions[first : first + ROWS_AT_ONCE] for first in range(0, len(positions), ROWS_AT_ONCE)]
-    return pa.chunked_array([whole.take(pa.array(part)).cast(column.type) for part in parts], type=column.type)
+    found = (whole.take(pa.array(part)) for part in parts)
+    return pa.chunked_array([part.cast(column.type) if large else part for part in found], type=column.type)
 
 
 def reject_misplaced(connection: duckdb.DuckDBPyConnection, rows: Rows) -> NDArray[np.bool_]:
@@ -202,7 +205,7 @@ def in_order(events: pa.Table) -> pa.Table:
     """Events in canonical order."""
     accounts = pc.unique(events["account_id"])
     account = pc.index_in(events["account_id"], accounts.take(pc.sort_indices(accounts))).to_numpy().astype(np.int64)
-    days = (whole_days(events[name]) for name in ("start_date", "event_date"))
+    start_day, booked_day = whole_days(events["start_date"]), whole_days(events["event_date"])
     with connect() as connection:
-        order = canonical_order(connection, account, *days, events["event_id"])
+        order = canonical_order(connection, account, start_day, booked_day, events["event_id"])
     return pa.table([taken(column, order) for column in events.columns], schema=events.schema)

@@ -45,9 +45,9 @@ def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     rows = np.flatnonzero(of_kinds(placed, "expansion", "contraction") & (values(placed, "line") >= 0))
     term = covering_terms(terms, values(placed, "line")[rows], values(placed, "day")[rows])
     order = np.argsort(term, kind="stable")  # events of an account are in order of day, booked_day and event_id
-    columns = ["event_id", "place", "line", "kind", "amount_cents", "day", "booked_day"]
+    columns = ["event_id", "line", "kind", "amount_cents", "day", "booked_day"]
     table = placed.select(columns).take(pa.array(rows[order]))
-    table = with_columns(table, kind=kind_names(values(table, "kind")), term=term[order])
+    table = with_columns(table, kind=kind_names(values(table, "kind")), place=rows[order], term=term[order])
     term, day = values(table, "term"), values(table, "day")
     amount = values(table, "amount_cents") / 100.0
     months_left = np.maximum(values(terms, "end_day")[term] - day, 1) / DAYS_PER_MONTH

@@ -91,9 +91,9 @@ def _terms_and_churns(placed: pa.Table, grace_days: int | None) -> tuple[pa.Tabl
     """Linked terms with their `stop_day`, and churns with their roles."""
     terms = base_terms(placed, grace_days)
     arrays = term_arrays(terms)
-    of_lines = placed.filter(pa.array(of_kinds(placed, "churn") & (values(placed, "line") >= 0)))
-    columns = ["event_id", "row", "place", "line", "amount_cents", "day", "booked_day"]
-    churns = attach_churns(of_lines.select(columns), arrays)
+    rows = np.flatnonzero(of_kinds(placed, "churn") & (values(placed, "line") >= 0))
+    columns = ["event_id", "row", "line", "amount_cents", "day", "booked_day"]
+    churns = attach_churns(with_columns(placed.select(columns).take(pa.array(rows)), place=rows), arrays)
     terms = link_terms(with_columns(terms, link_end=link_ends(arrays, churns)))
     churns = churn_roles(churns, values(terms, "renewed"))
     terminations = churns.filter(pc.equal(churns["role"], TERMINATED))

@@ -56,14 +56,14 @@ def is_text(table: pa.Table, name: str, text: str) -> NDArray[np.bool_]:
     return np.asarray(pc.equal(table.column(name), text).to_numpy())
 
 
-def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
+def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """The number of each text among the distinct ones, which are in order, and these; nulls count as empty."""
     encoded = (texts.fill_null("") if texts.null_count else texts).dictionary_encode()
     distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], texts.type)
     codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32()).to_numpy()
     order = pc.sort_indices(distinct).to_numpy()
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
     return rank[codes], distinct.take(pa.array(order))
 
 

@@ -29,10 +29,10 @@ class Events:
     ----------
     table
         event_id, account and contract (places in the texts below), kind (place in `KIND_NAMES`), amount_cents, day (start
-        of service), booked_day, end_day, months (0 when not given), place (0, 1, ..), and row, which numbers the events in
-        order of event_id and stands for it.
+        of service), booked_day, end_day, months (0 when not given), and row, which numbers the events in order of event_id
+        and stands for it.
     by_id
-        The places in order of event_id.
+        The table's rows in order of event_id.
     event_ids, account_ids, contract_ids
         The texts, each in order.
     """
@@ -86,8 +86,7 @@ def numbered_events(engine: Engine, events: pa.Table) -> Events:
     if not in_order(*keys):  # a ledger keeps this order itself
         table = table.take(pa.array(np.lexsort(keys[::-1])))
         by_id = np.argsort(values(table, "row"))
-    table = with_columns(table.combine_chunks(), place=np.arange(table.num_rows))
-    return Events(table, by_id, ids["event_id"], account_ids, contract_ids)
+    return Events(table.combine_chunks(), by_id, ids["event_id"], account_ids, contract_ids)
 
 
 def find_lines(events: Events) -> pa.Table:
@@ -108,8 +107,8 @@ def find_lines(events: Events) -> pa.Table:
     )
 
 
-def _line_key(account: Longs, contract: Longs) -> Longs:
-    return np.asarray(account << 32 | contract)
+def _line_key(account: NDArray[np.int32], contract: NDArray[np.int32]) -> Longs:
+    return np.asarray(account.astype(np.int64) << 32 | contract)
 
 
 def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
@@ -139,6 +138,7 @@ def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
 
 def _adopting_lines(engine: Engine, placed: pa.Table) -> pa.Table:
     """place, adopted: the line that takes in an event whose own contract_id has no terms."""
+    placed = with_columns(placed, place=np.arange(placed.num_rows))
     churn, term_kinds = KIND_NAMES.index("churn"), [KIND_NAMES.index(kind) for kind in TERM_KINDS]
     columns = engine.lazy(placed.select(["place", "account", "kind", "line", "day", "end_day"]))
     terms = columns.filter(nw.col("kind").is_in(term_kinds))

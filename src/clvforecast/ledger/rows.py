@@ -141,13 +141,14 @@ def canonical_order(
 
 
 def taken(column: pa.ChunkedArray | pa.Array, positions: Longs) -> pa.ChunkedArray:
-    """The values at these positions, so many at once: text beyond two gigabytes does not fit into one Arrow array."""
-    large = pa.types.is_string(column.type) and column.nbytes > LARGEST_ARRAY
-    whole = column.cast(pa.large_string()) if large else column
-    whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+    """The values at these positions; text beyond two gigabytes, which one Arrow array cannot hold, in several."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    longest = pc.max(pc.binary_length(whole)).as_py() if pa.types.is_string(whole.type) else 0
+    if (longest or 0) * len(positions) < LARGEST_ARRAY:
+        return pa.chunked_array([whole.take(pa.array(positions))], type=column.type)
+    large = whole.cast(pa.large_string())
     parts = [positions[first : first + ROWS_AT_ONCE] for first in range(0, len(positions), ROWS_AT_ONCE)]
-    found = (whole.take(pa.array(part)) for part in parts)
-    return pa.chunked_array([part.cast(column.type) if large else part for part in found], type=column.type)
+    return pa.chunked_array([large.take(pa.array(part)).cast(column.type) for part in parts], type=column.type)
 
 
 def reject_misplaced(connection: duckdb.DuckDBPyConnection, rows: Rows) -> NDArray[np.bool_]:

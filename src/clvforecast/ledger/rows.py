@@ -47,9 +47,9 @@ class Rows:
 def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     """Make the table `refused` (row number, rule) with the rows whose event_id was booked before.
 
-    Of several rows with one event_id the one booked first counts (ties: start, kind, amount, term, contract,
-    and at last the order of the input), so that neither the order of
-    the input nor a later copy changes what was known on a day.
+    Of several rows with one event_id the one booked first counts (ties: start, kind, amount, term, contract, and at last
+    the order of the input), so that neither the order of the input nor a later copy changes what was known on a day.
+    Texts are only compared where their hashes are equal.
     """
     connection.execute(f"CREATE TABLE refused ({NUMBER} BIGINT, rule UTINYINT)")
     if "event_id" not in raw.columns:
@@ -142,13 +142,19 @@ def canonical_order(
 
 def taken(column: pa.ChunkedArray | pa.Array, positions: Longs) -> pa.ChunkedArray:
     """The values at these positions; text beyond two gigabytes, which one Arrow array cannot hold, in several."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    longest = pc.max(pc.binary_length(whole)).as_py() if pa.types.is_string(whole.type) else 0
-    if (longest or 0) * len(positions) < LARGEST_ARRAY:
+    large = pa.types.is_string(column.type) and _text_bytes(column, len(positions)) > LARGEST_ARRAY
+    whole = column.cast(pa.large_string()) if large else column
+    whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+    if not large:
         return pa.chunked_array([whole.take(pa.array(positions))], type=column.type)
-    large = whole.cast(pa.large_string())
     parts = [positions[first : first + ROWS_AT_ONCE] for first in range(0, len(positions), ROWS_AT_ONCE)]
-    return pa.chunked_array([large.take(pa.array(part)).cast(column.type) for part in parts], type=column.type)
+    return pa.chunked_array([whole.take(pa.array(part)).cast(column.type) for part in parts], type=column.type)
+
+
+def _text_bytes(column: pa.ChunkedArray | pa.Array, n: int) -> int:
+    """No fewer than a text column, or `n` values taken from it, can have."""
+    longest = pc.max(pc.binary_length(column)).as_py() or 0
+    return max(column.nbytes, longest * n)
 
 
 def reject_misplaced(connection: duckdb.DuckDBPyConnection, rows: Rows) -> NDArray[np.bool_]:

@@ -10,7 +10,6 @@ from clvforecast.cells.renewal import count_renewals
 from clvforecast.cells.sizes import count_sizes
 from clvforecast.cells.terms import count_refunds, count_terms
 from clvforecast.histories import Histories
-from clvforecast.histories.threads import together
 
 
 def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None) -> Cells:
@@ -33,14 +32,9 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     >>> int(cells.rates["expansion"].n_events.sum()), int(cells.renewal.lag_counts.sum())
     (294, 3414)
     """
-    _ = histories.line_keys  # made here, once, before two threads ask for them
-    renewal, change, sizes, rates, terms = together(
-        lambda: count_renewals(histories, frame, max_cells),
-        lambda: count_changes(histories, frame),
-        lambda: count_sizes(histories, frame),
-        lambda: count_rates(histories, frame),
-        lambda: count_terms(histories, frame),
-    )
+    renewal = count_renewals(histories, frame, max_cells)
+    change = count_changes(histories, frame)
+    sizes = count_sizes(histories, frame)
     sampled = _sampling_note(renewal)
     clipped, capped = sizes["contraction"].n_clipped, change.n_capped
     notes = (
@@ -58,10 +52,10 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     )
     return Cells(
         renewal=renewal,
-        rates=rates,
+        rates=count_rates(histories, frame),
         sizes=sizes,
         change=change,
-        terms=terms,
+        terms=count_terms(histories, frame),
         refunds=count_refunds(histories),
         warnings=notes,
     )

@@ -32,7 +32,6 @@ from clvforecast.histories.terms import (
     stop_days,
     term_arrays,
 )
-from clvforecast.histories.threads import together
 from clvforecast.ledger import Ledger
 
 
@@ -69,27 +68,18 @@ def build_histories(ledger: Ledger) -> Histories:
     amendments = amendment_table(placed, terms)
     terms = directions(amended_values(terms, *amendment_sums(amendments, terms.num_rows)))
     churns = debookings(churns, terms, amendments)
-    origin_day = as_of_day + 1
-
-    def decided() -> tuple[pa.Table, pa.Table]:
-        decisions = decision_table(terms, churns, as_of_day)
-        return decisions, _with_exposures(describe_lines(events, lines, ledger), terms, decisions, origin_day)
-
-    def paid() -> tuple[pa.Table, pa.Table]:
-        items = recognise_items(item_table(placed, terms, amendments, churns), origin_day)
-        money = account_money(items, values(placed, "account"), events.account_ids, ledger.accounts)
-        return items_by_id(items, events), money
-
-    (items, money), (decisions, described), one_offs = together(paid, decided, lambda: one_off_table(placed, terms))
+    decisions = decision_table(terms, churns, as_of_day)
+    items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
+    account = values(placed, "account")
     return Histories(
-        lines=described,
+        lines=_with_exposures(describe_lines(events, lines, ledger), terms, decisions, as_of_day + 1),
         terms=terms,
         decisions=decisions,
         amendments=amendments.drop_columns(["place"]),
-        one_offs=one_offs,
+        one_offs=one_off_table(placed, terms),
         churns=churns.drop_columns(["row", "place"]),
-        items=items,
-        account_money=money,
+        items=items_by_id(items, events),
+        account_money=account_money(items, account, events.account_ids, ledger.accounts),
         segment_columns=segment_columns(ledger.accounts),
         as_of=ledger.as_of,
         grace_days=ledger.grace_days,

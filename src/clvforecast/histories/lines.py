@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from clvforecast.events import KINDS, TERM_KINDS
 from clvforecast.histories.engine import Engine, ranks, values, with_columns
 from clvforecast.histories.runs import in_order, run_lengths, run_starts
-from clvforecast.histories.threads import together
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import term_ends, whole_days
 
@@ -59,15 +58,14 @@ def kind_names(kind: NDArray[np.int8]) -> pa.Array:
 
 def numbered_events(engine: Engine, events: pa.Table) -> Events:
     """The ledger's events as numbers: the one place where their texts are sorted."""
-    given = pa.table({"event_id": events["event_id"], "given": np.arange(events.num_rows)})
-    ids, (account, account_ids), (contract, contract_ids) = together(
-        lambda: engine.collect(engine.lazy(given), "event_id"),
-        lambda: ranks(events["account_id"]),
-        lambda: ranks(events["contract_id"]),
+    ids = engine.collect(
+        engine.lazy(pa.table({"event_id": events["event_id"], "given": np.arange(events.num_rows)})), "event_id"
     )
     by_id = values(ids, "given")
     row = np.empty(len(by_id), dtype=np.int64)
     row[by_id] = np.arange(len(by_id))
+    account, account_ids = ranks(events["account_id"])
+    contract, contract_ids = ranks(events["contract_id"])
     day, booked_day = whole_days(events["start_date"]), whole_days(events["event_date"])
     months = events["term_months"].fill_null(0).to_numpy().astype(np.int64)
     table = pa.table(

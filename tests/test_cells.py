@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame, coarse_cells
+from clvforecast.cells.groups import distinct
 from clvforecast.cells.levels import LAG_GRID, common_days, lag_bin_of, lag_bins, size_cuts
 from clvforecast.cells.renewal import passed_share
 from clvforecast.datasets import load_phl_contracts
@@ -472,3 +473,20 @@ def test_shipped_contracts_counts_add_up() -> None:
     items = built.items.to_pylist()
     assert booked - recognised == sum(item["cents"] - item["recognised_cents"] for item in items)
     assert all(item["recognised_cents"] == item["cents"] for item in items if item["end_day"] <= built.as_of_day)
+
+
+# --- distinct rows ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spans", [(3, 4, 2), (2**20, 2**20, 2**20, 2**20), (2**63, 5, 2**63), (2**31, 2**31, 2**31), (1,)]
+)
+def test_distinct_rows_are_those_of_numpy(spans: tuple[int, ...]) -> None:
+    """However wide the columns are: packed into one integer, ranked first, or counted in a table."""
+    rng = np.random.default_rng(1)
+    few = np.column_stack([rng.integers(-(span // 2), (span - 1) // 2 + 1, 40) for span in spans]).astype(np.int64)
+    keys = few[rng.integers(0, 40, 300)]
+    rows, index = distinct(keys)
+    expected, inverse = np.unique(keys, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(index, inverse.ravel())

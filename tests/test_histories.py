@@ -12,7 +12,7 @@ import pytest
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.money import recognised as recognised_cents
-from clvforecast.histories.money import term_ends
+from clvforecast.ledger.days import term_ends
 from random_companies import AS_OF, AS_OF_DAY, LedgerTables, ledger_tables, random_company
 from reference_histories import EPOCH, Event, read_lines, recognised
 

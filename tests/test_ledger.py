@@ -607,6 +607,29 @@ def test_at_a_day_equals_reading_only_what_was_booked_by_then(day: str) -> None:
         check_reconciled(ledger)
 
 
+def test_the_size_of_chunks_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = company(4)
+    frame.to_parquet(tmp_path / "events.parquet", row_group_size=50)
+    whole = read_ledger(str(tmp_path / "events.parquet"), as_of="2022-06-30")
+    monkeypatch.setattr("clvforecast.ledger.tables.ROWS_AT_ONCE", 16)
+    monkeypatch.setattr("clvforecast.ledger.rows.ROWS_AT_ONCE", 16)
+    monkeypatch.setattr("clvforecast.ledger.rows.LARGEST_ARRAY", 0)
+    for source in (str(tmp_path / "events.parquet"), frame):
+        chunked = read_ledger(source, as_of="2022-06-30")
+        assert chunked.fingerprint == whole.fingerprint
+        assert chunked.rejected["row"].tolist() == whole.rejected["row"].tolist()
+
+
+def test_many_copies_and_ties_are_told_apart_by_their_text() -> None:
+    """Same account, days and hash bucket or not: only event_id decides the order, and each counts once."""
+    ids = ["b", "a", "\u00e9", "B", "a ", "aa", "\U0001f600", "A", "b"]
+    changes = {"event_date": "2022-07-01", "start_date": "2022-07-01", "kind": "change_order"}
+    ledger = read_ledger(table(*(row(event_id=event_id, **changes) for event_id in ids)))
+    tied = [e["event_id"] for e in ledger.events.to_pylist() if str(e["event_date"]) == "2022-07-01"]
+    assert tied == sorted({event_id.strip() for event_id in ids})
+    assert ledger.rejected["rule"].tolist() == ["duplicate_event"] * 2
+
+
 def test_the_fingerprint_follows_content() -> None:
     ledger = read_ledger(table())
     assert ledger.fingerprint == read_ledger(table()).fingerprint

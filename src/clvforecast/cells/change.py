@@ -12,7 +12,6 @@ from clvforecast.cells.groups import distinct, line_levels
 from clvforecast.cells.records import TERM_CHANGED, ChangeCells
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import values
-from clvforecast.histories.keys import line_keys
 from clvforecast.histories.runs import counted, run_starts, run_sums
 from clvforecast.histories.terms import FLAT, direction_codes
 
@@ -213,5 +212,5 @@ def _sampled(rows: Longs, line: Longs, histories: Histories, max_rows: int) -> L
     """At most `max_rows` of the rows: those of the lines with the smallest keys, in row order."""
     if len(rows) <= max_rows:
         return rows
-    by_key = np.argsort(line_keys(histories.lines)[line[rows]], kind="stable")[:max_rows]
+    by_key = np.argsort(histories.line_keys[line[rows]], kind="stable")[:max_rows]
     return rows[np.sort(by_key)]

@@ -22,7 +22,12 @@ TERM_CLASS_NAMES = ("1", "2-5", "6-11", "12", "13-23", "24", "25-35", "36", "37-
 
 def calendar_year(days: ArrayLike) -> NDArray[np.int64]:
     """Calendar year of each day (days since 1970-01-01)."""
-    return np.asarray(days).astype("datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+    days = np.asarray(days, dtype=np.int64)
+    if not days.size:
+        return days
+    first = int(days.min())  # looked up among the days there are: numpy's dates are slow one by one
+    calendar = np.arange(first, int(days.max()) + 1).astype("datetime64[D]").astype("datetime64[Y]")
+    return np.asarray(calendar.astype(np.int64)[days - first] + 1970)
 
 
 @dataclass(frozen=True)
@@ -125,12 +130,13 @@ class Frame:
                 f"term length {int(months.min())} months: a term is at least 1 month long. "
                 "Check the ledger's term_months."
             )
-        own = np.searchsorted(TERM_CLASS_STARTS, months, side="right") - 1
+        lengths = np.arange(1, int(months.max(initial=0)) + 1)
+        own = np.searchsorted(TERM_CLASS_STARTS, lengths, side="right") - 1
         seen = {name: index for index, name in enumerate(self.term_class_names)}
         class_index = np.array([seen.get(name, -1) for name in TERM_CLASS_NAMES], dtype=np.int32)[own]
-        distance = np.abs(np.log(months)[..., None] - np.log(self.term_values))
-        nearest = self.term_class[np.argmin(distance, axis=-1)].astype(np.int32)
-        return np.where(class_index >= 0, class_index, nearest).astype(np.int32)
+        distance = np.abs(np.log(lengths)[:, None] - np.log(self.term_values))
+        nearest = self.term_class[np.argmin(distance, axis=-1)]
+        return np.where(class_index >= 0, class_index, nearest).astype(np.int32)[months - 1]
 
     def level_index(self, segment: str, names: pa.ChunkedArray | pa.Array) -> NDArray[np.int32]:
         """Index of each level name in ``levels[segment]``; -1 for a level never seen in training."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS, Frame, calendar_year
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
+from clvforecast.histories.engine import is_text, values
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,6 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
     months = np.unique(values(histories.terms, "months"))
     starts = np.searchsorted(TERM_CLASS_STARTS, months, side="right") - 1
     seen, term_class = np.unique(starts, return_inverse=True)
-    outcome = values(histories.decisions, "outcome")
     lags = observed_lags(histories)
     lag_edges = lag_bins(lags)
     years, settled_years = known_years(histories, lags, lag_edges)
@@ -68,7 +67,7 @@ def build_frame(histories: Histories, segments: Sequence[str] = (), size_edges: 
         term_class=term_class.astype(np.int64),
         term_class_names=tuple(TERM_CLASS_NAMES[index] for index in seen),
         lag_edges=lag_edges,
-        uses_notice=bool((outcome == "notified").any()),
+        uses_notice=bool(is_text(histories.decisions, "outcome", "notified").any()),
         years=years,
         settled_years=settled_years,
     )
@@ -81,7 +80,7 @@ def known_years(histories: Histories, lags: Floats, lag_edges: Floats) -> tuple[
     those of its decisions are that may be booked. Otherwise a year in which contracts are booked late looks like one in which
     they are not renewed, and how late they are booked differs from year to year.
     """
-    due = values(histories.terms, "end_day")[values(histories.decisions, "outcome") != "terminated"]
+    due = values(histories.terms, "end_day")[~is_text(histories.decisions, "outcome", "terminated")]
     waited = histories.as_of_day - due
     seen = waited > lag_edges[0]
     first = int(calendar_year(values(histories.terms, "start_day").min()))

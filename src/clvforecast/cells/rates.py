@@ -9,7 +9,7 @@ from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, line_size_classes
 from clvforecast.cells.records import EVENT_KINDS, RateCells
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
+from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted
 
 Longs = NDArray[np.int64]
@@ -38,7 +38,7 @@ def line_event_counts(histories: Histories) -> Longs:
     n = histories.lines.num_rows
     tables = (histories.amendments, histories.amendments, histories.one_offs, histories.one_offs)
     pairs = zip(EVENT_KINDS, tables, strict=True)
-    counts = [counted(values(table, "line")[values(table, "kind") == kind], n) for kind, table in pairs]
+    counts = [counted(values(table, "line")[is_text(table, "kind", kind)], n) for kind, table in pairs]
     return np.stack(counts, axis=1)
 
 
@@ -49,9 +49,9 @@ def established_lapses(histories: Histories, frame: Frame) -> tuple[Longs, Longs
     already returned does not count: chosen by its outcome, it would make returns look quicker than they are.
     """
     decisions = histories.decisions
-    outcome, returned = values(decisions, "outcome"), values(decisions, "returned")
-    told = (outcome == "notified") | (outcome == "terminated")
-    overdue = (outcome == "open") & (values(decisions, "d") > frame.lag_edges[-1])
+    returned = values(decisions, "returned")
+    told = is_text(decisions, "outcome", "notified") | is_text(decisions, "outcome", "terminated")
+    overdue = is_text(decisions, "outcome", "open") & (values(decisions, "d") > frame.lag_edges[-1])
     certain = told | overdue
     n, line = histories.lines.num_rows, values(decisions, "line")
     lapsed = np.zeros(n, dtype=np.int64)

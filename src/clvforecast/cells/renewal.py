@@ -17,8 +17,7 @@ from clvforecast.cells.groups import distinct, line_levels
 from clvforecast.cells.levels import lag_bin_of
 from clvforecast.cells.records import NOTIFIED, OPEN, UNREACHED, RenewalCells
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
-from clvforecast.histories.keys import line_keys
+from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import (
     counted,
     flat_ranges,
@@ -106,9 +105,12 @@ def renewal_paths(histories: Histories, frame: Frame) -> Paths:
 
 def _decision_years(terms: pa.Table, term: Longs, months_before: Longs, earlier: NDArray[np.bool_]) -> Longs:
     """The calendar year of each step: of its term's end, or so many months before the first observed term's start."""
-    start_month = values(terms, "start_day")[term].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    before = (start_month - months_before) // 12 + 1970
-    return np.where(earlier, before, calendar_year(values(terms, "end_day")[term]))
+    years = calendar_year(values(terms, "end_day"))[term]
+    before = np.flatnonzero(earlier)
+    start_day = values(terms, "start_day")[term[before]]
+    start_month = start_day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    years[before] = (start_month - months_before[before]) // 12 + 1970
+    return years
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,11 @@ def last_outcomes(histories: Histories, frame: Frame) -> Outcomes:
     Where another spell follows, the lapse is certain: F = 1 however recent the end was.
     """
     decisions = histories.decisions
-    kind = values(decisions, "outcome")
-    last = np.flatnonzero(kind != "renewed")
-    kind = kind[last]
+    last = np.flatnonzero(~is_text(decisions, "outcome", "renewed"))
     d = values(decisions, "d")[last].astype(np.float64)
     d[values(decisions, "returned")[last]] = frame.lag_edges[-1]
     f_bin, f_quarters = passed_share(d, frame.lag_edges)
-    is_open, is_notified = kind == "open", kind == "notified"
+    is_open, is_notified = (is_text(decisions, "outcome", told)[last] for told in ("open", "notified"))
     nothing_due = is_open & (f_bin == 0) & (f_quarters == 0)
     outcome = np.where(is_notified, NOTIFIED, np.where(is_open & ~nothing_due, OPEN, UNREACHED)).astype(np.int32)
     lag = decisions["lag_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)[last].astype(np.float64)
@@ -168,7 +168,7 @@ def count_renewals(histories: Histories, frame: Frame, max_cells: int | None = N
     year = frame.year_index(paths.year)
     step_keys, step = distinct(np.column_stack([paths.t0, paths.t1, paths.classes, year]))
     rank = np.empty(histories.lines.num_rows, dtype=np.int64)
-    rank[np.argsort(line_keys(histories.lines), kind="stable")] = np.arange(len(rank))
+    rank[np.argsort(histories.line_keys, kind="stable")] = np.arange(len(rank))
     hashes = path_hashes(paths, step)
     n_used = _lines_that_fit(keys, hashes, outcomes, rank[paths.line], len(rank), max_cells or MOST_CELLS)
     used = np.flatnonzero(rank[paths.line] < n_used)
@@ -177,7 +177,8 @@ def count_renewals(histories: Histories, frame: Frame, max_cells: int | None = N
 
 def path_hashes(paths: Paths, step: Longs) -> NDArray[np.uint64]:
     """uint64[P, 3, 2]: 128-bit sums of step hashes over the earlier steps, those taken, and all."""
-    mixed = np.stack([_mix(step, seed) for seed in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)], axis=1)
+    steps = np.arange(int(step.max(initial=0)) + 1)
+    mixed = np.stack([_mix(steps, seed)[step] for seed in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)], axis=1)
     total = np.concatenate((np.zeros((1, 2), dtype=np.uint64), np.cumsum(mixed, axis=0, dtype=np.uint64)))
     ends = (paths.earlier, paths.length - 1, paths.length)
     return np.stack([total[paths.start + end] - total[paths.start] for end in ends], axis=1)
@@ -286,6 +287,6 @@ def _lag_counts(histories: Histories, frame: Frame, line_used: NDArray[np.bool_]
     truncation.
     """
     decisions = histories.decisions
-    renewed = (values(decisions, "outcome") == "renewed") & line_used[values(decisions, "line")]
+    renewed = is_text(decisions, "outcome", "renewed") & line_used[values(decisions, "line")]
     lags = decisions["lag_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)[renewed]
     return counted(lag_bin_of(lags.astype(np.float64), frame.lag_edges).astype(np.int64), frame.n_lag_bins)

@@ -9,7 +9,7 @@ from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, line_size_classes
 from clvforecast.cells.records import SizeCells
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
+from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, run_lengths, run_starts, run_sums
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ def count_sizes(histories: Histories, frame: Frame) -> dict[str, SizeCells]:
         ("change_order", histories.one_offs),
         ("referral", histories.one_offs),
     ):
-        rows = values(table, "kind") == kind
+        rows = is_text(table, "kind", kind)
         order = np.argsort(values(table, "line")[rows], kind="stable")
         line, y = values(table, "line")[rows][order], values(table, "y")[rows][order]
         n_clipped = int(values(table, "clipped")[rows].sum()) if kind == "contraction" else 0

@@ -9,7 +9,7 @@ from clvforecast.cells.frame import Frame
 from clvforecast.cells.records import Refunds, TermCells
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
+from clvforecast.histories.engine import is_text, values
 
 
 def count_terms(histories: Histories, frame: Frame) -> TermCells:
@@ -38,7 +38,7 @@ def _value_index(months: NDArray[np.int64], frame: Frame) -> NDArray[np.int64]:
 def count_refunds(histories: Histories) -> Refunds:
     """Early terminations that de-booked at least half of the unserved remainder, and those that did not."""
     churns = histories.churns
-    ended = values(churns, "role") == "terminated"
+    ended = is_text(churns, "role", "terminated")
     remainder, debooked = values(churns, "remainder_cents")[ended], values(churns, "debooked_cents")[ended]
     refunded = -2 * debooked >= remainder
     return Refunds(refunded=int(refunded.sum()), kept=int((~refunded).sum()))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.histories.engine import Engine, values, with_columns
+from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.lines import kind_names, of_kinds
 from clvforecast.histories.runs import last_before, run_starts, running_sums
 from clvforecast.histories.terms import DAYS_PER_MONTH
 
@@ -34,7 +34,7 @@ def covering_terms(terms: pa.Table, line: Longs, day: Longs) -> Longs:
     return term
 
 
-def amendment_table(engine: Engine, placed: pa.Table, terms: pa.Table) -> pa.Table:
+def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, share
     and y.
 
@@ -42,11 +42,12 @@ def amendment_table(engine: Engine, placed: pa.Table, terms: pa.Table) -> pa.Tab
     Contraction: share = |MRR| / (MRR in force, M0 + earlier amendments); y = logit(share).
     Expansion:   y = log(amount / (spell base · months of the term)).
     """
-    frame = engine.lazy(placed).filter(nw.col("kind").is_in(("expansion", "contraction")) & (nw.col("line") >= 0))
-    table = engine.collect(frame.select("event_id", "row", "line", "kind", "amount_cents", "day", "booked_day"), "row")
-    table = with_columns(table, term=covering_terms(terms, values(table, "line"), values(table, "day")))
-    order = np.lexsort(tuple(values(table, name) for name in ("row", "booked_day", "day", "term")))
-    table = table.take(pa.array(order))
+    rows = np.flatnonzero(of_kinds(placed, "expansion", "contraction") & (values(placed, "line") >= 0))
+    term = covering_terms(terms, values(placed, "line")[rows], values(placed, "day")[rows])
+    order = np.argsort(term, kind="stable")  # events of an account are in order of day, booked_day and event_id
+    columns = ["event_id", "line", "kind", "amount_cents", "day", "booked_day"]
+    table = placed.select(columns).take(pa.array(rows[order]))
+    table = with_columns(table, kind=kind_names(values(table, "kind")), place=rows[order], term=term[order])
     term, day = values(table, "term"), values(table, "day")
     amount = values(table, "amount_cents") / 100.0
     months_left = np.maximum(values(terms, "end_day")[term] - day, 1) / DAYS_PER_MONTH
@@ -86,11 +87,13 @@ def amendment_sums(amendments: pa.Table, n_terms: int) -> tuple[Longs, NDArray[n
     return cents, expanded
 
 
-def one_off_table(engine: Engine, placed: pa.Table, terms: pa.Table) -> pa.Table:
+def one_off_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     """Change orders and referrals by (line, day, event_id), with y = log(amount / base of their spell)."""
-    frame = engine.lazy(placed).filter(nw.col("kind").is_in(("change_order", "referral")) & (nw.col("line") >= 0))
-    columns = ("event_id", "row", "line", "kind", "amount_cents", "day", "end_day", "months")
-    table = engine.collect(frame.select(*columns), ("line", "day", "row"))
+    rows = np.flatnonzero(of_kinds(placed, "change_order", "referral") & (values(placed, "line") >= 0))
+    rows = rows[np.lexsort(tuple(values(placed, name)[rows] for name in ("row", "day", "line")))]
+    columns = ["event_id", "line", "kind", "amount_cents", "day", "end_day", "months"]
+    table = placed.select(columns).take(pa.array(rows))
+    table = with_columns(table, kind=kind_names(values(table, "kind")))
     line, day = values(table, "line"), values(table, "day")
     term_line, start_day = values(terms, "line"), values(terms, "start_day")
     latest = last_before(term_line, start_day, line, day)

@@ -10,9 +10,16 @@ from clvforecast.errors import HistoryError
 from clvforecast.histories.amendments import amendment_sums, amendment_table, one_off_table
 from clvforecast.histories.churns import SUPERSEDED, TERMINATED, attach_churns, churn_roles, link_ends
 from clvforecast.histories.decisions import decision_table
-from clvforecast.histories.engine import Engine, open_engine, values, with_columns
-from clvforecast.histories.items import debookings, item_table
-from clvforecast.histories.lines import describe_lines, event_days, find_lines, place_events, segment_columns
+from clvforecast.histories.engine import is_text, open_engine, values, with_columns
+from clvforecast.histories.items import debookings, item_table, items_by_id
+from clvforecast.histories.lines import (
+    describe_lines,
+    find_lines,
+    numbered_events,
+    of_kinds,
+    place_events,
+    segment_columns,
+)
 from clvforecast.histories.money import account_money, recognise_items
 from clvforecast.histories.records import EPOCH, Histories
 from clvforecast.histories.runs import run_starts, run_sums
@@ -48,50 +55,50 @@ def build_histories(ledger: Ledger) -> Histories:
     """
     as_of_day = (ledger.as_of - EPOCH).days
     with open_engine() as engine:
-        events = event_days(engine, ledger.events)
-        lines = find_lines(engine, events)
+        events = numbered_events(engine, ledger.events)
+        lines = find_lines(events)
         if not lines.num_rows:
             raise HistoryError(
                 f"the ledger has no initial or renewal event booked by {ledger.as_of}, so no contract to "
                 "model. Check the `kind` column, or take a later as_of."
             )
         placed = place_events(engine, events, lines)
-        terms, churns = _terms_and_churns(engine, placed, ledger.grace_days)
-        terms = spell_values(terms)
-        amendments = amendment_table(engine, placed, terms)
-        terms = directions(amended_values(terms, *amendment_sums(amendments, terms.num_rows)))
-        churns = debookings(churns, terms, amendments)
-        decisions = decision_table(terms, churns, as_of_day)
-        items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
-        described = _with_exposures(describe_lines(engine, lines, ledger), terms, decisions, as_of_day + 1)
-        return Histories(
-            lines=described,
-            terms=terms,
-            decisions=decisions,
-            amendments=amendments.drop_columns(["row"]),
-            one_offs=one_off_table(engine, placed, terms).drop_columns(["row"]),
-            churns=churns.drop_columns(["row"]),
-            items=items,
-            account_money=account_money(engine, items, ledger.accounts),
-            segment_columns=segment_columns(ledger.accounts),
-            as_of=ledger.as_of,
-            grace_days=ledger.grace_days,
-            warnings=_warnings(placed, terms, churns, items),
-        )
+    terms, churns = _terms_and_churns(placed, ledger.grace_days)
+    terms = spell_values(terms)
+    amendments = amendment_table(placed, terms)
+    terms = directions(amended_values(terms, *amendment_sums(amendments, terms.num_rows)))
+    churns = debookings(churns, terms, amendments)
+    decisions = decision_table(terms, churns, as_of_day)
+    items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
+    account = values(placed, "account")
+    return Histories(
+        lines=_with_exposures(describe_lines(events, lines, ledger), terms, decisions, as_of_day + 1),
+        terms=terms,
+        decisions=decisions,
+        amendments=amendments.drop_columns(["place"]),
+        one_offs=one_off_table(placed, terms),
+        churns=churns.drop_columns(["row", "place"]),
+        items=items_by_id(items, events),
+        account_money=account_money(items, account, events.account_ids, ledger.accounts),
+        segment_columns=segment_columns(ledger.accounts),
+        as_of=ledger.as_of,
+        grace_days=ledger.grace_days,
+        warnings=_warnings(terms, churns, items),
+    )
 
 
-def _terms_and_churns(engine: Engine, placed: pa.Table, grace_days: int | None) -> tuple[pa.Table, pa.Table]:
+def _terms_and_churns(placed: pa.Table, grace_days: int | None) -> tuple[pa.Table, pa.Table]:
     """Linked terms with their `stop_day`, and churns with their roles."""
-    terms = base_terms(engine, placed, grace_days)
+    terms = base_terms(placed, grace_days)
     arrays = term_arrays(terms)
-    of_lines = placed.filter(pc.and_(pc.equal(placed["kind"], "churn"), pc.greater_equal(placed["line"], 0)))
+    rows = np.flatnonzero(of_kinds(placed, "churn") & (values(placed, "line") >= 0))
     columns = ["event_id", "row", "line", "amount_cents", "day", "booked_day"]
-    churns = attach_churns(of_lines.select(columns), arrays)
+    churns = attach_churns(with_columns(placed.select(columns).take(pa.array(rows)), place=rows), arrays)
     terms = link_terms(with_columns(terms, link_end=link_ends(arrays, churns)))
     churns = churn_roles(churns, values(terms, "renewed"))
     terminations = churns.filter(pc.equal(churns["role"], TERMINATED))
     terms = with_columns(terms, stop_day=stop_days(terms, terminations))
-    return terms.drop_columns(["link_end", "row"]), churns.drop_columns(["day", "early", "deciding"])
+    return terms.drop_columns(["link_end"]), churns.drop_columns(["day", "early", "deciding"])
 
 
 def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origin_day: int) -> pa.Table:
@@ -100,7 +107,7 @@ def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origi
     served_to = np.minimum(values(terms, "stop_day"), origin_day)
     active = np.maximum(served_to - values(terms, "start_day"), 0)
     returned = values(decisions, "returned")
-    terminated = values(decisions, "outcome") == TERMINATED
+    terminated = is_text(decisions, "outcome", TERMINATED)
     return with_columns(
         lines,
         base=values(terms, "base")[starts],
@@ -112,18 +119,16 @@ def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origi
     )
 
 
-def _warnings(placed: pa.Table, terms: pa.Table, churns: pa.Table, items: pa.Table) -> tuple[str, ...]:
+def _warnings(terms: pa.Table, churns: pa.Table, items: pa.Table) -> tuple[str, ...]:
     """What was passed over, or looks wrong, in words with counts."""
-    superseded = int((values(churns, "role") == SUPERSEDED).sum())
-    homeless = items.filter(pc.less(items["line"], 0))
+    superseded = int(is_text(churns, "role", SUPERSEDED).sum())
+    homeless = int((values(items, "line") < 0).sum())
     overlap = terms["gap_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     days = values(terms, "end_day") - values(terms, "start_day")
     parallel = int((overlap[1:] < -days[:-1] / 2).sum())
     found = {
         "churn events do not count: the contract was renewed after all, or another one decides.": superseded,
-        "events belong to accounts without a booked term yet: their money counts, they are not forecast.": (
-            homeless.num_rows
-        ),
+        "events belong to accounts without a booked term yet: their money counts, they are not forecast.": (homeless),
         "terms start before half of the one before is over. Give parallel contracts a contract_id.": parallel,
     }
     return tuple(f"{count} {words}" for words, count in found.items() if count)

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from clvforecast.histories.churns import NOTIFIED, SUPERSEDED, TERMINATED
-from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.engine import is_text, values, with_columns
 
 RENEWED, OPEN = "renewed", "open"
+OUTCOMES = (RENEWED, OPEN, NOTIFIED, TERMINATED)
 
 
 def decision_table(terms: pa.Table, churns: pa.Table, as_of_day: int) -> pa.Table:
@@ -20,20 +21,20 @@ def decision_table(terms: pa.Table, churns: pa.Table, as_of_day: int) -> pa.Tabl
     the lags (`cells.rates`).
     """
     end_day, term = values(terms, "end_day"), values(terms, "term")
-    outcome = np.where(values(terms, "renewed"), RENEWED, OPEN).astype(object)
+    outcome = np.where(values(terms, "renewed"), 0, 1).astype(np.int8)
     effective_day = np.zeros(len(term), dtype=np.int64)
     lag_days = np.zeros(len(term), dtype=np.int64)
     renewed = np.flatnonzero(values(terms, "renewed"))
     lag_days[renewed] = values(terms, "booked_day")[renewed + 1] - end_day[renewed]
-    decides = values(churns, "role") != SUPERSEDED
+    decides = ~is_text(churns, "role", SUPERSEDED)
     ended = values(churns, "term")[decides]
-    outcome[ended] = values(churns, "role")[decides]
+    outcome[ended] = np.where(is_text(churns, "role", NOTIFIED)[decides], 2, 3)
     effective_day[ended] = values(churns, "effective_day")[decides]
-    notified, terminated = outcome == NOTIFIED, outcome == TERMINATED
+    notified, terminated = outcome == 2, outcome == 3
     lag_days[ended] = values(churns, "booked_day")[decides] - end_day[ended]
     return with_columns(
         terms.select(["term", "line", "spell", "k"]),
-        outcome=pa.array(outcome, pa.string()),
+        outcome=pa.array(OUTCOMES).take(pa.array(outcome)),
         d=as_of_day - end_day,
         lag_days=pa.array(lag_days, mask=~(values(terms, "renewed") | notified)),
         effective_day=pa.array(effective_day, mask=~(notified | terminated)),

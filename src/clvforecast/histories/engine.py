@@ -14,10 +14,10 @@ import duckdb
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-THREADS = 2
-MEMORY_LIMIT = "2GB"
+from clvforecast.ledger.tables import connect
 
 
 class Engine:
@@ -42,13 +42,29 @@ class Engine:
 @contextmanager
 def open_engine() -> Iterator[Engine]:
     """An engine of its own for one build; closed at the end."""
-    with duckdb.connect(":memory:", config={"threads": THREADS, "memory_limit": MEMORY_LIMIT}) as connection:
+    with connect() as connection:
         yield Engine(connection)
 
 
 def values(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without nulls as a numpy array."""
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False))
+
+
+def is_text(table: pa.Table, name: str, text: str) -> NDArray[np.bool_]:
+    """Whether each value of a text column without nulls is this one."""
+    return np.asarray(pc.equal(table.column(name), text).to_numpy())
+
+
+def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
+    """The number of each text among the distinct ones, which are in order, and these; nulls count as empty."""
+    encoded = (texts.fill_null("") if texts.null_count else texts).dictionary_encode()
+    distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], texts.type)
+    codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32()).to_numpy()
+    order = pc.sort_indices(distinct).to_numpy()
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return rank[codes], distinct.take(pa.array(order))
 
 
 def with_columns(table: pa.Table, **columns: Any) -> pa.Table:

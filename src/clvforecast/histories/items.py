@@ -7,34 +7,47 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clvforecast.histories.churns import TERMINATED
-from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.engine import is_text, values, with_columns
+from clvforecast.histories.lines import Events, kind_names, of_kinds
 from clvforecast.histories.money import recognised
 
 Longs = NDArray[np.int64]
 
 
 def item_table(placed: pa.Table, terms: pa.Table, amendments: pa.Table, churns: pa.Table) -> pa.Table:
-    """event_id, account_id, line, kind, start_day, end_day, cents, tied: one row an event, ordered by
-    event_id.
+    """line, kind, start_day, end_day, cents, tied: one row an event, in the events' order.
 
     Terms run over [start, end); amendments to their term's end; change orders and referrals over
     term_months, or at once without; churns take back over [effective day, term's end). end_day <= start_day
     means: at once on start_day.
     """
     start_day, end_day = values(placed, "day").copy(), values(placed, "end_day").copy()
-    amendment_rows, churn_rows = values(amendments, "row"), values(churns, "row")
-    end_day[amendment_rows] = values(terms, "end_day")[values(amendments, "term")]
-    start_day[churn_rows] = values(churns, "effective_day")
-    end_day[churn_rows] = values(terms, "end_day")[values(churns, "term")]
+    amendment_places, churn_places = values(amendments, "place"), values(churns, "place")
+    end_day[amendment_places] = values(terms, "end_day")[values(amendments, "term")]
+    start_day[churn_places] = values(churns, "effective_day")
+    end_day[churn_places] = values(terms, "end_day")[values(churns, "term")]
     cents = placed["amount_cents"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False).copy()
-    cents[churn_rows] = values(churns, "debooked_cents")
-    kind = placed["kind"].to_numpy(zero_copy_only=False)
+    cents[churn_places] = values(churns, "debooked_cents")
     return with_columns(
-        placed.select(["event_id", "account_id", "line", "kind"]),
+        placed.select(["line", "kind"]),
         start_day=start_day,
         end_day=np.maximum(end_day, start_day),
         cents=cents,
-        tied=(kind != "change_order") & (kind != "referral"),
+        tied=~of_kinds(placed, "change_order", "referral"),
+    )
+
+
+def items_by_id(items: pa.Table, events: Events) -> pa.Table:
+    """The items with their texts, ordered by event_id."""
+    account = pa.array(values(events.table, "account")[events.by_id])
+    columns = {name: pa.array(values(items, name)[events.by_id]) for name in items.column_names}
+    columns["kind"] = kind_names(values(items, "kind")[events.by_id])
+    return pa.table(
+        {
+            "event_id": events.event_ids,
+            "account_id": events.account_ids.take(account),
+            **columns,
+        }
     )
 
 
@@ -50,7 +63,7 @@ def debookings(churns: pa.Table, terms: pa.Table, amendments: pa.Table) -> pa.Ta
         amendments, values(amendments, "term"), values(amendments, "day"), effective_day, term, terms
     )
     given = churns["amount_cents"].combine_chunks()
-    by_default = np.where(values(churns, "role") == TERMINATED, -remainder, 0)
+    by_default = np.where(is_text(churns, "role", TERMINATED), -remainder, 0)
     stated = given.fill_null(0).to_numpy(zero_copy_only=False)
     debooked = np.where(given.is_null().to_numpy(zero_copy_only=False), by_default, stated)
     return with_columns(churns, remainder_cents=remainder, debooked_cents=debooked)

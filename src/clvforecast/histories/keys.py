@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
+from operator import methodcaller
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
@@ -13,9 +16,8 @@ def line_keys(lines: pa.Table) -> NDArray[np.uint64]:
     """uint64[L]: the first 8 bytes, little endian, of blake2b(digest_size=8) of account_id + U+001F +
     contract_id (UTF-8).
 
-    hashlib takes one text at a time: the one loop over lines, about a microsecond a line.
+    hashlib takes one text at a time: the one loop over lines, under a microsecond a line.
     """
-    accounts, contracts = lines["account_id"].to_pylist(), lines["contract_id"].to_pylist()
-    texts = zip(accounts, contracts, strict=True)
-    digests = b"".join(blake2b(f"{a}\x1f{c}".encode(), digest_size=8).digest() for a, c in texts)
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+    texts = pc.binary_join_element_wise(lines["account_id"], lines["contract_id"], "\x1f").cast(pa.binary())
+    hashes = map(partial(blake2b, digest_size=8), texts.to_pylist())
+    return np.frombuffer(b"".join(map(methodcaller("digest"), hashes)), dtype="<u8").astype(np.uint64)

@@ -2,79 +2,155 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.histories.engine import Engine, values, with_columns
-from clvforecast.histories.money import term_ends
+from clvforecast.events import KINDS, TERM_KINDS
+from clvforecast.histories.engine import Engine, ranks, values, with_columns
+from clvforecast.histories.runs import in_order, run_lengths, run_starts
 from clvforecast.ledger import Ledger
+from clvforecast.ledger.days import term_ends, whole_days
 
-TERM_KINDS = ("initial", "renewal")
-KEYS = ("account_id", "contract_id")
+Longs = NDArray[np.int64]
+
+KIND_NAMES = tuple(kind.name for kind in KINDS)
 
 
-def event_days(engine: Engine, events: pa.Table) -> pa.Table:
-    """The ledger's events ordered by event_id, with whole days: `day` (start of service), `booked_day`,
-    `end_day`.
+@dataclass(frozen=True)
+class Events:
+    """A ledger's events as numbers, ordered by account, first day of service, day of booking and event_id.
 
-    `row` numbers them in that order and stands for the event_id from here on; `months` is 0 when not given.
+    Attributes
+    ----------
+    table
+        event_id, account and contract (places in the texts below), kind (place in `KIND_NAMES`), amount_cents, day (start
+        of service), booked_day, end_day, months (0 when not given), and row, which numbers the events in order of event_id
+        and stands for it.
+    by_id
+        The table's rows in order of event_id.
+    event_ids, account_ids, contract_ids
+        The texts, each in order.
     """
-    columns = ("event_id", *KEYS, "kind", "amount_cents", "start_date", "event_date", "term_months")
-    table = engine.collect(engine.lazy(events.select(columns)), "event_id")
-    day, booked_day = _days(table["start_date"]), _days(table["event_date"])
-    months = table["term_months"].cast(pa.int64()).combine_chunks().fill_null(0)
-    return with_columns(
-        table.drop_columns(["start_date", "event_date", "term_months"]),
-        contract_id=table["contract_id"].combine_chunks().fill_null(""),
-        row=np.arange(table.num_rows, dtype=np.int64),
-        day=day,
-        booked_day=booked_day,
-        months=months,
-        end_day=term_ends(day, months.to_numpy(zero_copy_only=False)),
+
+    table: pa.Table
+    by_id: Longs
+    event_ids: pa.ChunkedArray
+    account_ids: pa.Array
+    contract_ids: pa.Array
+
+
+def of_kinds(table: pa.Table, *names: str) -> NDArray[np.bool_]:
+    """Whether each event is of one of these kinds."""
+    wanted = np.zeros(len(KIND_NAMES), dtype=bool)
+    wanted[[KIND_NAMES.index(name) for name in names]] = True
+    return np.asarray(wanted[values(table, "kind")])
+
+
+def kind_names(kind: NDArray[np.int8]) -> pa.Array:
+    """The kinds as text."""
+    return pa.array(KIND_NAMES).take(pa.array(kind))
+
+
+def numbered_events(engine: Engine, events: pa.Table) -> Events:
+    """The ledger's events as numbers: the one place where their texts are sorted."""
+    ids = engine.collect(
+        engine.lazy(pa.table({"event_id": events["event_id"], "given": np.arange(events.num_rows)})), "event_id"
+    )
+    by_id = values(ids, "given")
+    row = np.empty(len(by_id), dtype=np.int64)
+    row[by_id] = np.arange(len(by_id))
+    account, account_ids = ranks(events["account_id"])
+    contract, contract_ids = ranks(events["contract_id"])
+    day, booked_day = whole_days(events["start_date"]), whole_days(events["event_date"])
+    months = events["term_months"].fill_null(0).to_numpy().astype(np.int64)
+    table = pa.table(
+        {
+            "event_id": events["event_id"],
+            "account": account,
+            "contract": contract,
+            "kind": pc.index_in(events["kind"], pa.array(KIND_NAMES)).cast(pa.int8()),
+            "amount_cents": events["amount_cents"],
+            "row": row,
+            "day": day,
+            "booked_day": booked_day,
+            "months": months,
+            "end_day": term_ends(day, months),
+        }
+    )
+    keys = (account, day, booked_day, row)
+    if not in_order(*keys):  # a ledger keeps this order itself
+        table = table.take(pa.array(np.lexsort(keys[::-1])))
+        by_id = np.argsort(values(table, "row"))
+    return Events(table.combine_chunks(), by_id, ids["event_id"], account_ids, contract_ids)
+
+
+def find_lines(events: Events) -> pa.Table:
+    """line, account, contract, first_day: one row a line, ordered by account_id and contract_id."""
+    terms = np.flatnonzero(of_kinds(events.table, *TERM_KINDS))
+    account, contract, day = (values(events.table, name)[terms] for name in ("account", "contract", "day"))
+    order = np.argsort(_line_key(account, contract), kind="stable")
+    starts = run_starts(account[order], contract[order])
+    first = order[starts]
+    first_day = np.minimum.reduceat(day[order], starts) if len(starts) else starts
+    return pa.table(
+        {
+            "account": account[first],
+            "contract": contract[first],
+            "first_day": first_day,
+            "line": np.arange(len(starts), dtype=np.int64),
+        }
     )
 
 
-def _days(dates: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Days since 1970-01-01 of dates."""
-    return dates.cast(pa.date32()).cast(pa.int32()).cast(pa.int64()).to_numpy()
+def _line_key(account: NDArray[np.int32], contract: NDArray[np.int32]) -> Longs:
+    return np.asarray(account.astype(np.int64) << 32 | contract)
 
 
-def find_lines(engine: Engine, events: pa.Table) -> pa.Table:
-    """line, account_id, contract_id, first_day: one row a line, ordered by account_id and contract_id."""
-    terms = engine.lazy(events).filter(nw.col("kind").is_in(TERM_KINDS))
-    lines = engine.collect(terms.group_by(*KEYS).agg(nw.col("day").min().alias("first_day")), KEYS)
-    return with_columns(lines, line=np.arange(lines.num_rows, dtype=np.int64))
-
-
-def place_events(engine: Engine, events: pa.Table, lines: pa.Table) -> pa.Table:
+def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
     """Events with their `line`; -1 where the account has no term at all yet.
 
     An event whose own (account_id, contract_id) has no term goes to the account's line with the earliest
     term that covers it, or else to the account's earliest line.
     """
-    own = engine.lazy(events).join(engine.lazy(lines.select([*KEYS, "line"])), on=list(KEYS), how="left")
-    placed = engine.collect(own, "row")
-    astray = placed.filter(placed["line"].is_null())
-    found = _adopting_lines(engine, astray, placed) if astray.num_rows else None
-    line = placed["line"].combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).copy()
-    if found is not None and found.num_rows:
-        line[values(found, "row")] = values(found, "adopted")
-    return with_columns(placed, line=line)
+    account, contract = values(events.table, "account"), values(events.table, "contract")
+    first_line = np.searchsorted(values(lines, "account"), np.arange(len(events.account_ids)))
+    line = np.minimum(first_line, lines.num_rows - 1)[account]
+    elsewhere = np.flatnonzero(
+        (values(lines, "account")[line] != account) | (values(lines, "contract")[line] != contract)
+    )
+    if len(elsewhere):
+        keys = _line_key(values(lines, "account"), values(lines, "contract"))
+        wanted = _line_key(account[elsewhere], contract[elsewhere])
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        line[elsewhere] = np.where(keys[found] == wanted, found, -1)
+    placed = with_columns(events.table, line=line)
+    if (line < 0).any():
+        found = _adopting_lines(engine, placed)
+        line[values(found, "place")] = values(found, "adopted")
+        placed = with_columns(placed, line=line)
+    return placed
 
 
-def _adopting_lines(engine: Engine, astray: pa.Table, placed: pa.Table) -> pa.Table:
-    """row, adopted: the line that takes in an event whose own contract_id has no terms."""
-    terms = engine.lazy(placed).filter(nw.col("kind").is_in(TERM_KINDS))
-    spans = terms.select("account_id", term_line="line", term_start="day", term_end="end_day")
-    pairs = engine.lazy(astray.select(["row", "account_id", "kind", "day"])).join(spans, on="account_id", how="inner")
-    runs_to = nw.col("term_end") + nw.when(nw.col("kind") == "churn").then(1).otherwise(0)
+def _adopting_lines(engine: Engine, placed: pa.Table) -> pa.Table:
+    """place, adopted: the line that takes in an event whose own contract_id has no terms."""
+    placed = with_columns(placed, place=np.arange(placed.num_rows))
+    churn, term_kinds = KIND_NAMES.index("churn"), [KIND_NAMES.index(kind) for kind in TERM_KINDS]
+    columns = engine.lazy(placed.select(["place", "account", "kind", "line", "day", "end_day"]))
+    terms = columns.filter(nw.col("kind").is_in(term_kinds))
+    spans = terms.select("account", term_line="line", term_start="day", term_end="end_day")
+    astray = columns.filter(nw.col("line") < 0).select("place", "account", "kind", "day")
+    pairs = astray.join(spans, on="account", how="inner")
+    runs_to = nw.col("term_end") + nw.when(nw.col("kind") == churn).then(1).otherwise(0)
     covers = (nw.col("term_start") <= nw.col("day")) & (nw.col("day") < runs_to)
     ranked = pairs.with_columns(apart=nw.when(covers).then(0).otherwise(1), one=nw.lit(1)).with_columns(
-        rank=nw.col("one").cum_sum().over("row", order_by=["apart", "term_start", "term_line"])
+        rank=nw.col("one").cum_sum().over("place", order_by=["apart", "term_start", "term_line"])
     )
-    return engine.collect(ranked.filter(nw.col("rank") == 1).select("row", adopted="term_line"), "row")
+    return engine.collect(ranked.filter(nw.col("rank") == 1).select("place", adopted="term_line"), "place")
 
 
 def segment_columns(accounts: pa.Table) -> tuple[str, ...]:
@@ -82,29 +158,30 @@ def segment_columns(accounts: pa.Table) -> tuple[str, ...]:
     return tuple(name for name in accounts.column_names if name not in ("account_id", "observed_from"))
 
 
-def describe_lines(engine: Engine, lines: pa.Table, ledger: Ledger) -> pa.Table:
-    """Lines with segment columns, `account` (index of the sorted account_ids), observed_from and
+def describe_lines(events: Events, lines: pa.Table, ledger: Ledger) -> pa.Table:
+    """Lines with their texts, segment columns, `account` (place among the accounts with a line), observed_from and
     tenure_unknown.
 
     `observed_from` is told of an account; it holds for the lines that start on the account's first day. A
     line that starts later was seen from its start.
     """
-    first = engine.lazy(lines).group_by("account_id").agg(nw.col("first_day").min().alias("account_first_day"))
-    whole = engine.lazy(lines).join(first, on="account_id", how="left")
-    told = {name: f"segment:{name}" for name in segment_columns(ledger.accounts)}
-    whole = whole.join(engine.lazy(ledger.accounts).rename(told), on="account_id", how="left")
-    seen_first = nw.col("first_day") == nw.col("account_first_day")
-    given = nw.col("observed_from").cast(nw.Int64)
-    unknown = given.is_null() & seen_first if ledger.has_observed_from else nw.lit(False)
-    whole = whole.with_columns(
-        tenure_unknown=unknown,
-        observed_from=nw.when(seen_first).then(given.fill_null(0)).otherwise(0).cast(nw.Int32),
-    )
-    described = engine.collect(whole.drop("account_first_day"), "line")
-    account_id = described["account_id"].combine_chunks().dictionary_encode()
-    return with_columns(described, account=_codes_in_order(account_id))
-
-
-def _codes_in_order(encoded: pa.DictionaryArray) -> NDArray[np.int64]:
-    """0-based index of each value of a sorted column among its distinct values."""
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    first_day = values(lines, "first_day")
+    starts = run_starts(values(lines, "account"))
+    lengths = run_lengths(starts, lines.num_rows)
+    account_ids = events.account_ids.take(lines["account"].combine_chunks())
+    of_accounts = ledger.accounts.take(pc.index_in(account_ids, ledger.accounts["account_id"]))
+    seen_first = pa.array(first_day == np.repeat(np.minimum.reduceat(first_day, starts), lengths))
+    given = of_accounts["observed_from"].cast(pa.int32())
+    unknown = pc.and_(given.is_null(), seen_first) if ledger.has_observed_from else np.zeros(lines.num_rows, dtype=bool)
+    return pa.table(
+        {
+            "account_id": account_ids,
+            "contract_id": events.contract_ids.take(lines["contract"].combine_chunks()),
+            "first_day": first_day,
+            "line": lines["line"],
+            **{f"segment:{name}": of_accounts[name] for name in segment_columns(ledger.accounts)},
+            "observed_from": pc.if_else(seen_first, given.fill_null(0), pa.scalar(0, pa.int32())),
+            "tenure_unknown": unknown,
+            "account": np.repeat(np.arange(len(starts), dtype=np.int64), lengths),
+        }
+    ).combine_chunks()

@@ -6,30 +6,14 @@ begins on the day after, ``origin = as_of + 1``.
 
 from __future__ import annotations
 
-from typing import Any
-
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.histories.engine import Engine, values, with_columns
+from clvforecast.histories.engine import values, with_columns
 
 Longs = NDArray[np.int64]
-
-
-def term_ends(start_day: Longs, months: Longs) -> Longs:
-    """Day on which a term that starts on `start_day` (days since 1970-01-01) ends, that many months later.
-
-    The same day of the month, or the month's last day where it is shorter (31 January + 1 month is 28 or 29
-    February), as pandas' DateOffset and DuckDB's ``date + INTERVAL k MONTH``.
-    """
-    month = start_day.astype("datetime64[D]").astype("datetime64[M]")
-    day_of_month = start_day - month.astype("datetime64[D]").astype(np.int64)
-    end_month = month + months.astype("timedelta64[M]")
-    first = end_month.astype("datetime64[D]").astype(np.int64)
-    length = (end_month + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - first
-    return np.asarray(first + np.minimum(day_of_month, length - 1), dtype=np.int64)
 
 
 def recognised(cents: Longs, start_day: Longs, end_day: Longs, day: Longs | int) -> Longs:
@@ -40,13 +24,16 @@ def recognised(cents: Longs, start_day: Longs, end_day: Longs, day: Longs | int)
 
     C = q (e - s) + r keeps the product inside 64 bits.
     """
-    length = np.maximum(end_day - start_day, 1)
-    served = np.clip(day - start_day, 0, length)
-    quotient, rest = np.divmod(cents, length)
-    whole, left = np.divmod(rest * served, length)
-    floor = quotient * served + whole
-    up = (2 * left > length) | ((2 * left == length) & (floor % 2 != 0))
-    return np.where(end_day > start_day, floor + up, np.where(day > start_day, cents, 0)).astype(np.int64)
+    cents, start_day, end_day, day = np.broadcast_arrays(cents, start_day, end_day, day)
+    done = np.where(day >= np.maximum(end_day, start_day + 1), cents, 0).astype(np.int64)
+    begun = np.flatnonzero((day > start_day) & (day < end_day))
+    if len(begun):
+        length, served = (end_day - start_day)[begun], (day - start_day)[begun]
+        quotient, rest = np.divmod(cents[begun], length)
+        whole, left = np.divmod(rest * served, length)
+        floor = quotient * served + whole
+        done[begun] = floor + ((2 * left > length) | ((2 * left == length) & (floor % 2 != 0)))
+    return done
 
 
 def recognise_items(items: pa.Table, origin_day: int) -> pa.Table:
@@ -55,13 +42,16 @@ def recognise_items(items: pa.Table, origin_day: int) -> pa.Table:
     return with_columns(items, recognised_cents=done)
 
 
-def account_money(engine: Engine, items: pa.Table, accounts: pa.Table) -> pa.Table:
-    """Booked and recognised cents of every account of the ledger; 0 where all its events are later."""
-    sums: nw.LazyFrame[Any] = (
-        engine.lazy(items)
-        .group_by("account_id")
-        .agg(nw.col("cents").sum().alias("booked_cents"), nw.col("recognised_cents").sum())
-    )
-    money = engine.lazy(accounts.select(["account_id"])).join(sums, on="account_id", how="left")
-    whole = [nw.col(name).fill_null(0).cast(nw.Int64) for name in ("booked_cents", "recognised_cents")]
-    return engine.collect(money.select("account_id", *whole), "account_id")
+def account_money(items: pa.Table, account: Longs, account_ids: pa.Array, accounts: pa.Table) -> pa.Table:
+    """Booked and recognised cents of every account of the ledger; 0 where all its events are later.
+
+    `account` is every item's place in `account_ids`.
+    """
+    known = accounts["account_id"].take(pc.sort_indices(accounts["account_id"]))
+    place = pc.index_in(known, account_ids).fill_null(len(account_ids)).to_numpy()
+    columns = {"account_id": known}
+    for name, of_items in (("booked_cents", "cents"), ("recognised_cents", "recognised_cents")):
+        sums = np.zeros(len(account_ids) + 1, dtype=np.int64)
+        np.add.at(sums, account, values(items, of_items))
+        columns[name] = pa.array(sums[place])
+    return pa.table(columns)

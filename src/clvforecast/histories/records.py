@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.histories.keys import line_keys
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -77,6 +82,11 @@ class Histories:
     def as_of_day(self) -> int:
         """`as_of` in days since 1970-01-01."""
         return (self.as_of - EPOCH).days
+
+    @cached_property
+    def line_keys(self) -> NDArray[np.uint64]:
+        """uint64[L], hash of account_id and contract_id of every line (`histories.keys`); made once."""
+        return line_keys(self.lines)
 
     def segment(self, name: str) -> pa.ChunkedArray:
         """The lines' levels of a segment column."""

@@ -27,6 +27,15 @@ def run_starts(*keys: Array) -> Longs:
     return np.flatnonzero(changed).astype(np.int64)
 
 
+def in_order(*keys: Array) -> bool:
+    """Whether the rows increase by the first key, then by the next, and so on."""
+    increases, equal = np.zeros(max(len(keys[0]) - 1, 0), dtype=bool), True
+    for key in keys:
+        increases |= equal & (key[1:] > key[:-1])
+        equal &= key[1:] == key[:-1]
+    return bool(increases.all())
+
+
 def run_lengths(starts: Longs, n: int) -> Longs:
     """Rows of every run, of n rows in all."""
     return np.diff(np.append(starts, n)).astype(np.int64)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clvforecast.events import TERM_KINDS
 from clvforecast.histories.churns import TermArrays
-from clvforecast.histories.engine import Engine, values, with_columns
-from clvforecast.histories.lines import TERM_KINDS
+from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.lines import of_kinds
 from clvforecast.histories.runs import places, run_lengths, run_starts, running_sums
 
 DAYS_PER_MONTH = 365.25 / 12
@@ -28,11 +28,12 @@ def grace_of(days: NDArray[np.int64], grace_days: int | None) -> NDArray[np.int6
     return np.minimum(92, np.maximum(15, days // 4))
 
 
-def base_terms(engine: Engine, placed: pa.Table, grace_days: int | None) -> pa.Table:
+def base_terms(placed: pa.Table, grace_days: int | None) -> pa.Table:
     """Term events, numbered by `term`: ordered by (line, start_day, booked_day, event_id); money and MRR."""
-    terms = engine.lazy(placed).filter(nw.col("kind").is_in(TERM_KINDS))
-    terms = terms.select("event_id", "row", "line", "end_day", "months", "amount_cents", "booked_day", start_day="day")
-    table = engine.collect(terms, ("line", "start_day", "booked_day", "row"))
+    rows = np.flatnonzero(of_kinds(placed, *TERM_KINDS))
+    rows = rows[np.argsort(values(placed, "line")[rows], kind="stable")]  # events of an account are in that order
+    columns = ["event_id", "line", "end_day", "months", "amount_cents", "booked_day", "day"]
+    table = placed.select(columns).take(pa.array(rows)).rename_columns([*columns[:-1], "start_day"])
     amount = values(table, "amount_cents") / 100.0
     days = values(table, "end_day") - values(table, "start_day")
     return with_columns(

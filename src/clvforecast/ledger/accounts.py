@@ -2,6 +2,7 @@
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clvforecast.errors import LedgerError
 from clvforecast.events import NOT_RECORDED
@@ -12,8 +13,10 @@ OBSERVED_FROM = "observed_from"
 LARGEST_OBSERVED_FROM = 10_000  # earlier renewals; monthly contracts over eight centuries
 
 
-def accounts_from_table(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> tuple[pa.Table, bool, list[str]]:
-    """(accounts, has_observed_from, warnings) from a given table, for the accounts of table `accepted`."""
+def accounts_from_table(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, account_ids: pa.Array
+) -> tuple[pa.Table, bool, list[str]]:
+    """(accounts, has_observed_from, warnings) from a given table, for these accounts, which are in order."""
     if "account_id" not in raw.columns:
         raise LedgerError(
             f"accounts: no column account_id; found are {', '.join(raw.columns) or 'none'}. Rename the column."
@@ -27,26 +30,34 @@ def accounts_from_table(connection: duckdb.DuckDBPyConnection, raw: RawTable) ->
     has_observed_from = OBSERVED_FROM in raw.columns
     if has_observed_from:
         _refuse_observed_from(connection)
-    return (
-        _joined_accounts(connection, segments, has_observed_from),
-        has_observed_from,
-        _account_warnings(connection),
-    )
+    told = _told(connection, segments, has_observed_from)
+    row = pc.index_in(account_ids, told["account_id"])
+    warnings = _account_warnings(account_ids, told, row)
+    return _accounts(account_ids, told, row, has_observed_from), has_observed_from, warnings
 
 
-def accounts_from_events(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> tuple[pa.Table, bool, list[str]]:
+def accounts_from_events(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, account_ids: pa.Array
+) -> tuple[pa.Table, bool, list[str]]:
     """The same from the events' own extra columns: text that is constant in each account is a segment."""
     extras = extra_columns(raw)
     text = [name for name in extras if raw.type_of(name) == "VARCHAR" or name == OBSERVED_FROM]
+    carried = "".join(f", raw.{quoted(name)}" for name in text)
+    connection.execute(
+        f"""
+        CREATE VIEW carried AS
+        SELECT unbroken.account_id AS __account, raw.{SOURCE}, raw.{ROW}{carried}
+        FROM unbroken JOIN {raw.name} AS raw USING ({NUMBER})
+        """
+    )
     constant = [name for name in text if _is_constant(connection, name)]
     segments = [name for name in constant if name != OBSERVED_FROM]
     taken = "".join(f", any_value({quoted(name)}) AS {quoted(name)}" for name in constant)
     connection.execute(
         f"""
         CREATE TABLE keyed AS
-        SELECT account_id AS __account, min({SOURCE}) AS {SOURCE}, min({ROW}) AS {ROW}{taken}
-        FROM accepted JOIN (SELECT {NUMBER}, {SOURCE}, {ROW} FROM {raw.name}) USING ({NUMBER})
-        GROUP BY account_id
+        SELECT __account, min(CAST({SOURCE} AS VARCHAR)) AS {SOURCE}, min({ROW}) AS {ROW}{taken}
+        FROM carried GROUP BY __account
         """
     )
     has_observed_from = OBSERVED_FROM in constant
@@ -60,11 +71,14 @@ def accounts_from_events(connection: duckdb.DuckDBPyConnection, raw: RawTable) -
             "of an "
             "account); give an accounts table to set segments"
         )
-    return _joined_accounts(connection, segments, has_observed_from), has_observed_from, warnings
+    told = _told(connection, segments, has_observed_from)
+    row = pc.index_in(account_ids, told["account_id"])
+    return _accounts(account_ids, told, row, has_observed_from), has_observed_from, warnings
 
 
 def _is_constant(connection: duckdb.DuckDBPyConnection, column: str) -> bool:
-    varying = f"SELECT 1 FROM accepted GROUP BY account_id HAVING count(DISTINCT {level_sql(column)}) > 1 LIMIT 1"
+    level = level_sql(column)
+    varying = f"SELECT 1 FROM carried GROUP BY __account HAVING min({level}) <> max({level}) LIMIT 1"
     return first_row(connection, varying) is None
 
 
@@ -74,15 +88,17 @@ def _refuse_unusable_keys(connection: duckdb.DuckDBPyConnection, raw: RawTable) 
     )
     if missing:
         raise LedgerError(f"{missing[0]} row {missing[1]}: no account_id. Give every account its id, or drop the row.")
+    (repeated,) = counts(connection, "SELECT count(*) - count(DISTINCT __account) FROM keyed")
+    if not repeated:
+        return
     copies = connection.execute(
         f"""
         SELECT __account, count(*), string_agg({ROW}, ', ' ORDER BY {NUMBER}) FROM keyed
         GROUP BY __account HAVING count(*) > 1 ORDER BY __account LIMIT 3
         """
     ).fetchall()
-    if copies:
-        shown = "; ".join(f"{account!r} {count} times (rows {rows})" for account, count, rows in copies)
-        raise LedgerError(f"accounts: account_id must be unique, but: {shown}. Keep one row an account.")
+    shown = "; ".join(f"{account!r} {count} times (rows {rows})" for account, count, rows in copies)
+    raise LedgerError(f"accounts: account_id must be unique, but: {shown}. Keep one row an account.")
 
 
 def _refuse_observed_from(connection: duckdb.DuckDBPyConnection) -> None:
@@ -106,38 +122,39 @@ def _refuse_observed_from(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def _joined_accounts(connection: duckdb.DuckDBPyConnection, segments: list[str], has_observed_from: bool) -> pa.Table:
-    """Without the column every account counts as seen from its start; with it, empty is unknown (null)."""
+def _told(connection: duckdb.DuckDBPyConnection, segments: list[str], has_observed_from: bool) -> pa.Table:
+    """account_id, segment levels and observed_from of the rows of table `keyed`."""
     levels = "".join(f", {level_sql(name)} AS {quoted(name)}" for name in segments)
     whole = f"CAST(TRY_CAST(nullif(lower({text_sql(OBSERVED_FROM)}), 'nan') AS DOUBLE) AS INTEGER)"
     observed_from = whole if has_observed_from else "0::INTEGER"
     return connection.sql(
-        f"""
-        SELECT known.account_id{levels}, {observed_from} AS {OBSERVED_FROM}
-        FROM (SELECT DISTINCT account_id FROM accepted) AS known
-        LEFT JOIN keyed ON known.account_id = keyed.__account
-        ORDER BY known.account_id
-        """
+        f"SELECT __account AS account_id{levels}, {observed_from} AS {OBSERVED_FROM} FROM keyed"
     ).to_arrow_table()
 
 
-def _account_warnings(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    without_row, without_events, matched = counts(
-        connection,
-        """
-        SELECT count(*) FILTER (WHERE __account IS NULL), count(*) FILTER (WHERE account_id IS NULL),
-               count(*) FILTER (WHERE account_id = __account)
-        FROM (SELECT DISTINCT account_id FROM accepted) AS known FULL JOIN keyed ON account_id = __account
-        """,
-    )
+def _accounts(account_ids: pa.Array, told: pa.Table, row: pa.Array, has_observed_from: bool) -> pa.Table:
+    """The accounts with what `row` of the table says of each; a null row says nothing.
+
+    Without the column observed_from every account counts as seen from its start; with it, empty is unknown (null).
+    """
+    of_accounts = told.take(row)
+    columns = {"account_id": account_ids}
+    for name in told.column_names[1:-1]:
+        columns[name] = of_accounts[name].fill_null(NOT_RECORDED)
+    observed_from = of_accounts[OBSERVED_FROM]
+    columns[OBSERVED_FROM] = observed_from if has_observed_from else observed_from.fill_null(0)
+    return pa.table(columns)
+
+
+def _account_warnings(account_ids: pa.Array, told: pa.Table, row: pa.Array) -> list[str]:
+    without_row = row.null_count
+    matched = len(row) - without_row
+    without_events = told.num_rows - matched
     if without_row and without_events and not matched:
-        of_events, of_accounts = (
-            first_row(connection, f"SELECT min({name}) FROM {table}")
-            for name, table in (("account_id", "accepted"), ("__account", "keyed"))
-        )
+        given = pc.min(told["account_id"]).as_py()
         raise LedgerError(
             f"accounts: not one of the {without_events} accounts of the table has events (the events have accounts such as "
-            f"{of_events[0] if of_events else None!r}, the table {of_accounts[0] if of_accounts else None!r}). Write the ids "
+            f"{account_ids[0].as_py()!r}, the table {given!r}). Write the ids "
             "alike: letters, leading zeros, text or number."
         )
     warnings = []

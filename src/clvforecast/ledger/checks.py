@@ -1,10 +1,9 @@
 """The rules of `events.py` as set operations: which rows of a raw events table are accepted, and why others
 are not.
 
-Each step is one SQL statement over the whole table; no row is looked at alone. The steps are
-`raw_events` (as read) -> `parsed` (typed values) -> `judged` (first broken rule of the row alone) -> `passed`
-(unbroken, copies out) -> `verdicts` (rule that needs the account's terms), all keyed by the running row
-number.
+The rules of a row alone are one SQL statement over the whole table: `raw_events` (as read) -> `parsed` (typed values and
+the first broken rule), keyed by the running row number. Copies and the rules that need the account's terms are judged
+after that, over columns of integers (`rows.py`, `places.py`); what they reject stands in the table `refused`.
 """
 
 import duckdb
@@ -24,7 +23,7 @@ from clvforecast.events import (
     SPREADABLE_KINDS,
     TERM_KINDS,
 )
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, literal, quoted
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal, quoted
 
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$"
 MIDNIGHT = r"^[ T0:.]*$"
@@ -34,6 +33,7 @@ WHOLE_NUMBER = r"^\+?\d{1,9}(\.0*)?$"
 LONGEST_READ = 999_999_999  # nine digits, as in text
 WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 KIND_NAMES = tuple(kind.name for kind in KINDS)
+BINARY_NOISE = 1e-6  # currency units: what 0.1 + 0.2 is off by is no sub-cent amount
 WITH_TERM = TERM_KINDS + SPREADABLE_KINDS  # whose term_months are kept
 
 
@@ -74,8 +74,9 @@ def level_sql(column: str) -> str:
     return f"coalesce({text_sql(column)}, {literal(NOT_RECORDED)})"
 
 
-def sql_list(names: tuple[str, ...]) -> str:
-    return "(" + ", ".join(literal(name) for name in names) + ")"
+def codes(kinds: tuple[str, ...]) -> str:
+    """Kinds as an SQL list of their places in `KINDS`."""
+    return "(" + ", ".join(str(KIND_NAMES.index(kind)) for kind in kinds) + ")"
 
 
 # --- typed values -------------------------------------------------------------------------------------------
@@ -115,6 +116,16 @@ def _plain_cents_sql(raw: RawTable) -> str:
     return "NULL::BIGINT"
 
 
+def _kind_sql(raw: RawTable) -> str:
+    """The kind's place in `KINDS`, null when there is none such; text is only trimmed where it is not a kind as it stands."""
+    cases = " ".join(f"WHEN {literal(name)} THEN {code}" for code, name in enumerate(KIND_NAMES))
+    plain = f"lower({text_sql('kind')})"
+    found = f"CASE {plain} {cases} END"
+    if raw.type_of("kind") == "VARCHAR":
+        found = f"CASE {quoted('kind')} {cases} ELSE {found} END"
+    return f"CAST({found} AS UTINYINT)"
+
+
 def _months_sql(raw: RawTable) -> tuple[str, str]:
     """(whether no term is given, its whole months, null when unreadable)."""
     name, kind = quoted("term_months"), raw.type_of("term_months")
@@ -128,10 +139,11 @@ def _months_sql(raw: RawTable) -> tuple[str, str]:
     return f"{text} IS NULL", f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
 
 
-def parse(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
-    """Make the table `parsed`: one row a raw row, typed; unreadable values are null beside their text.
+def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
+    """Make the table `parsed`: one row a raw row, typed, with the first rule that it breaks by itself, or null.
 
-    Columns that come as dates and numbers are taken as such; what text alone can settle goes the way of text.
+    Columns that come as dates and numbers are taken as such; what text alone can settle goes the way of text. `kind` is
+    the place in `KINDS`, `rule` that in `RULES`; `changed_by` what rounding to cents added, where that is no noise.
     """
     event_date, event_clock = _date_sql(raw, "event_date")
     has_start = "start_date" in raw.columns
@@ -145,23 +157,30 @@ def parse(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
         CREATE TABLE parsed AS
         WITH typed AS (
             SELECT {NUMBER}, {event_id} AS event_id, {key_sql(raw, "account_id")} AS account_id,
-                   {contract} AS contract_id, lower({text_sql("kind")}) AS kind,
+                   {contract} AS contract_id, {_kind_sql(raw)} AS kind,
                    {_blank_sql(raw, "event_date")} AS no_date, {event_date} AS event_date,
                    {_blank_sql(raw, "start_date") if has_start else "true"} AS no_start,
                    {start_date} AS given_start,
                    {event_clock} OR {start_clock} AS has_clock,
                    {_blank_sql(raw, "amount")} AS no_amount, {plain_cents} AS plain_cents,
                    CASE WHEN {plain_cents} IS NULL THEN {text_sql("amount")} END AS amount_text,
-                   upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS term_months
+                   upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS given_months
             FROM {raw.name}
         ), numbers AS (
             SELECT *, coalesce(given_start, event_date) AS start_date,
                    regexp_matches(amount_text, {literal(PLAIN_NUMBER)}) AS amount_is_number,
                    CASE WHEN amount_is_number THEN TRY_CAST(amount_text AS DECIMAL(38, 18)) END AS exact,
-                   CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest
+                   CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
+                   coalesce(plain_cents, {_cents_sql()}) AS amount_cents,
+                   CASE WHEN exact IS NOT NULL THEN CAST(amount_cents AS DECIMAL(38, 18)) / 100 - exact END AS off
             FROM typed
         )
-        SELECT * EXCLUDE (nearest), coalesce(plain_cents, {_cents_sql()}) AS amount_cents FROM numbers
+        SELECT {NUMBER}, event_id, account_id, contract_id, event_date, start_date, amount_cents, currency, has_clock,
+               kind, CASE WHEN kind IN {codes(WITH_TERM)} THEN given_months END AS term_months,
+               NOT no_term AND kind NOT IN {codes(WITH_TERM)} AS unused_term,
+               CASE WHEN abs(off) > {BINARY_NOISE} THEN off END AS changed_by,
+               CAST({_first_broken_rule()} AS UTINYINT) AS rule
+        FROM numbers
         """
     )
 
@@ -182,18 +201,18 @@ def _sign_sql() -> str:
         "negative": "amount_cents >= 0",
         "not positive": "amount_cents > 0",
     }
-    return " OR ".join(f"(kind = {literal(kind.name)} AND {broken[kind.sign]})" for kind in KINDS)
+    return " OR ".join(f"(kind = {code} AND {broken[kind.sign]})" for code, kind in enumerate(KINDS))
 
 
 def _row_conditions() -> dict[str, str]:
     """When a row breaks a rule, for the rules that need nothing but the row."""
-    free = sql_list(tuple(kind.name for kind in KINDS if not kind.amount_required))
+    free = codes(tuple(kind.name for kind in KINDS if not kind.amount_required))
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
-    needs_term, may_spread = f"kind IN {sql_list(TERM_KINDS)}", f"kind IN {sql_list(SPREADABLE_KINDS)}"
+    needs_term, may_spread = f"kind IN {codes(TERM_KINDS)}", f"kind IN {codes(SPREADABLE_KINDS)}"
     return {
         "missing_account": "account_id IS NULL",
         "missing_event_id": "event_id IS NULL",
-        "unknown_kind": f"kind IS NULL OR kind NOT IN {sql_list(KIND_NAMES)}",
+        "unknown_kind": "kind IS NULL",
         "missing_date": "no_date",
         "unreadable_date": "event_date IS NULL",
         "unreadable_start": "NOT no_start AND given_start IS NULL",
@@ -209,127 +228,47 @@ def _row_conditions() -> dict[str, str]:
         "missing_term": f"no_term AND {needs_term}",
         "invalid_term": (
             f"NOT no_term AND ({needs_term} OR {may_spread}) "
-            f"AND coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)"
+            f"AND coalesce(given_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)"
         ),
     }
 
 
-def judge_rows(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `judged` (row number, first broken rule) and `passed` (unbroken rows, each event_id once).
-
-    Of several rows with one event_id the one booked first counts (ties: start, kind, amount, term, contract,
-    and at last the order of the input), so that neither the order of
-    the input nor a later copy changes what was known on a day.
-    """
+def _first_broken_rule() -> str:
     conditions = _row_conditions()
     cases = " ".join(
-        f"WHEN {conditions[rule.name]} THEN {literal(rule.name)}" for rule in RULES if rule.name in conditions
+        f"WHEN {conditions[rule.name]} THEN {place}" for place, rule in enumerate(RULES) if rule.name in conditions
     )
-    connection.execute(f"CREATE TABLE judged AS SELECT {NUMBER}, CASE {cases} END AS rule FROM parsed")
-    by_term = f"kind IN {sql_list(WITH_TERM)}"
-    connection.execute(
-        f"""
-        CREATE TABLE passed AS
-        SELECT {NUMBER}, event_id, account_id, contract_id, event_date, kind, amount_cents, currency,
-               start_date, CASE WHEN {by_term} THEN term_months END AS term_months
-        FROM parsed JOIN judged USING ({NUMBER})
-        WHERE rule IS NULL
-        """
-    )
-    (copies,) = counts(connection, "SELECT count(*) - count(DISTINCT event_id) FROM passed")
-    if copies:
-        connection.execute(
-            f"""
-            CREATE OR REPLACE TABLE passed AS SELECT * FROM passed
-            QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_date, account_id, start_date, kind,
-                                       amount_cents, currency, term_months, contract_id, {NUMBER}) = 1
-            """
-        )
+    return f"CASE {cases} END"
 
 
-# --- rules that need the account's terms --------------------------------------------------------------------
-
-
-def coverage_sql(rows: str, known_by: str | None = None) -> str:
-    """For each row of the table `rows` that is no term: when its line's terms begin, and until when they
-    cover it.
-
-    A line is (account_id, contract_id). Rows without contract_id, in an account whose terms all carry one,
-    belong to any of them: there every term stands a second time under the empty contract_id. On a line,
-
-        covered until  u = max{end : start <= start_date},      covered  <=>  start_date < u
-
-    With `known_by` only terms booked by that day count. Result columns: row number, first_start,
-    covered_until.
-    """
-    known = "" if known_by is None else f" AND event_date <= DATE {literal(known_by)}"
-    is_term = f"kind IN {sql_list(TERM_KINDS)}"
-    return f"""
-        WITH terms AS (
-            SELECT account_id, contract_id, start_date,
-                   CAST(start_date + to_months(term_months) AS DATE) AS end_date
-            FROM {rows} WHERE {is_term}{known}
-        ), shared AS (
-            SELECT account_id FROM terms GROUP BY account_id HAVING min(contract_id) <> ''
-        ), timeline AS (
-            SELECT account_id, contract_id, start_date, end_date, NULL AS {NUMBER} FROM terms
-            UNION ALL
-            SELECT account_id, '', start_date, end_date, NULL FROM terms SEMI JOIN shared USING (account_id)
-            UNION ALL
-            SELECT account_id, contract_id, start_date, NULL, {NUMBER} FROM {rows} WHERE NOT {is_term}
-        )
-        SELECT {NUMBER},
-               min(CASE WHEN {NUMBER} IS NULL THEN start_date END) OVER line AS first_start,
-               max(end_date) OVER (line ORDER BY start_date) AS covered_until
-        FROM timeline
-        WINDOW line AS (PARTITION BY account_id, contract_id)
-        QUALIFY {NUMBER} IS NOT NULL
-    """
-
-
-def misplaced_sql() -> str:
-    """The rule that a row that is no term breaks, given `first_start` and `covered_until`, or null."""
-    inside = sql_list(tuple(kind.name for kind in KINDS if kind.placement == "inside a term"))
-    onward = sql_list(tuple(kind.name for kind in KINDS if kind.placement == "from a first term on"))
-    return f"""CASE
-        WHEN first_start IS NULL THEN 'no_term'
-        WHEN kind IN {inside} AND coalesce(covered_until <= start_date, true) THEN 'outside_term'
-        WHEN kind IN {onward} AND start_date < first_start THEN 'churn_before_start'
-    END"""
-
-
-def judge_places(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `verdicts`: for every raw row its first broken rule, or null when it is accepted."""
-    connection.execute(
-        f"""
-        CREATE TABLE verdicts AS
-        WITH misplaced AS (
-            SELECT {NUMBER}, {misplaced_sql()} AS rule
-            FROM ({coverage_sql("passed")}) JOIN passed USING ({NUMBER})
-        )
-        SELECT judged.{NUMBER},
-               coalesce(judged.rule, CASE WHEN passed.{NUMBER} IS NULL THEN 'duplicate_event' END,
-                        misplaced.rule) AS rule
-        FROM judged LEFT JOIN passed USING ({NUMBER}) LEFT JOIN misplaced USING ({NUMBER})
-        """
-    )
+# --- rejected rows ------------------------------------------------------------------------------------------
 
 
 def rejected_sql(raw: RawTable) -> str:
-    """The rejected rows with place, value as read, rule and hint, in the order of the input."""
-    rules = ", ".join(f"({literal(r.name)}, {literal(r.column)}, {literal(r.hint)})" for r in RULES)
+    """The rows that break a rule alone, and those of table `refused` (row number, rule), in the order of the input.
+
+    With place, value as read, rule and hint.
+    """
+    rules = ", ".join(
+        f"({place}, {literal(r.name)}, {literal(r.column)}, {literal(r.hint)})" for place, r in enumerate(RULES)
+    )
     shown = {column: text_sql(column) for column in {rule.column for rule in RULES} & set(raw.columns)}
     # without a start_date the event_date stands for it
     shown["start_date"] = f"coalesce({shown.get('start_date', 'NULL')}, {text_sql('event_date')})"
     values = ", ".join(f"{sql} AS {column}_value" for column, sql in sorted(shown.items()))
     cases = " ".join(f"WHEN {literal(column)} THEN {column}_value" for column in sorted(shown))
     return f"""
-        WITH shown AS (SELECT {NUMBER}, {SOURCE} AS source, {ROW} AS row, {values} FROM {raw.name})
+        WITH verdicts AS (
+            SELECT {NUMBER}, rule FROM parsed WHERE rule IS NOT NULL UNION ALL SELECT {NUMBER}, rule FROM refused
+        ), shown AS (
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, {values}
+            FROM {raw.name} SEMI JOIN verdicts USING ({NUMBER})
+        )
         SELECT source, row, event_id, account_id, place AS "column", CASE place {cases} END AS value,
-               rule, hint, amount_value AS amount, amount_cents
+               name AS rule, hint, amount_value AS amount, amount_cents
         FROM verdicts
-        JOIN (VALUES {rules}) AS rules(rule, place, hint) USING (rule)
-        JOIN parsed USING ({NUMBER})
+        JOIN (VALUES {rules}) AS rules(rule, name, place, hint) USING (rule)
+        JOIN (SELECT {NUMBER}, event_id, account_id, amount_cents FROM parsed) USING ({NUMBER})
         JOIN shown USING ({NUMBER})
         ORDER BY {NUMBER}
     """

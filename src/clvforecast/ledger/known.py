@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import sha256
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from clvforecast.errors import LedgerError
-from clvforecast.events import EVENT_ORDER, EVENT_SCHEMA
-from clvforecast.ledger.checks import coverage_sql, misplaced_sql
-from clvforecast.ledger.tables import NUMBER, connect, counts, literal, quoted
+from clvforecast.events import EVENT_SCHEMA
+from clvforecast.ledger.checks import KIND_NAMES
+from clvforecast.ledger.days import whole_days
+from clvforecast.ledger.places import IN_ORDER, Places, misplaced
+from clvforecast.ledger.tables import connect, quoted
 
 OWN_COLUMNS = frozenset((*EVENT_SCHEMA.names, "observed_from"))
 
@@ -28,33 +30,38 @@ def as_day(value: date | str, name: str) -> date:
         raise LedgerError(f"{name} is {value!r}; give a datetime.date or a text like '2024-06-30'.") from error
 
 
-def split(connection: duckdb.DuckDBPyConnection, as_of: date, schema: pa.Schema) -> tuple[pa.Table, pa.Table]:
-    """(events, later): the rows of table `accepted` usable on `as_of`, and the others with the reason."""
-    order = ", ".join((*EVENT_ORDER, NUMBER))
-    connection.execute(
-        f"""
-        CREATE TABLE placed AS
-        WITH misplaced AS (
-            SELECT {NUMBER}, {misplaced_sql()} AS rule
-            FROM ({coverage_sql("accepted", known_by=str(as_of))})
-            JOIN (SELECT {NUMBER}, kind, start_date FROM accepted) USING ({NUMBER})
-        )
-        SELECT accepted.*,
-               CASE WHEN accepted.event_date > DATE {literal(str(as_of))} THEN 'booked after as_of'
-                    WHEN misplaced.rule IS NOT NULL THEN 'its term is booked after as_of' END AS reason
-        FROM accepted LEFT JOIN misplaced USING ({NUMBER})
-        """
-    )
-    events, later = (
-        connection.sql(
-            f"SELECT * EXCLUDE ({NUMBER}) FROM placed WHERE reason IS {condition} ORDER BY {order}"
-        ).to_arrow_table()
-        for condition in ("NULL", "NOT NULL")
-    )
-    if events.num_rows == 0:
-        (first,) = counts(connection, "SELECT min(event_date) FROM accepted")
+def split(kept: pa.Table, as_of: date) -> tuple[pa.Table, pa.Table]:
+    """(events, later): the accepted events, in canonical order, usable on `as_of`, and the others with the reason."""
+    booked_day = whole_days(kept["event_date"])
+    known = booked_day <= int(np.datetime64(as_of, "D").astype(np.int64))
+    if known.all():  # then every row has the terms that it was accepted by
+        usable, reason = known, pa.nulls(0, pa.string())
+    else:
+        usable = known & (misplaced(_places(kept, booked_day), known) == IN_ORDER)
+        unknown = pa.array(~known[~usable])
+        reason = pc.if_else(unknown, "booked after as_of", "its term is booked after as_of")
+    if not usable.any():
+        first = pc.min(kept["event_date"]).as_py()
         raise LedgerError(f"no event is booked by as_of {as_of}; the first is booked on {first}. Choose a later as_of.")
-    return events.drop_columns(["reason"]).cast(schema), later.cast(schema.append(pa.field("reason", pa.string())))
+    events = kept if usable.all() else kept.filter(pa.array(usable))
+    return events, kept.filter(pa.array(~usable)).append_column(pa.field("reason", pa.string()), reason)
+
+
+def _places(kept: pa.Table, booked_day: NDArray[np.int64]) -> Places:
+    contract = pc.index_in(kept["contract_id"], pa.concat_arrays([pa.array([""]), pc.unique(kept["contract_id"])]))
+    return Places(
+        account=_codes(kept["account_id"]),
+        contract=contract.to_numpy().astype(np.int64),
+        kind=pc.index_in(kept["kind"], pa.array(KIND_NAMES)).to_numpy().astype(np.int64),
+        start_day=whole_days(kept["start_date"]),
+        booked_day=booked_day,
+        months=kept["term_months"].fill_null(0).to_numpy().astype(np.int64),
+    )
+
+
+def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Number of each text of a sorted column among its distinct texts."""
+    return np.cumsum(np.append(False, pc.not_equal(texts[1:], texts[:-1]).to_numpy()), dtype=np.int64)
 
 
 def fingerprint_of(events: pa.Table, later: pa.Table, accounts: pa.Table, grace_days: int | None) -> str:
@@ -84,15 +91,19 @@ def _extras_as_text(table: pa.Table) -> pa.Table:
     return table
 
 
-def _content(values: pa.Array) -> Iterator[bytes]:
+def _content(values: pa.Array) -> Iterator[bytes | memoryview]:
     """Which values there are, and the values: what nulls hide does not count."""
-    yield np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    yield np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).data
     if pa.types.is_date32(values.type):
         values = values.cast(pa.int32())
     if pa.types.is_integer(values.type):
-        yield values.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+        yield _filled(values, 0).to_numpy(zero_copy_only=False).data
         return
-    texts = values.fill_null("").cast(pa.large_string())
-    yield pc.binary_length(texts).to_numpy(zero_copy_only=False).tobytes()
+    texts = _filled(values, "").cast(pa.large_string())
+    yield pc.binary_length(texts).to_numpy(zero_copy_only=False).data
     ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[[texts.offset, texts.offset + len(texts)]]
-    yield texts.buffers()[2][ends[0] : ends[1]].to_pybytes() if ends[1] > ends[0] else b""
+    yield memoryview(texts.buffers()[2])[ends[0] : ends[1]] if ends[1] > ends[0] else b""
+
+
+def _filled(values: pa.Array, instead: int | str) -> pa.Array:
+    return values.fill_null(instead) if values.null_count else values

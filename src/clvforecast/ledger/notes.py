@@ -4,10 +4,7 @@ import duckdb
 import pyarrow as pa
 
 from clvforecast.events import EVENT_SCHEMA
-from clvforecast.ledger.checks import WITH_TERM, sql_list
-from clvforecast.ledger.tables import NUMBER, RawTable, counts
-
-BINARY_NOISE = 1e-6  # currency units: what 0.1 + 0.2 is off by is no sub-cent amount
+from clvforecast.ledger.tables import RawTable, counts
 
 
 def counts_by_rule(rejected: pa.Table) -> str:
@@ -24,8 +21,7 @@ def rejection_warnings(rejected: pa.Table) -> list[str]:
 def value_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
     """What was changed in accepted rows: sub-cent amounts, times of day, term lengths of co-termed events."""
     (suspects,) = counts(
-        connection,
-        f"SELECT count(*) FROM parsed WHERE exact IS NOT NULL OR has_clock OR NOT (no_term OR kind IN {sql_list(WITH_TERM)})",
+        connection, "SELECT count(*) FROM parsed WHERE changed_by IS NOT NULL OR has_clock OR unused_term"
     )
     return [*(_changed_values(connection) if suspects else ()), *_copy_warnings(connection, raw)]
 
@@ -33,18 +29,8 @@ def value_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list
 def _changed_values(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rounded, difference, clocks, terms = counts(
         connection,
-        f"""
-        SELECT count(*) FILTER (WHERE off), sum(rounded - exact) FILTER (WHERE off),
-               count(*) FILTER (WHERE has_clock),
-               count(*) FILTER (WHERE NOT no_term AND kept_months IS NULL)
-        FROM (
-            SELECT parsed.exact, parsed.has_clock, parsed.no_term, accepted.term_months AS kept_months,
-                   CAST(accepted.amount_cents AS DECIMAL(38, 18)) / 100 AS rounded,
-                   abs(rounded - parsed.exact) > {BINARY_NOISE} AS off
-            FROM (SELECT {NUMBER}, amount_cents, term_months FROM accepted) AS accepted
-            JOIN parsed USING ({NUMBER})
-        )
-        """,
+        "SELECT count(changed_by), sum(changed_by), count(*) FILTER (WHERE has_clock), count(*) FILTER (WHERE unused_term) "
+        "FROM unbroken",
     )
     warnings = []
     if rounded:
@@ -70,7 +56,7 @@ def _copy_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list
     content = ", ".join(name for name in EVENT_SCHEMA.names if name != "event_id")
     (copies,) = counts(
         connection,
-        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM accepted GROUP BY {content}) WHERE n > 1",
+        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM unbroken GROUP BY {content}) WHERE n > 1",
     )
     if not copies:
         return []

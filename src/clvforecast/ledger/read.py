@@ -4,16 +4,20 @@ from datetime import date
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from clvforecast.errors import LedgerError
-from clvforecast.events import COLUMN_NAMES, EVENT_SCHEMA, REJECTED_SCHEMA
+from clvforecast.events import COLUMN_NAMES, REJECTED_SCHEMA
 from clvforecast.ledger import checks
 from clvforecast.ledger.accounts import OBSERVED_FROM, accounts_from_events, accounts_from_table
 from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_warnings
 from clvforecast.ledger.records import Ledger, Totals
-from clvforecast.ledger.tables import NUMBER, RawTable, connect, counts, quoted, read_table
+from clvforecast.ledger.rows import event_table, reject_copies, reject_misplaced, unbroken_rows
+from clvforecast.ledger.tables import RawTable, connect, counts, read_table
 
 LARGEST_TOTAL_CENTS = 2**62  # sums of cents, of either sign, stay inside int64
 
@@ -67,25 +71,27 @@ def read_ledger(
     with connect() as connection:
         raw = read_table(connection, events, "events", COLUMN_NAMES)
         checks.check_columns(raw)
-        checks.parse(connection, raw)
-        checks.judge_rows(connection)
-        checks.judge_places(connection)
+        checks.judge_rows(connection, raw)
+        read = _read_totals(connection)
+        reject_copies(connection, raw)
+        rows = unbroken_rows(connection, raw)
+        accepted = reject_misplaced(connection, rows)
         rejected = connection.sql(checks.rejected_sql(raw)).to_arrow_table().cast(REJECTED_SCHEMA)
-        schema = _accept(connection, raw)
-        _refuse_empty(raw, rejected, connection)
+        _refuse_empty(raw, rejected, accepted)
         currency = _single_currency(connection)
-        day = _latest_day(connection) if as_of is None else as_day(as_of, "as_of")
-        kept, later = split(connection, day, schema)
+        kept = event_table(connection, raw, rows, accepted, currency)
+        day = pc.max(kept["event_date"]).as_py() if as_of is None else as_day(as_of, "as_of")
+        known, later = split(kept, day)
+        account_ids = rows.account_ids(accepted)
         if accounts is None:
-            table, has_observed_from, account_warnings = accounts_from_events(connection, raw)
+            table, has_observed_from, account_warnings = accounts_from_events(connection, raw, account_ids)
         else:
             raw_accounts = read_table(connection, accounts, "accounts", ("account_id", OBSERVED_FROM))
-            table, has_observed_from, account_warnings = accounts_from_table(connection, raw_accounts)
+            table, has_observed_from, account_warnings = accounts_from_table(connection, raw_accounts, account_ids)
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
-        read = _read_totals(connection)
     grace = None if grace_days is None else int(grace_days)
     return Ledger(
-        events=kept,
+        events=known,
         later=later,
         rejected_rows=rejected,
         accounts=table,
@@ -94,35 +100,13 @@ def read_ledger(
         currency=currency,
         grace_days=grace,
         warnings=warnings,
-        fingerprint=fingerprint_of(kept, later, table, grace),
+        fingerprint=fingerprint_of(known, later, table, grace),
         read=read,
     )
 
 
-def _accept(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> pa.Schema:
-    """Make the table `accepted` (schema columns, extras, row number); return its schema but the number."""
-    extras = checks.extra_columns(raw)
-    own = ", ".join(quoted(name) for name in EVENT_SCHEMA.names)
-    carried = "".join(f", raw.{quoted(name)}" for name in extras)
-    connection.execute(
-        f"""
-        CREATE TABLE accepted AS
-        SELECT {", ".join(f"passed.{quoted(name)}" for name in EVENT_SCHEMA.names)}{carried}, {NUMBER}
-        FROM passed
-        JOIN (SELECT {NUMBER} FROM verdicts WHERE rule IS NULL) USING ({NUMBER})
-        JOIN {raw.name} AS raw USING ({NUMBER})
-        """
-        if extras
-        else f"CREATE TABLE accepted AS SELECT {own}, {NUMBER} FROM passed "
-        f"SEMI JOIN (SELECT {NUMBER} FROM verdicts WHERE rule IS NULL) USING ({NUMBER})"
-    )
-    found = connection.sql(f"SELECT * EXCLUDE ({NUMBER}) FROM accepted LIMIT 0").to_arrow_table().schema
-    return pa.schema([*EVENT_SCHEMA, *(found.field(name) for name in extras)])
-
-
-def _refuse_empty(raw: RawTable, rejected: pa.Table, connection: duckdb.DuckDBPyConnection) -> None:
-    (accepted,) = counts(connection, "SELECT count(*) FROM accepted")
-    if accepted:
+def _refuse_empty(raw: RawTable, rejected: pa.Table, accepted: NDArray[np.bool_]) -> None:
+    if accepted.any():
         return
     if rejected.num_rows == 0:
         raise LedgerError(f"{raw.label}: the table holds no rows. Check the source and its filters.")
@@ -136,7 +120,7 @@ def _refuse_empty(raw: RawTable, rejected: pa.Table, connection: duckdb.DuckDBPy
 
 def _single_currency(connection: duckdb.DuckDBPyConnection) -> str:
     currencies = connection.execute(
-        "SELECT currency, count(*), sum(abs(amount_cents)) FROM accepted GROUP BY currency ORDER BY 2 DESC, 1"
+        "SELECT currency, count(*), sum(abs(amount_cents)) FROM unbroken GROUP BY currency ORDER BY 2 DESC, 1"
     ).fetchall()
     if len(currencies) > 1:
         shown = ", ".join(f"{currency} ({rows} rows)" for currency, rows, _ in currencies)
@@ -153,11 +137,6 @@ def _single_currency(connection: duckdb.DuckDBPyConnection) -> str:
             "cents. Check the unit of column amount."
         )
     return str(currency)
-
-
-def _latest_day(connection: duckdb.DuckDBPyConnection) -> date:
-    (latest,) = counts(connection, "SELECT max(event_date) FROM accepted")
-    return latest
 
 
 def _read_totals(connection: duckdb.DuckDBPyConnection) -> Totals:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from clvforecast.ledger.known import as_day, fingerprint_of, split
-from clvforecast.ledger.tables import NUMBER, connect
+from clvforecast.ledger.rows import in_order
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,9 @@ class Ledger:
         """
         day = as_day(as_of, "as_of")
         kept = pa.concat_tables([self.events, self.later.drop_columns(["reason"])])
-        with connect() as connection:
-            numbered = kept.append_column(NUMBER, pa.array(np.arange(1, kept.num_rows + 1)))
-            connection.register("kept_rows", numbered)
-            connection.execute("CREATE TABLE accepted AS SELECT * FROM kept_rows")
-            events, later = split(connection, day, kept.schema)
+        if self.later.num_rows:
+            kept = in_order(kept)
+        events, later = split(kept, day)
         fingerprint = fingerprint_of(events, later, self.accounts, self.grace_days)
         return replace(self, events=events, later=later, as_of=day, fingerprint=fingerprint)
 

@@ -3,9 +3,12 @@
 import csv
 import glob
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -22,10 +25,22 @@ from clvforecast.errors import LedgerError
 NUMBER, SOURCE, ROW = "__number", "__source", "__row"
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+MEMORY_LIMIT = "2GB"
+"""What DuckDB holds in memory before it spills to a folder of its own: the same for any number of events."""
+ROWS_AT_ONCE, BATCHES = 2**20, 8  # batches are what threads share out
 SUPPORTED = (
     "a pandas, Polars or PySpark DataFrame, a pyarrow Table, a DuckDB relation, or a path or glob of "
     "CSV or Parquet files"
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One source of rows: its name, its columns, and its rows in their order, so many at once."""
+
+    source: str
+    schema: pa.Schema
+    rows: Iterator[pa.Table]
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,15 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A private in-memory DuckDB that never loads extensions from the network."""
-    return duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+@contextmanager
+def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A private DuckDB in memory, bounded, that never loads extensions from the network."""
+    config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    with (
+        TemporaryDirectory(prefix="clvforecast-") as folder,
+        duckdb.connect(config=config | {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}) as connection,
+    ):
+        yield connection
 
 
 def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...] | None:
@@ -72,7 +93,8 @@ def read_table(connection: duckdb.DuckDBPyConnection, source: Any, label: str, e
     if isinstance(source, str | Path):
         _read_paths(connection, name, label, str(source))
     else:
-        _store_arrow(connection, name, [(label, _to_arrow(source, label))])
+        table = _to_arrow(source, label)
+        _store_arrow(connection, name, [Part(label, table.schema, _slices(table))])
     for old, new in _schema_names(_columns(connection, name), expected).items():
         connection.execute(f"ALTER TABLE {name} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
     return RawTable(name, label, _columns(connection, name))
@@ -155,24 +177,52 @@ def _plain_columns(table: pa.Table) -> pa.Table:
     return table
 
 
-def _sourced(source: str, table: pa.Table) -> pa.Table:
-    _check_names(table.column_names, source)
-    rows = pa.array(np.arange(1, table.num_rows + 1))
-    sources = pa.repeat(pa.scalar(source), table.num_rows)
-    return _plain_columns(table).append_column(SOURCE, sources).append_column(ROW, rows)
+def _slices(table: pa.Table) -> Iterator[pa.Table]:
+    """The rows of a table, so many at once."""
+    for first in range(0, table.num_rows, ROWS_AT_ONCE):
+        yield table.slice(first, ROWS_AT_ONCE)
 
 
-def _store_arrow(connection: duckdb.DuckDBPyConnection, name: str, parts: Sequence[tuple[str, pa.Table]]) -> None:
+def _joined_schema(parts: Sequence[Part]) -> pa.Schema:
+    """Files may differ in width or in type (int64 and double): the wider type holds both."""
+    for part in parts:
+        _check_names(part.schema.names, part.source)
+    empty = [_plain_columns(part.schema.empty_table()) for part in parts]
+    return pa.concat_tables(empty, promote_options="permissive").schema.remove_metadata()
+
+
+def _make_sources(connection: duckdb.DuckDBPyConnection, name: str, sources: Sequence[str]) -> str:
+    """A type that holds the name of a row's source in one byte or two."""
+    connection.execute(f"CREATE TYPE {name}_source AS ENUM ({', '.join(map(literal, sources))})")
+    return f"{name}_source"
+
+
+def _store_arrow(connection: duckdb.DuckDBPyConnection, name: str, parts: Sequence[Part]) -> None:
     try:
-        # files may differ in width or in type (int64 and double): the wider type holds both
-        joined = pa.concat_tables([_sourced(*part) for part in parts], promote_options="permissive")
-        arrow_rows = joined.append_column(NUMBER, pa.array(np.arange(1, joined.num_rows + 1)))
-        connection.register("arrow_rows", arrow_rows)
-        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM arrow_rows")
+        empty = _joined_schema(parts).empty_table()
+        kind = _make_sources(connection, name, [part.source for part in parts])
+        connection.register("arrow_rows", empty)
+        connection.execute(
+            f"CREATE TABLE {name} AS SELECT *, NULL::{kind} AS {SOURCE}, 0::BIGINT AS {ROW}, 0::BIGINT AS {NUMBER} "
+            "FROM arrow_rows"
+        )
+        number = 0
+        for part in parts:
+            row = 0
+            for chunk in part.rows:
+                rows = pa.concat_tables([empty, _plain_columns(chunk)], promote_options="permissive")
+                rows = rows.append_column(ROW, pa.array(np.arange(row + 1, row + 1 + rows.num_rows)))
+                connection.register("arrow_rows", rows)
+                connection.execute(
+                    f"INSERT INTO {name} SELECT * EXCLUDE ({ROW}), {literal(part.source)}, {ROW}, {ROW} + {number} "
+                    "FROM arrow_rows"
+                )
+                row += rows.num_rows
+            number += row
         connection.unregister("arrow_rows")
     except (pa.ArrowException, duckdb.Error) as error:
         raise LedgerError(
-            f"{parts[0][0]}: the columns cannot be put together ({error}). Give every column one type in all "
+            f"{parts[0].source}: the columns cannot be put together ({error}). Give every column one type in all "
             "files, and a name of its own."
         ) from error
 
@@ -185,7 +235,7 @@ def _read_paths(connection: duckdb.DuckDBPyConnection, name: str, label: str, pa
     if not paths:
         raise LedgerError(f"{label}: no file matches {pattern!r}. Check the path (looked from {Path.cwd()}).")
     if all(path.lower().endswith(PARQUET_SUFFIXES) for path in paths):
-        _store_arrow(connection, name, [(path, _read_parquet(path)) for path in paths])
+        _store_arrow(connection, name, [_parquet_part(path) for path in paths])
     elif all(path.lower().endswith(CSV_SUFFIXES) for path in paths):
         _store_csv(connection, name, paths)
     else:
@@ -195,9 +245,27 @@ def _read_paths(connection: duckdb.DuckDBPyConnection, name: str, label: str, pa
         )
 
 
-def _read_parquet(path: str) -> pa.Table:
+def _parquet_part(path: str) -> Part:
+    with _readable_parquet(path):
+        file = pq.ParquetFile(path)
+        return Part(path, file.schema_arrow, _parquet_rows(path, file))
+
+
+def _parquet_rows(path: str, file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """The rows of a file, so many at once."""
+    batches = file.iter_batches(batch_size=ROWS_AT_ONCE // BATCHES, use_threads=False)
+    while True:
+        with _readable_parquet(path):
+            several = list(islice(batches, BATCHES))
+        if not several:
+            return
+        yield pa.Table.from_batches(several)
+
+
+@contextmanager
+def _readable_parquet(path: str) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path).read()
+        yield
     except (pa.ArrowException, OSError) as error:
         raise LedgerError(f"{path}: not a readable Parquet file ({error}). Export it again.") from error
 
@@ -222,6 +290,7 @@ def _store_csv(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence
     files = ", ".join(literal(path) for path in paths)
     several = len(paths) > 1
     row = f"{NUMBER} - min({NUMBER}) OVER (PARTITION BY {SOURCE}) + 1" if several else NUMBER
+    kind = _make_sources(connection, name, paths)
     try:
         connection.execute(
             f"""
@@ -233,7 +302,7 @@ def _store_csv(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence
                               union_by_name = {str(several).lower()},
                               filename = '{SOURCE}', max_line_size = 16777216)
             )
-            SELECT *, {row} AS {ROW} FROM lines
+            SELECT * REPLACE (CAST({SOURCE} AS {kind}) AS {SOURCE}), {row} AS {ROW} FROM lines
             """
         )
     except duckdb.Error as error:

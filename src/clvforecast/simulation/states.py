@@ -15,8 +15,7 @@ from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
 from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import values
-from clvforecast.histories.keys import line_keys
+from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, flat_ranges, offsets
 
 Ints = NDArray[np.int32]
@@ -128,7 +127,7 @@ def account_states(histories: Histories, frame: Frame) -> States:
         as_of=np.int32(histories.as_of_day),
         account=values(histories.lines, "account").astype(np.int64),
         account_ids=tuple(account_ids.to_pylist()),
-        line_key=line_keys(histories.lines),
+        line_key=histories.line_keys,
         columns=columns,
         new_levels=new_levels,
         size_class=line_size_classes(histories, frame),
@@ -173,7 +172,7 @@ def event_sums(histories: Histories) -> tuple[Ints, Floats]:
     number, total = np.zeros((n, 4), dtype=np.int32), np.zeros((n, 4))
     tables = (histories.amendments, histories.amendments, histories.one_offs, histories.one_offs)
     for i, (kind, table) in enumerate(zip(EVENT_KINDS, tables, strict=True)):
-        rows = values(table, "kind") == kind
+        rows = is_text(table, "kind", kind)
         line = values(table, "line")[rows]
         number[:, i] = counted(line, n)
         total[:, i] = np.bincount(line, weights=values(table, "y")[rows], minlength=n)
@@ -183,8 +182,8 @@ def event_sums(histories: Histories) -> tuple[Ints, Floats]:
 def _status(histories: Histories, last: Longs) -> dict[str, Any]:
     """The current spell and what is known of its open decision."""
     terms, decisions = histories.terms, histories.decisions
-    outcome = values(decisions, "outcome")[last]
-    status = np.select([outcome == "notified", outcome == "terminated"], [1, 2], 0)
+    notified, terminated = (is_text(decisions, "outcome", told)[last] for told in ("notified", "terminated"))
+    status = np.select([notified, terminated], [1, 2], 0)
     effective_day = effective_days(histories)[last]
     # An early termination that is known ahead is a lapse on its day: the line lives until then.
     status = np.where((status == 2) & (effective_day > histories.as_of_day), 1, status)
@@ -203,7 +202,7 @@ def _status(histories: Histories, last: Longs) -> dict[str, Any]:
 
 def _known_ends(histories: Histories) -> Longs:
     """End of every term: its own, or the day of an early termination that is still to come."""
-    terminated = values(histories.decisions, "outcome") == "terminated"
+    terminated = is_text(histories.decisions, "outcome", "terminated")
     day = effective_days(histories)
     return np.where(terminated & (day > histories.as_of_day), day, values(histories.terms, "end_day"))
 

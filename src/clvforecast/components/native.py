@@ -1,28 +1,23 @@
-"""Log likelihoods written out with their slopes: one operation of a PyTensor graph each.
+"""Building blocks of densities written out in Numba with their slopes.
 
-A graph of single operations takes half a minute to compile where none of them was ever compiled; a likelihood written out
-in Numba takes a few seconds once a machine, and is passed over the data once. The priors and the transforms stay PyMC's.
+A graph of single operations takes half a minute to compile where none of them was ever compiled, and again in every process;
+a density written out in Numba takes a few seconds once a machine, and is passed over the data once. The PyMC models say the
+same; the tests compare both.
 
 A likelihood is a function ``(theta, reals, wholes, layout) -> (value, slope)``: `theta` (P,) holds all it depends on,
-`slope` (P,) the derivatives, and the data come `packed` (see `component.packed`).
+`slope` (P,) the derivatives, and the data come `packed` (see `component.packed`). A density is the same with the parameters
+the sampler moves, unconstrained, in the order of the PyMC model: likelihood, priors and Jacobians, up to a constant.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numba as nb
 import numpy as np
-import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pytensor.gradient import DisconnectedType
-from pytensor.graph.basic import Apply
-from pytensor.graph.op import Op
-from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -30,64 +25,12 @@ Native = Callable[[Floats, Floats, Integers, Integers], tuple[float, Floats]]
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
-# No fastmath: the order of sums decides last bits, and those decide what NUTS draws. No cache of Numba's own either: PyTensor
-# keeps the compiled code, by a key that knows of every source file behind it.
+# No fastmath: the order of sums decides last bits, and those decide what NUTS draws. No cache: what is kept is the machine
+# code of a whole density, see `target`, by a key that knows of every source file behind it.
 native = nb.njit(error_model="numpy", nogil=True)
 # Without Numba's reference counts, an atomic add for every array passed, which took most of the time: for functions that
 # neither make arrays nor return them.
 inner = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
-
-
-class LogLikelihood(Op):  # type: ignore[misc]
-    """``(theta, reals, wholes, layout) -> (value, slope)`` of a compiled function; the value's derivative is the slope."""
-
-    __props__ = ("name", "version")
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.name = function.py_func.__name__
-        # PyTensor keeps compiled code by these properties alone: other source or constants must be another operation.
-        self.version = _digest(inspect.getmodule(function.py_func), inspect.getmodule(LogLikelihood))
-
-    def make_node(self, *inputs: Any) -> Apply[Any]:
-        """The operation on (theta, reals, wholes, layout); outputs are a scalar and a vector like theta."""
-        return Apply(self, list(inputs), [pt.dscalar(), inputs[0].type()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        """Outside compiled graphs."""
-        value, slope = self.function(*(np.ascontiguousarray(given) for given in inputs))
-        output_storage[0][0], output_storage[1][0] = np.asarray(value, float), slope
-
-    def connection_pattern(self, node: Any) -> list[list[bool]]:
-        """Both outputs move with theta, neither with the data."""
-        return [[True, True], [False, False], [False, False], [False, False]]
-
-    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """The slope times what the value is worth."""
-        if not isinstance(cotangents[1].type, DisconnectedType):
-            raise NotImplementedError(f"{self.name} has first derivatives only")
-        nothing = DisconnectedType()
-        return [cotangents[0] * outputs[1], nothing(), nothing(), nothing()]
-
-
-@register_funcify_default_op_cache_key(LogLikelihood)
-def _compiled(op: LogLikelihood, node: Any = None, **kwargs: Any) -> Any:
-    function = op.function
-
-    @nb.njit
-    def log_likelihood(theta: Any, reals: Any, wholes: Any, layout: Any) -> Any:
-        value, slope = function(theta, reals, wholes, layout)
-        return np.asarray(value), slope
-
-    return log_likelihood
-
-
-def _digest(*modules: Any) -> str:
-    text = ""
-    for module in modules:
-        constants = {name: value for name, value in vars(module).items() if isinstance(value, (int, float))}
-        text += inspect.getsource(module) + repr(constants)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @native

@@ -14,6 +14,7 @@ from clvforecast.cells import Frame, RenewalCells
 from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors, data_first
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
+from clvforecast.components.renewal_density import REFERENCE_PHI
 from clvforecast.components.renewal_likelihood import DATA
 from clvforecast.likelihoods import log_survival
 
@@ -25,8 +26,8 @@ LEVEL_PER_CLASS = 1.1
 sampled level (a shift, Jacobian one); the model does not depend on it."""
 INFORMATION_PER_DECISION = 0.16
 """A decision with p near .8 carries about p (1 - p) of information on its logit."""
-REFERENCE_MU, REFERENCE_PHI = 0.8, 0.27
-"""Where `_leans` linearises; only speed depends on it."""
+REFERENCE_MU = 0.8
+"""Where `_leans` linearises, with REFERENCE_PHI; only speed depends on it."""
 DECISIONS_FOR_C = 5
 """With fewer decisions an account, c and phi cannot be told apart."""
 

@@ -180,6 +180,7 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
     poolings = design.poolings
     arrays: Arrays = {
         "X": poolings[0].X.T,
+        "X_rows": poolings[0].X,
         "X_mean": np.stack([p.mean for p in poolings]),
         "guess": np.stack([p.guess for p in poolings]),
         "error": np.stack([p.error for p in poolings]),

@@ -93,7 +93,9 @@ def change_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers)
             at = 2 * i + side
             theta[LOG_ODDS + at] = prior_logit[0] + prior_logit[1] * x[at_level + at] - shift[side]
         theta[SLOPE + 2 * side], theta[SLOPE + 2 * side + 1] = x[at_slope + 2 * side], x[at_slope + 2 * side + 1]
-        leant = regressor_mean[side, 0] * theta[SLOPE + 2 * side] + regressor_mean[side, 1] * theta[SLOPE + 2 * side + 1]
+        leant = (
+            regressor_mean[side, 0] * theta[SLOPE + 2 * side] + regressor_mean[side, 1] * theta[SLOPE + 2 * side + 1]
+        )
         size_shift[side] = shift[PLACE_SIZE + side] + leant
         theta[MEAN + side] = prior_size[0] + prior_size[1] * x[at_size + side] - size_shift[side]
         theta[SD + side] = math.exp(prior_log_sd[0] + prior_log_sd[1] * x[at_log_sd + side])

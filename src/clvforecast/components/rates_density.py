@@ -58,9 +58,7 @@ def rate_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     slope, zeros = np.zeros_like(x), np.zeros(K)
     value += add_half_normals(slope[:S], log_sd, prior_effect)
     by_coords = by[EFFECTS:] + mean * (level_off / prior_rate[1])
-    value += add_pooling(
-        slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K)
-    )
+    value += add_pooling(slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K))
     value += add_normals(slope[S + K : S + K + 1], x[S + K : S + K + 1], 1.0) - 0.5 * level_off**2
     slope[S + K] += (1.0 - is_poisson) * by[SHAPE] * r * prior_shape[1]
     slope[S + K + 1] += by[LEVEL] * prior_rate[1] - level_off

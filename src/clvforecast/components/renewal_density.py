@@ -116,7 +116,16 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     by_effects = by[EFFECTS : EFFECTS + P]
     by_lean = by_effects.copy()
     value += add_pooling(
-        slope[at_raw:at_level], slope[:S], raw, s, guess, error, lean, column_of, by_effects + shift * by_shifted, by_lean
+        slope[at_raw:at_level],
+        slope[:S],
+        raw,
+        s,
+        guess,
+        error,
+        lean,
+        column_of,
+        by_effects + shift * by_shifted,
+        by_lean,
     )
     slope[at_level] += by[LOGIT_MU] * prior_mu[1] - level_off
     by_total = -(1.0 + (1.0 - phi) / not_beyond) / not_beyond if phi > 1.0 / MAX_TOTAL else -MAX_TOTAL

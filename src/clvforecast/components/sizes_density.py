@@ -65,9 +65,7 @@ def size_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     slope, zeros = np.zeros_like(x), np.zeros(K)
     value += add_half_normals(slope[:S], log_sd, prior_effect)
     by_coords = by[EFFECTS:] + weight * (level_off / prior_mean[1])
-    value += add_pooling(
-        slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K)
-    )
+    value += add_pooling(slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K))
     value += add_normals(slope[at_total:at_icc], x[at_total:at_icc], 1.0) - 0.5 * level_off**2
     value += add_beta(slope, x, at_icc, prior_icc[0], prior_icc[1])
     within, between = by[WITHIN_VARIANCE] * theta[WITHIN_VARIANCE], by[BETWEEN_VARIANCE] * theta[BETWEEN_VARIANCE]

@@ -158,9 +158,7 @@ def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Int
 
 
 @native
-def closed(
-    n: int, slope: Any, value: Any, log_density: float, by_x: Floats, reals: Floats, layout: Integers
-) -> int:
+def closed(n: int, slope: Any, value: Any, log_density: float, by_x: Floats, reals: Floats, layout: Integers) -> int:
     """Hand value and slope by z to the sampler; says whether they are finite."""
     by_z, spread = nb.carray(slope, (n,)), matrix(reals, layout, layout.shape[0] - 2)
     by_z[:] = 0.0

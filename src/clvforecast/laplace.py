@@ -45,12 +45,12 @@ def placed(component: Component) -> Component:
 
 
 def whitening(component: Component) -> Whitening:
-    """``x = mode + spread z`` with ``spread spread' = (minus the Hessian)^-1``; z is standard normal if the posterior is normal."""
+    """``x = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior is normal."""
     target = target_of(component)
     free = np.ones(component.n_dim, bool)
     mode = mode_from(target, np.zeros(component.n_dim), free)
     root, _ = solid_root(-hessian(target, mode, free))
-    return Whitening(mode, inverse_of_root(root).T)
+    return Whitening(mode, inverse_of_root(root).T, root.T)
 
 
 def mode_from(target: Target, start: Floats, free: NDArray[np.bool_]) -> Floats:

@@ -33,6 +33,8 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 """Bulk and tail effective draws (same paper): below it the quantiles reported are not stable."""
 TAIL = (0.05, 0.95)
+QUICK_TUNE = 300
+"""So many tuning steps do where the scale of the posterior is known beforehand; more are taken where the gate says so."""
 KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
 
 
@@ -45,7 +47,7 @@ class Settings:
     chains: int = 4
     cores: int = 2
     seed: int = 7
-    target_accept: float = 0.95
+    target_accept: float = 0.9
     thin: int = 1
 
     def __post_init__(self) -> None:
@@ -54,9 +56,14 @@ class Settings:
             if int(value) != value or value < least:
                 raise FitError(f"fit: {name}={value!r}, but it must be a whole number of at least {least}.")
 
-    def stricter(self) -> Settings:
-        """Smaller steps, twice the tuning, and four times the draws of which every fourth is kept."""
-        return dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4)
+    def attempts(self) -> tuple[Settings, Settings, Settings]:
+        """Quickly; with smaller steps and all the tuning; and with yet smaller ones, twice the tuning, and four times the draws
+        of which every fourth is kept."""
+        return (
+            dataclasses.replace(self, tune=min(self.tune, QUICK_TUNE)),
+            dataclasses.replace(self, target_accept=0.95),
+            dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4),
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def component_rng(component: str, seed: int, purpose: str) -> np.random.Generato
 def sample_component(
     component: Component, settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
 ) -> Sampled:
-    """Draws that pass the gate: a second, stricter run when the first does not, then `ConvergenceError`.
+    """Draws that pass the gate: stricter runs when the first ones do not, then `ConvergenceError`.
 
     `labels` names the levels of the variables' dims in messages.
     """
@@ -118,16 +125,16 @@ def sample_component(
     say(f"{component.name}: looking for the mode")
     component = placed(component)
     target = target_of(component, whitening(component))
-    first = _run(target, settings, say)
-    failing = failures(first, labels)
-    if not failing:
-        return first
-    say(f"{component.name}: {failing[0].figure} of {failing[0].parameter} not good enough, sampling with smaller steps")
-    second = _run(target, settings.stricter(), say)
-    failing = failures(second, labels)
-    if failing:
-        raise ConvergenceError(_message(component, failing, settings))
-    return second
+    failing: list[Failing] = []
+    for attempt in settings.attempts():
+        if failing:
+            worst = f"{failing[0].figure} of {failing[0].parameter}"
+            say(f"{component.name}: {worst} not good enough, sampling with smaller steps")
+        sampled = _run(target, attempt, say)
+        failing = failures(sampled, labels)
+        if not failing:
+            return sampled
+    raise ConvergenceError(_message(component, failing, settings))
 
 
 def _sampler_model(target: Target) -> CompiledPyMCModel:
@@ -137,7 +144,7 @@ def _sampler_model(target: Target) -> CompiledPyMCModel:
         dims={"z": ("z_dim",)},
         compiled_logp_func=target.function,
         compiled_expand_func=kept_as_they_are(),
-        initial_point_func=_start(n),
+        initial_point_func=_start(target),
         shared_data={},
         shared_var_keys={},
         user_data=target.block,
@@ -151,11 +158,14 @@ def _sampler_model(target: Target) -> CompiledPyMCModel:
     )
 
 
-def _start(n_dim: int) -> Callable[[Any], Floats]:
-    """Starting points, wider than the posterior."""
+def _start(target: Target) -> Callable[[Any], Floats]:
+    """Starting points as wide as the priors, so that chains which end elsewhere are found out.
+
+    Parameters are scaled so that their priors lie about (-1, 1) when unconstrained.
+    """
 
     def point(seed: Any) -> Floats:
-        return np.random.default_rng(seed).normal(0.0, 2.0, n_dim)
+        return target.whitened(np.random.default_rng(seed).uniform(-1.0, 1.0, target.n_dim))
 
     return point
 
@@ -252,7 +262,7 @@ def _message(component: Component, failing: list[Failing], settings: Settings) -
     others = f" ({len(failing) - 1} more figures miss their limits)" if len(failing) > 1 else ""
     return (
         f"component {component.name!r}: {worst.figure} of {worst.parameter} is {worst.value:.4g}, the limit is "
-        f"{worst.limit}{others}, after a second run with target_accept 0.99. The draws are not returned. Raise draws "
+        f"{worst.limit}{others}, also after a run with target_accept 0.99. The draws are not returned. Raise draws "
         f"(now {settings.draws}) and tune (now {settings.tune}) in fit(); if that does not help, give tighter priors for "
         f"this component or leave out a segment column whose levels hardly have data."
     )

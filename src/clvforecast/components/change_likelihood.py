@@ -87,8 +87,8 @@ DATA = (
     AMENDED_MOVES,
     AMENDED_LOG_JAC,
 ) = range(len(DATA))
-"""X (K, G) effects by groups, and transposed. `pair`: distinct (row of log odds, group), with their counts (down | flat | up). `size`,
-`beyond` and `amended`: features (3, rows) of the mean size, side (0 down, 1 up) and ``at = side G + group``. The first
+"""X (K, G) effects by groups, and transposed. `pair`: distinct (row of log odds, group), with their counts (down | flat | up).
+`size`, `beyond` and `amended`: features (3, rows) of the mean size, side (0 down, 1 up) and ``at = side G + group``. The first
 `beyond_n` cells only count, amended readings point to the others; readings are those without the amendment, then those with."""
 LOG_ODDS, MEAN, SLOPE, SD, LOGIT_Q, EFFECTS = 0, 10, 12, 16, 18, 19
 """theta: log odds (5, 2), mean sizes (2), slopes (2, 2) by x and by the term, SDs (2), logit of q, effects (5, K)."""
@@ -247,9 +247,13 @@ def log_scaled_erfc(y: float) -> float:
     w = z * z
     p0 = (-0.6717940840566909 + y * 0.6726432239776703) + z * (0.04734330684156977 + y * -0.046895610232521014)
     p1 = (-0.009872689349831579 + y * 0.008824938596731169) + z * (0.0017589332307689593 + y * -0.0023458130307361107)
-    p2 = (-0.00014624350842910397 + y * 0.0006736826626365654) + z * (-9.375541685111935e-05 + y * -0.00017431984747418028)
+    p2 = (-0.00014624350842910397 + y * 0.0006736826626365654) + z * (
+        -9.375541685111935e-05 + y * -0.00017431984747418028
+    )
     p3 = (7.147994267597824e-05 + y * 3.179145915055415e-05) + z * (-3.0390579543867112e-05 + y * 5.792010900525722e-08)
-    p4 = (8.913973942981102e-06 + y * -2.8657917331050458e-06) + z * (-1.6825300311514484e-06 + y * 1.2107411748729648e-06)
+    p4 = (8.913973942981102e-06 + y * -2.8657917331050458e-06) + z * (
+        -1.6825300311514484e-06 + y * 1.2107411748729648e-06
+    )
     p5 = (1.4637286464373254e-07 + y * -2.589270782967409e-07) + z * (3.337239225705465e-09 + y * 2.421438694000244e-08)
     return (p0 + w * p1) + w * w * ((p2 + w * p3) + w * w * (p4 + w * p5))
 

@@ -103,8 +103,7 @@ def dot(a: Floats, b: Floats) -> float:
     return ((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))
 
 
-@intrinsic
-def bits_of(typing: Any, x: Any) -> Any:
+def _bits_of(typing: Any, x: Any) -> Any:
     """The 64 bits of a float as a whole number."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -113,8 +112,7 @@ def bits_of(typing: Any, x: Any) -> Any:
     return types.int64(types.float64), code
 
 
-@intrinsic
-def float_of(typing: Any, bits: Any) -> Any:
+def _float_of(typing: Any, bits: Any) -> Any:
     """The float of 64 bits."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -122,6 +120,9 @@ def float_of(typing: Any, bits: Any) -> Any:
 
     return types.float64(types.int64), code
 
+
+bits_of: Any = intrinsic(_bits_of)
+float_of: Any = intrinsic(_float_of)
 
 # Logarithm and exponential in plain arithmetic: loops over them run four or eight at a time, which calls of the C library do not.
 

@@ -68,7 +68,8 @@ class Pooling:
         return sum(basis.shape[1] for basis in self.bases) == 0
 
     def data(self) -> dict[str, NDArray[Any]]:
-        """The arrays a graph needs: X (K, G) and its transpose, each coordinate about the mean of the data, and what its coordinates are."""
+        """The arrays of a model: X (K, G) and its transpose, each coordinate about the mean of the data, and what its
+        coordinates are."""
         return {
             "X": (self.X - self.mean).T,
             "X_rows": self.X - self.mean,

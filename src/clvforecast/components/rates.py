@@ -26,6 +26,7 @@ from clvforecast.components.component import (
     Variable,
     data_first,
 )
+from clvforecast.components.exposures import merged_exposures
 from clvforecast.components.pooling import (
     Pooling,
     coords_of,
@@ -140,12 +141,16 @@ def rate_pooling(cells: RateCells, frame: Frame) -> Pooling:
 
 def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arrays:
     """The graph's data."""
+    given = cells.n_lines.astype(float), cells.n_events.astype(float)
+    group, exposure, (n_lines, n_events) = merged_exposures(
+        cells.group.astype(np.int64), cells.exposure.astype(float), given, len(design.pooling.X)
+    )
     arrays: Arrays = {
         **design.pooling.data(),
-        "group": cells.group.astype(np.int64),
-        "exposure": cells.exposure.astype(float),
-        "n_lines": cells.n_lines.astype(float),
-        "n_events": cells.n_events.astype(float),
+        "group": group,
+        "exposure": exposure,
+        "n_lines": n_lines,
+        "n_events": n_events,
         "group_events": np.bincount(cells.group, cells.n_events, len(design.pooling.X)).astype(float),
         "hist_n": cells.hist_n.astype(float),
         "hist_count": cells.hist_count.astype(float),

@@ -59,9 +59,9 @@ DATA = (
     NOT_YET,
     TOLD_BY,
 ) = range(len(DATA))
-"""Effects by groups (K, G) and by steps (P - K, S), and transposed; a step's years from t0 to t1; a path as the path before its last step and
-that step; a node's path, its group and how often its log S counts; a cell's last decision from node `before` to node `after`, and which delay it has; the shares of the
-lag bins (D, J) that are still to come and that are told by then."""
+"""Effects by groups (K, G) and by steps (P - K, S), and transposed; a step's years from t0 to t1; a path as the path before its
+last step and that step; a node's path, its group and how often its log S counts; a cell's last decision from node `before` to
+node `after`, and which delay it has; the shares of the lag bins (D, J) that are still to come and that are told by then."""
 LOGIT_MU, TOTAL, CLOCK, NOTICE_SHARE, EFFECTS = range(5)
 """theta: logit of mu, a + b, exponent c, share of lapses that are told, P effects, stick-breaking fractions (J - 1) of the
 shares of booking lags, then of notices'."""

@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from clvforecast.components.component import Arrays, Component, packed
 from clvforecast.components.native import Floats, Integers, matrix, native, vector
+from clvforecast.components.pooling import product
 
 SIGNATURE = types.int64(
     types.uint64,
@@ -68,15 +69,19 @@ def kept_as_they_are() -> Any:
 
 @dataclass(frozen=True)
 class Whitening:
-    """Where a posterior lies and how it is shaped: ``x = centre + spread z``, z about standard normal; (n,) and (n, n)."""
+    """Where a posterior lies and how it is shaped: ``x = centre + spread z``, z about standard normal, ``z = back (x - centre)``.
+
+    centre is (n,), spread and its inverse `back` (n, n).
+    """
 
     centre: Floats
     spread: Floats
+    back: Floats
 
 
 def unmoved(n: int) -> Whitening:
     """x = z."""
-    return Whitening(np.zeros(n), np.eye(n))
+    return Whitening(np.zeros(n), np.eye(n), np.eye(n))
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,12 @@ class Target:
         return raw_parameters(self.component, self.unconstrained(z))
 
     def unconstrained(self, z: Floats) -> Floats:
-        """``x = centre + spread z`` at points z (..., n); plain sums, see `pooling.product`."""
-        x = np.broadcast_to(self.whitening.centre, z.shape).copy()
-        for k in range(self.n_dim):
-            x += z[..., k, None] * self.whitening.spread[:, k]
-        return x
+        """``x = centre + spread z`` at points z (..., n)."""
+        return self.whitening.centre + product(z, self.whitening.spread)
+
+    def whitened(self, x: Floats) -> Floats:
+        """``z = back (x - centre)`` at points x (..., n)."""
+        return product(x - self.whitening.centre, self.whitening.back)
 
 
 def target_of(component: Component, whitening: Whitening | None = None) -> Target:
@@ -143,7 +149,8 @@ def raw_parameters(component: Component, x: Floats) -> dict[str, Floats]:
 @native
 def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Integers]:
     """(x, reals, wholes, layout) from what the sampler hands over."""
-    n_arrays, n_reals, n_wholes = nb.carray(data, (HEADER,), np.int64)
+    header = nb.carray(data, (HEADER,), np.int64)
+    n_arrays, n_reals, n_wholes = int(header[0]), int(header[1]), int(header[2])
     first = HEADER + 3 * n_arrays
     size = first + n_reals + n_wholes
     integers = nb.carray(data, (size,), np.int64)

@@ -33,12 +33,14 @@ def merged_exposures(
     if exposure.size == 0:
         return group, exposure, weights
     low, high = math.log(exposure.min()), math.log(exposure.max())
-    n_points = _points_for(0.5 * (high - low))
+    middle, half_width = 0.5 * (low + high), 0.5 * (high - low)
+    n_points = _points_for(half_width)
     if n_groups * n_points >= exposure.size:
         return group, exposure, weights
-    angle = np.arccos(np.clip((2.0 * np.log(exposure) - low - high) / (high - low), -1.0, 1.0))
+    place = (np.log(exposure) - middle) / half_width if half_width > 0.0 else np.zeros(exposure.size)
+    angle = np.arccos(np.clip(place, -1.0, 1.0))
     at = (np.arange(n_points) + 0.5) * math.pi / n_points
-    points = np.exp(0.5 * (low + high) + 0.5 * (high - low) * np.cos(at))
+    points = np.exp(middle + half_width * np.cos(at))
     placed = tuple(_onto(angle, at, group, given, n_groups) for given in weights)
     return np.repeat(np.arange(n_groups), n_points), np.tile(points, n_groups), placed
 

@@ -75,15 +75,15 @@ def renewal_component(
 def _parameters(design: RenewalDesign, arrays: Arrays) -> tuple[Parameter, ...]:
     """The free variables of `renewal_model`."""
     free_c = (Parameter("log_c"),) if design.free_c else ()
-    lags = (design.n_lags - 1,)
-    notices = (Parameter("notice_share", transform="logit"), Parameter("notice_lag", lags, "logit"))
+    lags = [Parameter("renewal_lag", (design.n_lags - 1,), "logit")] if design.n_lags > 1 else []
+    notices = [Parameter("notice_share", transform="logit")] + [replace(lag, name="notice_lag") for lag in lags]
     return (
         Parameter("sd", arrays["prior_sd"].shape, "log"),
         Parameter("phi", transform="logit"),
         *free_c,
         Parameter("raw", (design.n_effects,)),
         Parameter("level"),
-        Parameter("renewal_lag", lags, "logit"),
+        *lags,
         *(notices if design.uses_notice else ()),
     )
 

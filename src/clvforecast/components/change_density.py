@@ -21,11 +21,12 @@ from clvforecast.components.change_likelihood import (
     SLOPE,
     change_log_likelihood,
 )
-from clvforecast.components.native import Floats, Integers, matrix, native, vector
+from clvforecast.components.native import Floats, Integers, dot, matrix, native, vector
 from clvforecast.components.native_priors import (
     add_half_normals,
     add_normals,
     add_pooling,
+    add_times,
     coords_of_raw,
     scales_of,
 )
@@ -86,7 +87,7 @@ def change_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers)
         s[place] = scales_of(x[place * S : (place + 1) * S], ones, column_of)
         raw = x[at_raw + place * K : at_raw + (place + 1) * K]
         coords[place] = coords_of_raw(raw, s[place], guess[place], error[place])
-        shift[place] = (X_mean[place] * coords[place]).sum()
+        shift[place] = dot(X_mean[place], coords[place])
     size_shift = np.empty(2)
     for side in range(2):
         for i in range(N_ROWS):
@@ -131,7 +132,8 @@ def change_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers)
         log_sd, by_log_sd = x[place * S : (place + 1) * S], slope[place * S : (place + 1) * S]
         value += add_half_normals(by_log_sd, log_sd, prior_effect[place])
         raw, by_raw = x[at_raw + place * K :][:K], slope[at_raw + place * K :][:K]
-        by_coords = by_effects[place] + by_shift[place] * X_mean[place]
+        by_coords = by_effects[place]
+        add_times(by_coords, X_mean[place], by_shift[place])
         value += add_pooling(
             by_raw, by_log_sd, raw, s[place], guess[place], error[place], zeros, column_of, by_coords, by_lean
         )

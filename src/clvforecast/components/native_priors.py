@@ -60,6 +60,13 @@ def coords_of_raw(raw: Floats, s: Floats, guess: Floats, error: Floats) -> Float
 
 
 @inner
+def add_times(total: Floats, x: Floats, factor: float) -> None:
+    """``total += factor x``."""
+    for k in range(total.size):
+        total[k] += factor * x[k]
+
+
+@inner
 def add_pooling(
     slope_of_raw: Floats,
     slope_of_log_sd: Floats,

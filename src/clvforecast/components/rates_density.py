@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.components.native import Floats, Integers, native, vector
+from clvforecast.components.native import Floats, Integers, dot, native, vector
 from clvforecast.components.native_priors import (
     add_half_normals,
     add_normals,
     add_pooling,
+    add_times,
     coords_of_raw,
     scales_of,
 )
@@ -48,7 +49,7 @@ def rate_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     s = scales_of(log_sd, np.ones(K), column_of)
     coords = coords_of_raw(raw, s, guess, error)
     r = POISSON_SHAPE if is_poisson == 1.0 else math.exp(prior_shape[0] + prior_shape[1] * x[S + K])
-    level_off = x[S + K + 1] - (mean * coords).sum() / prior_rate[1]
+    level_off = x[S + K + 1] - dot(mean, coords) / prior_rate[1]
 
     theta = np.empty(EFFECTS + K)
     theta[LEVEL], theta[SHAPE] = prior_rate[0] + prior_rate[1] * x[S + K + 1], r
@@ -57,7 +58,8 @@ def rate_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
 
     slope, zeros = np.zeros_like(x), np.zeros(K)
     value += add_half_normals(slope[:S], log_sd, prior_effect)
-    by_coords = by[EFFECTS:] + mean * (level_off / prior_rate[1])
+    by_coords = by[EFFECTS:]
+    add_times(by_coords, mean, level_off / prior_rate[1])
     value += add_pooling(slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K))
     value += add_normals(slope[S + K : S + K + 1], x[S + K : S + K + 1], 1.0) - 0.5 * level_off**2
     slope[S + K] += (1.0 - is_poisson) * by[SHAPE] * r * prior_shape[1]

@@ -119,10 +119,10 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
     by_phi, c = phi - REFERENCE_PHI, pt.ones(1)
-    lean, level_lean = d["lean"][:, 0] * by_phi, d["level_lean"][0] * by_phi
+    lean, level_lean = d["lean"][0] * by_phi, d["level_lean"][0] * by_phi
     if "prior_log_c" in arrays:
         log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0)
-        lean, level_lean = lean + d["lean"][:, 1] * log_c, level_lean + d["level_lean"][1] * log_c
+        lean, level_lean = lean + d["lean"][1] * log_c, level_lean + d["level_lean"][1] * log_c
         c = pt.exp(log_c)
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)

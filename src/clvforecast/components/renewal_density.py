@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.components.native import Floats, Integers, inner, logistic, matrix, native, vector
+from clvforecast.components.native import Floats, Integers, dot, inner, logistic, matrix, native, vector
 from clvforecast.components.native_priors import (
     add_beta,
     add_half_normals,
     add_normals,
     add_pooling,
+    add_times,
     coords_of_raw,
     scales_of,
 )
@@ -88,11 +89,13 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     phi, log_c = logistic(x[S]), 0.0
     if F > 0:
         log_c = prior_log_c[0] * x[S + 1]
-    lean = lean_of[:, 0] * (phi - REFERENCE_PHI) + lean_of[:, 1] * log_c
+    lean = np.zeros(P)
+    add_times(lean, lean_of[0], phi - REFERENCE_PHI)
+    add_times(lean, lean_of[1], log_c)
     level_lean = level_lean_of[0] * (phi - REFERENCE_PHI) + level_lean_of[1] * log_c
     s = scales_of(log_sd, base, column_of)
     moved = coords_of_raw(raw, s, guess, error)
-    shifted = (shift * moved).sum() - level_lean
+    shifted = dot(shift, moved) - level_lean
     level_off = x[at_level] - shifted / prior_mu[1]
 
     not_beyond = max(phi, 1.0 / MAX_TOTAL)
@@ -100,7 +103,9 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     theta = np.zeros(EFFECTS + P + 2 * n_lags)
     theta[LOGIT_MU] = prior_mu[0] + prior_mu[1] * x[at_level] - shifted
     theta[TOTAL], theta[CLOCK] = (1.0 - phi) / not_beyond, math.exp(log_c)
-    theta[EFFECTS : EFFECTS + P] = moved + lean
+    effects = theta[EFFECTS : EFFECTS + P]
+    add_times(effects, moved, 1.0)
+    add_times(effects, lean, 1.0)
     for i in range(at_lags, x.size):
         # The share of notices stands between the booking lags' sticks and its own.
         theta[_place(i - at_lags, n_lags, P)] = logistic(x[i])
@@ -113,8 +118,9 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     value += _lag_priors(slope, x, at_lags, n_lags, reals, layout)
     value += add_half_normals(slope[:S], log_sd, prior_sd) - 0.5 * level_off**2
     by_shifted = level_off / prior_mu[1] - by[LOGIT_MU]
-    by_effects = by[EFFECTS : EFFECTS + P]
-    by_lean = by_effects.copy()
+    by_coords, by_lean = by[EFFECTS : EFFECTS + P], np.zeros(P)
+    add_times(by_lean, by_coords, 1.0)
+    add_times(by_coords, shift, by_shifted)
     value += add_pooling(
         slope[at_raw:at_level],
         slope[:S],
@@ -124,16 +130,16 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
         error,
         lean,
         column_of,
-        by_effects + shift * by_shifted,
+        by_coords,
         by_lean,
     )
     slope[at_level] += by[LOGIT_MU] * prior_mu[1] - level_off
     by_total = -(1.0 + (1.0 - phi) / not_beyond) / not_beyond if phi > 1.0 / MAX_TOTAL else -MAX_TOTAL
-    by_phi = (lean_of[:, 0] * by_lean).sum() - level_lean_of[0] * by_shifted + by[TOTAL] * by_total
+    by_phi = dot(lean_of[0], by_lean) - level_lean_of[0] * by_shifted + by[TOTAL] * by_total
     slope[S] += by_phi * phi * (1.0 - phi)
     value += add_beta(slope, x, S, prior_phi[0], prior_phi[1])
     if F > 0:
-        by_log_c = (lean_of[:, 1] * by_lean).sum() - level_lean_of[1] * by_shifted + by[CLOCK] * theta[CLOCK]
+        by_log_c = dot(lean_of[1], by_lean) - level_lean_of[1] * by_shifted + by[CLOCK] * theta[CLOCK]
         slope[S + 1] += by_log_c * prior_log_c[0]
         value += add_normals(slope[S + 1 : S + 2], x[S + 1 : S + 2], 1.0)
     return value, slope

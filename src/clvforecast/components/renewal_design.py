@@ -196,7 +196,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
         "error": design.error,
         "base": design.base,
         "shift": design.shift,
-        "lean": design.lean,
+        "lean": design.lean.T,
         "level_lean": design.level_lean,
         **_path_arrays(cells),
         **_likelihood_arrays(cells),

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.components.native import Floats, Integers, logistic, native, vector
+from clvforecast.components.native import Floats, Integers, dot, logistic, native, vector
 from clvforecast.components.native_priors import (
     add_beta,
     add_half_normals,
     add_normals,
     add_pooling,
+    add_times,
     coords_of_raw,
     scales_of,
 )
@@ -53,7 +54,7 @@ def size_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     at_level, at_total, at_icc = S + K, S + K + 1, S + K + 2
     s = scales_of(log_sd, np.ones(K), column_of)
     coords = coords_of_raw(raw, s, guess, error)
-    level_off = x[at_level] - (weight * coords).sum() / prior_mean[1]
+    level_off = x[at_level] - dot(weight, coords) / prior_mean[1]
     variance, icc = math.exp(2.0 * (prior_log_sd[0] + prior_log_sd[1] * x[at_total])), logistic(x[at_icc])
 
     theta = np.empty(EFFECTS + K)
@@ -64,7 +65,8 @@ def size_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
 
     slope, zeros = np.zeros_like(x), np.zeros(K)
     value += add_half_normals(slope[:S], log_sd, prior_effect)
-    by_coords = by[EFFECTS:] + weight * (level_off / prior_mean[1])
+    by_coords = by[EFFECTS:]
+    add_times(by_coords, weight, level_off / prior_mean[1])
     value += add_pooling(slope[S : S + K], slope[:S], raw, s, guess, error, zeros, column_of, by_coords, np.zeros(K))
     value += add_normals(slope[at_total:at_icc], x[at_total:at_icc], 1.0) - 0.5 * level_off**2
     value += add_beta(slope, x, at_icc, prior_icc[0], prior_icc[1])

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.components import Component
-from clvforecast.components.target import Target, Whitening, raw_parameters, target_of
+from clvforecast.components.target import Target, Whitening, raw_parameters, target_of, unmoved
 
 Floats = NDArray[np.float64]
 
 STEP = 1e-4
 """Of the differences of slopes; parameters are scaled so that their priors lie about (-1, 1)."""
+MOST = 400
+"""Parameters beyond which the curvature costs more than it saves (n slopes, and n^2 a step): they are sampled as they are."""
 NEWTON_STEPS = 60
 CLOSE_ENOUGH = 1e-6
 """Newton's gain in log density below which the mode is reached."""
@@ -28,7 +30,7 @@ LEAST_PRECISION = 0.04
 
 def placed(component: Component) -> Component:
     """The component with its effects sampled relative to what the data say of them, with their SDs held at the priors'."""
-    if component.refined is None:
+    if component.refined is None or component.n_dim > MOST:
         return component
     target = target_of(component)
     free = np.concatenate([np.full(p.size, p.name != "sd") for p in component.parameters])
@@ -46,6 +48,8 @@ def placed(component: Component) -> Component:
 
 def whitening(component: Component) -> Whitening:
     """``x = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior is normal."""
+    if component.n_dim > MOST:
+        return unmoved(component.n_dim)
     target = target_of(component)
     free = np.ones(component.n_dim, bool)
     mode = mode_from(target, np.zeros(component.n_dim), free)

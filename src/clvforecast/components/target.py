@@ -71,17 +71,21 @@ def kept_as_they_are() -> Any:
 class Whitening:
     """Where a posterior lies and how it is shaped: ``x = centre + spread z``, z about standard normal, ``z = back (x - centre)``.
 
-    centre is (n,), spread and its inverse `back` (n, n).
+    centre is (n,), spread and its inverse `back` (n, n); (1, n) stands for a diagonal.
     """
 
     centre: Floats
     spread: Floats
     back: Floats
 
+    @property
+    def is_diagonal(self) -> bool:
+        return len(self.spread) == 1
+
 
 def unmoved(n: int) -> Whitening:
     """x = z."""
-    return Whitening(np.zeros(n), np.eye(n), np.eye(n))
+    return Whitening(np.zeros(n), np.ones((1, n)), np.ones((1, n)))
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,13 @@ class Target:
 
     def unconstrained(self, z: Floats) -> Floats:
         """``x = centre + spread z`` at points z (..., n)."""
-        return self.whitening.centre + product(z, self.whitening.spread)
+        moved = z * self.whitening.spread[0] if self.whitening.is_diagonal else product(z, self.whitening.spread)
+        return self.whitening.centre + moved
 
     def whitened(self, x: Floats) -> Floats:
         """``z = back (x - centre)`` at points x (..., n)."""
-        return product(x - self.whitening.centre, self.whitening.back)
+        moved, back = x - self.whitening.centre, self.whitening.back
+        return moved * back[0] if self.whitening.is_diagonal else product(moved, back)
 
 
 def target_of(component: Component, whitening: Whitening | None = None) -> Target:
@@ -158,9 +164,13 @@ def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Int
     layout = integers[HEADER:first].reshape((n_arrays, 3))
     z, x = nb.carray(point, (n,)), vector(reals, layout, n_arrays - 3).copy()
     by_column = matrix(reals, layout, n_arrays - 1)
-    for k in range(n):
+    if by_column.shape[1] == 1:
         for i in range(n):
-            x[i] += z[k] * by_column[k, i]
+            x[i] += z[i] * by_column[i, 0]
+    else:
+        for k in range(n):
+            for i in range(n):
+                x[i] += z[k] * by_column[k, i]
     return x, reals, integers[first + n_reals :], layout
 
 
@@ -169,9 +179,13 @@ def closed(n: int, slope: Any, value: Any, log_density: float, by_x: Floats, rea
     """Hand value and slope by z to the sampler; says whether they are finite."""
     by_z, spread = nb.carray(slope, (n,)), matrix(reals, layout, layout.shape[0] - 2)
     by_z[:] = 0.0
-    for i in range(n):
+    if spread.shape[0] == 1:
         for k in range(n):
-            by_z[k] += by_x[i] * spread[i, k]
+            by_z[k] = by_x[k] * spread[0, k]
+    else:
+        for i in range(n):
+            for k in range(n):
+                by_z[k] += by_x[i] * spread[i, k]
     nb.carray(value, (1,))[0] = log_density
     finite = math.isfinite(log_density)
     for k in range(n):

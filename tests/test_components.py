@@ -11,7 +11,15 @@ import named_likelihoods
 from clvforecast.cells import Refunds, TermCells
 from clvforecast.components import ModelPriors, build_components
 from clvforecast.components.change import ChangePriors, carried_posterior, change_component
-from clvforecast.components.pooling import coords_of, effects_of, pooled_columns, prior_raw, refined, zero_sum_basis
+from clvforecast.components.pooling import (
+    coords_of,
+    effects_of,
+    pooled_columns,
+    prior_raw,
+    raw_from_coords,
+    refined,
+    zero_sum_basis,
+)
 from clvforecast.components.rates import RatePriors, rate_component, rate_posterior
 from clvforecast.components.renewal import renewal_component, renewal_posterior
 from clvforecast.components.renewal_design import RenewalPriors
@@ -115,15 +123,16 @@ def test_effects_have_the_same_prior_however_they_are_sampled(guess, error) -> N
     assert effects.var(axis=0) == pytest.approx(0.49 * 0.75, rel=0.05)
 
 
-def test_a_short_run_tells_what_the_data_alone_say() -> None:
-    """Normal likelihood at .4 +- .1 for one coordinate, none for the other: found again from draws of the posterior."""
-    rng = np.random.default_rng(0)
-    s = np.abs(rng.normal(0.0, 0.5, (4, 4000, 2))) + 0.05
-    t = s[..., 0] / np.hypot(s[..., 0], 0.1)
-    told, untold = 0.4 * t**2 + 0.1 * t * rng.normal(size=t.shape), s[..., 1] * rng.normal(size=t.shape)
-    guess, error = refined(np.stack([told, untold], axis=-1), s)
-    assert (guess[0], error[0]) == pytest.approx((0.4, 0.1), rel=0.06)
-    assert error[1] > 1.0
+def test_a_posterior_under_given_sds_tells_what_the_data_alone_say() -> None:
+    """Normal likelihood at .4 +- .1 for one coordinate, none for the other, prior SD .5: both found from the posterior."""
+    s, first_error = np.full(2, 0.5), np.array([0.3, 1e3])
+    shrink = 0.5**2 / (0.5**2 + 0.1**2)
+    mode = raw_from_coords(np.array([0.4 * shrink, 0.0]), s, np.zeros(2), first_error)
+    scale = first_error * s / np.hypot(s, first_error)
+    variance = np.array([0.1**2 * shrink, 0.5**2]) / scale**2
+    guess, error = refined(mode, variance, s, np.zeros(2), first_error)
+    assert (guess[0], error[0]) == pytest.approx((0.4, 0.1), rel=1e-9)
+    assert error[1] == 1e3
 
 
 def test_priors_of_named_variables_are_those_declared() -> None:

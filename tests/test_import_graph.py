@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cells",),
     ("likelihoods",),
     ("components",),
+    ("laplace",),
     ("sampling", "posterior_file", "summary"),
     ("posterior",),
     ("simulation",),

@@ -151,7 +151,8 @@ def fit(
     seed
         Equal seeds, data and settings give equal draws.
     draws, tune, chains, cores
-        Draws and tuning steps a chain, chains, and chains sampled at a time.
+        Draws and tuning steps a chain, chains, and chains sampled at a time. A component is first tried with at most 300
+        tuning steps, which suffice where its posterior is nearly normal; all of `tune` are taken when those draws do not pass.
     priors
         Other priors, e.g. ``clv.ModelPriors(renewal=clv.RenewalPriors(logit_mu_mean=2.0))``.
     size_edges

@@ -1,6 +1,6 @@
 """Draws of one component: NUTS where a sampler is needed, closed form where not, and the gate that draws must pass.
 
-A graph is compiled once a process and structure; another fit, or another kind of event, only swaps its data.
+NUTS is nutpie's; it calls the compiled densities of `components.target` in the coordinates of `laplace`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import nutpie
-import pytensor
 import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
+from nutpie.compile_pymc import CompiledPyMCModel
 
 from clvforecast.components import Component, Variable
-from clvforecast.components.component import packed
+from clvforecast.components.target import Target, kept_as_they_are, target_of
 from clvforecast.errors import ConvergenceError, FitError
+from clvforecast.laplace import placed, whitening
 
 Floats = NDArray[np.float64]
 Say = Callable[[str], None]
@@ -33,10 +33,8 @@ RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 """Bulk and tail effective draws (same paper): below it the quantiles reported are not stable."""
 TAIL = (0.05, 0.95)
-MOST_CORRELATED = 120
-"""Correlations are learnt up to so many parameters; beyond, learning them costs more than it saves."""
-PILOT_TUNE, PILOT_DRAWS = 300, 200
-"""The short run that tells roughly what the data say of each effect."""
+QUICK_TUNE = 300
+"""So many tuning steps do where the scale of the posterior is known beforehand; more are taken where the gate says so."""
 KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
 
 
@@ -49,7 +47,7 @@ class Settings:
     chains: int = 4
     cores: int = 2
     seed: int = 7
-    target_accept: float = 0.95
+    target_accept: float = 0.9
     thin: int = 1
 
     def __post_init__(self) -> None:
@@ -58,9 +56,14 @@ class Settings:
             if int(value) != value or value < least:
                 raise FitError(f"fit: {name}={value!r}, but it must be a whole number of at least {least}.")
 
-    def stricter(self) -> Settings:
-        """Smaller steps, twice the tuning, and four times the draws of which every fourth is kept."""
-        return dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4)
+    def attempts(self) -> tuple[Settings, Settings, Settings]:
+        """Quickly; with smaller steps and all the tuning; and with yet smaller ones, twice the tuning, and four times the draws
+        of which every fourth is kept."""
+        return (
+            dataclasses.replace(self, tune=min(self.tune, QUICK_TUNE)),
+            dataclasses.replace(self, target_accept=0.95),
+            dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,60 +86,23 @@ class Failing:
     limit: str
 
 
-_COMPILED: dict[tuple[Any, ...], Any] = {}
-_WAITING: dict[tuple[Any, ...], Lock] = {}
-_COMPILING = Lock()
-
-
-def compiled_model(component: Component, say: Say) -> Any:
-    """The compiled graph of a component with the component's own data, compiling only where no equal one is."""
-    if component.structure not in _COMPILED:
-        say(f"{component.name}: compiling")
-    compiled = _compile(component).with_data(**packed(component.arrays))
-    return dataclasses.replace(compiled, initial_point_func=_start(compiled.n_dim))
-
-
-def _compile(component: Component) -> Any:
-    # One lock a graph, so that sampling waits for its own graph and not for the next one as well.
-    with _WAITING.setdefault(component.structure, Lock()):
-        if component.structure not in _COMPILED:
-            # Reordered sums would depend on whether an operation's code is new or from PyTensor's cache, and NUTS makes other
-            # draws of a last bit.
-            with _COMPILING, pytensor.config.change_flags(numba__fastmath=False):
-                _COMPILED[component.structure] = nutpie.compile_pymc_model(component.model())
-        return _COMPILED[component.structure]
-
-
 def sample_components(
     components: Sequence[Component], settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
 ) -> list[Sampled]:
-    """`sample_component` of each, while another thread compiles the next graphs.
+    """`sample_component` of each, while another thread compiles the next densities (where Numba has none of them yet).
 
-    Small graphs come first, as sampling can begin when one is compiled. A graph that cannot be compiled is tried again where
-    it is needed, and its error is raised there.
+    Small ones come first, as sampling can begin when one is compiled.
     """
-    by_size = sorted(components, key=lambda component: (len(component.arrays), component.name))
+    by_size = sorted(components, key=lambda component: (component.n_dim, component.name))
     with ThreadPoolExecutor(1, thread_name_prefix="compile") as ahead:
         for component in by_size:
             if component.closed_form is None:
-                ahead.submit(_compile, component)
+                ahead.submit(component.density)
         try:
             done = {component.name: sample_component(component, settings, say, labels) for component in by_size}
             return [done[component.name] for component in components]
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
-
-
-def _start(n_dim: int) -> Callable[[Any], Floats]:
-    """Starting points: parameters are scaled so that their priors lie about (-1, 1) when unconstrained.
-
-    PyMC's own would be those of the data the graph was compiled with, so results would depend on what was fitted before.
-    """
-
-    def point(seed: Any) -> Floats:
-        return np.random.default_rng(seed).uniform(-1.0, 1.0, n_dim)
-
-    return point
 
 
 def component_rng(component: str, seed: int, purpose: str) -> np.random.Generator:
@@ -148,7 +114,7 @@ def component_rng(component: str, seed: int, purpose: str) -> np.random.Generato
 def sample_component(
     component: Component, settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
 ) -> Sampled:
-    """Draws that pass the gate: a second, stricter run when the first does not, then `ConvergenceError`.
+    """Draws that pass the gate: stricter runs when the first ones do not, then `ConvergenceError`.
 
     `labels` names the levels of the variables' dims in messages.
     """
@@ -156,17 +122,53 @@ def sample_component(
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
-    component = _placed(component, settings, say)
-    first = _run(component, settings, say)
-    failing = failures(first, labels)
-    if not failing:
-        return first
-    say(f"{component.name}: {failing[0].figure} of {failing[0].parameter} not good enough, sampling with smaller steps")
-    second = _run(component, settings.stricter(), say)
-    failing = failures(second, labels)
-    if failing:
-        raise ConvergenceError(_message(component, failing, settings))
-    return second
+    say(f"{component.name}: looking for the mode")
+    component = placed(component)
+    target = target_of(component, whitening(component))
+    failing: list[Failing] = []
+    # Without a whitening the scales are learnt while tuning.
+    for attempt in settings.attempts()[target.whitening.is_diagonal :]:
+        if failing:
+            worst = f"{failing[0].figure} of {failing[0].parameter}"
+            say(f"{component.name}: {worst} not good enough, sampling with smaller steps")
+        sampled = _run(target, attempt, say)
+        failing = failures(sampled, labels)
+        if not failing:
+            return sampled
+    raise ConvergenceError(_message(component, failing, settings))
+
+
+def _sampler_model(target: Target) -> CompiledPyMCModel:
+    """The target for nutpie, which calls its machine code without Python, and keeps the coordinates z as they are."""
+    n = target.n_dim
+    return CompiledPyMCModel(
+        dims={"z": ("z_dim",)},
+        compiled_logp_func=target.function,
+        compiled_expand_func=kept_as_they_are(),
+        initial_point_func=_start(target),
+        shared_data={},
+        shared_var_keys={},
+        user_data=target.block,
+        n_expanded=n,
+        shape_info=(["z"], [slice(0, n)], [(n,)]),
+        logp_func=None,
+        expand_func=None,
+        _n_dim=n,
+        _shapes={"z": (n,)},
+        _coords={"z_dim": np.arange(n)},
+    )
+
+
+def _start(target: Target) -> Callable[[Any], Floats]:
+    """Starting points as wide as the priors, so that chains which end elsewhere are found out.
+
+    Parameters are scaled so that their priors lie about (-1, 1) when unconstrained.
+    """
+
+    def point(seed: Any) -> Floats:
+        return target.whitened(np.random.default_rng(seed).uniform(-1.0, 1.0, target.n_dim))
+
+    return point
 
 
 def prior_component(component: Component, settings: Settings) -> Sampled:
@@ -176,44 +178,36 @@ def prior_component(component: Component, settings: Settings) -> Sampled:
     return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
 
 
-def _placed(component: Component, settings: Settings, say: Say) -> Component:
-    """The component with its effects sampled relative to what a short run tells of them."""
-    if component.refined is None:
-        return component
-    pilot = dataclasses.replace(settings, draws=PILOT_DRAWS, tune=PILOT_TUNE, thin=1)
-    return component.refined(_trace(component, pilot, say, "trying")[0])
-
-
-def _run(component: Component, settings: Settings, say: Say) -> Sampled:
-    raw, stats = _trace(component, settings, say, "sampling")
+def _run(target: Target, settings: Settings, say: Say) -> Sampled:
+    say(f"{target.component.name}: sampling")
+    raw, stats = _trace(target, settings)
+    component = target.component
     return Sampled(component, component.variables(raw), stats, f"NUTS, target_accept {settings.target_accept}")
 
 
-def _trace(component: Component, settings: Settings, say: Say, doing: str) -> tuple[dict[str, Floats], xr.Dataset]:
+def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Dataset]:
     """Raw draws (chain, draw, ...) and sampler statistics of one run."""
-    compiled = compiled_model(component, say)
-    say(f"{component.name}: {doing}")
-    seed = int(component_rng(component.name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
+    name = target.component.name
+    seed = int(component_rng(name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
     try:
         trace = nutpie.sample(
-            compiled,
+            _sampler_model(target),
             draws=settings.draws * settings.thin,
             tune=settings.tune,
             chains=settings.chains,
             cores=settings.cores,
             seed=seed,
-            adaptation="low_rank" if component.correlated and compiled.n_dim <= MOST_CORRELATED else "diag",
             target_accept=settings.target_accept,
             progress_bar=False,
             save_warmup=False,
         )
     except RuntimeError as error:
         raise FitError(
-            f"component {component.name!r}: the sampler could not start ({str(error).splitlines()[0]}). Its likelihood is "
+            f"component {name!r}: the sampler could not start ({str(error).splitlines()[0]}). Its likelihood is "
             "not finite at any starting point: look for extreme values among the priors given, or in the ledger's amounts."
         ) from error
     thin = settings.thin
-    raw = {str(name): values.values[:, ::thin] for name, values in trace["posterior"].data_vars.items()}
+    raw = target.raw(trace["posterior"]["z"].values[:, ::thin])
     stats = trace["sample_stats"].dataset
     kept = stats[[name for name in KEPT_STATS if name in stats]].drop_vars(["chain", "draw"], errors="ignore")
     # A divergence between kept draws counts too: none may be hidden by thinning.
@@ -269,7 +263,7 @@ def _message(component: Component, failing: list[Failing], settings: Settings) -
     others = f" ({len(failing) - 1} more figures miss their limits)" if len(failing) > 1 else ""
     return (
         f"component {component.name!r}: {worst.figure} of {worst.parameter} is {worst.value:.4g}, the limit is "
-        f"{worst.limit}{others}, after a second run with target_accept 0.99. The draws are not returned. Raise draws "
+        f"{worst.limit}{others}, also after a run with target_accept 0.99. The draws are not returned. Raise draws "
         f"(now {settings.draws}) and tune (now {settings.tune}) in fit(); if that does not help, give tighter priors for "
         f"this component or leave out a segment column whose levels hardly have data."
     )

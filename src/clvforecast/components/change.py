@@ -15,27 +15,26 @@ are cut more often and raised by less than small ones. One graph holds all three
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import expit
 
 from clvforecast.cells import ChangeCells, Frame, coarse_cells
+from clvforecast.components.change_density import DENSITY_DATA, N_ROWS, compiled_change_density
 from clvforecast.components.change_likelihood import DATA, change_log_likelihood
 from clvforecast.components.component import (
     Arrays,
     Component,
     Floats,
+    Parameter,
     Priors,
     Raw,
     Shape,
     Variable,
-    as_data,
     data_first,
-    likelihood_of,
 )
 from clvforecast.components.pooling import (
     Pooling,
@@ -44,12 +43,12 @@ from clvforecast.components.pooling import (
     pooled_columns,
     prior_raw,
     refined_pooling,
-    sampled_coords,
 )
 from clvforecast.components.rates import segment_effects
 
-N_ROWS = 5
-"""Rows of log odds: first, down, flat, up, term_changed."""
+if TYPE_CHECKING:
+    import pymc as pm
+
 DOWN, FLAT, UP = 0, 1, 2
 SIDES = ("down", "up")
 PLACES = ("down", "up", "size_down", "size_up", "persistence")
@@ -119,12 +118,22 @@ def change_component(
         name="change",
         arrays=change_arrays(cells, design, priors),
         build=change_model,
-        structure=("change", K, S),
+        parameters=(
+            Parameter("sd", (len(PLACES), S), "log"),
+            Parameter("raw", (len(PLACES), K)),
+            Parameter("level", (N_ROWS, 2)),
+            Parameter("slope", (2, 2)),
+            Parameter("size_level", (2,)),
+            Parameter("log_sd", (2,)),
+            Parameter("keep"),
+        ),
+        density=compiled_change_density,
+        density_data=DENSITY_DATA,
         prior=prior,
         variables=lambda raw: change_variables(raw, frame, design, priors),
         n_data=n_data,
         closed_form=prior if n_data == 0 else None,
-        refined=lambda raw: change_component(cells, frame, priors, _refined(raw, design)),
+        refined=lambda mode, variance: change_component(cells, frame, priors, _refined(mode, variance, design)),
         note="; ".join(notes),
     )
 
@@ -171,6 +180,7 @@ def change_arrays(cells: ChangeCells, design: ChangeDesign, priors: ChangePriors
     poolings = design.poolings
     arrays: Arrays = {
         "X": poolings[0].X.T,
+        "X_rows": poolings[0].X,
         "X_mean": np.stack([p.mean for p in poolings]),
         "guess": np.stack([p.guess for p in poolings]),
         "error": np.stack([p.error for p in poolings]),
@@ -258,6 +268,11 @@ def _size_arrays(cells: ChangeCells) -> Arrays:
 
 def change_model(arrays: Arrays) -> pm.Model:
     """The graph: levels and coordinates with their priors, and the likelihood of direction, size and persistence."""
+    import pymc as pm  # takes two seconds, and neither fitting nor scoring needs it
+    import pytensor.tensor as pt
+
+    from clvforecast.components.graph import as_data, likelihood_of, sampled_coords
+
     places, K = arrays["X_mean"].shape
     with pm.Model() as model:
         d = as_data(arrays, DATA)
@@ -301,10 +316,10 @@ def _coords(raw: Raw, design: ChangeDesign) -> list[Floats]:
     return [coords_of(raw["raw"][..., i, :], raw["sd"][..., i, :], p) for i, p in enumerate(design.poolings)]
 
 
-def _refined(raw: Raw, design: ChangeDesign) -> tuple[Pooling, ...]:
+def _refined(mode: Raw, variance: Raw, design: ChangeDesign) -> tuple[Pooling, ...]:
     """`pooling.refined_pooling` for each of the five places."""
     return tuple(
-        refined_pooling(raw["raw"][..., i, :], raw["sd"][..., i, :], pooling)
+        refined_pooling(mode["raw"][i], variance["raw"][i], mode["sd"][i], pooling)
         for i, pooling in enumerate(design.poolings)
     )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from clvforecast.components.native import LogLikelihood
+if TYPE_CHECKING:
+    import pymc as pm
 
 Arrays = dict[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -37,6 +37,19 @@ class Variable:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """One free variable of a PyMC model: its shape, and how it is made from an unconstrained one ("log", "logit", "")."""
+
+    name: str
+    shape: tuple[int, ...] = ()
+    transform: str = ""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class Component:
     """One part of the model, ready to be sampled on its own: given the data the parts are independent.
 
@@ -45,11 +58,13 @@ class Component:
     name
         The field's word, e.g. "expansion_rate"; the first part of its variables' names.
     arrays
-        The data of its graph, which get there by `as_data`.
+        The data of its model and of its density.
     build
-        The graph: arrays -> `pm.Model`. Graphs of one `structure` differ in data only, so they are compiled once.
-    structure
-        Name of the graph and the sizes of its parameters.
+        The PyMC model, which defines the component: arrays -> `pm.Model`.
+    parameters
+        The model's free variables, in its order.
+    density
+        The compiled log density of that model, see `target`; `density_data` names its arrays, in its order.
     prior
         (generator, (chains, draws)) -> raw parameters drawn from the prior, names and shapes as the graph's.
     variables
@@ -57,10 +72,8 @@ class Component:
     closed_form
         Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
     refined
-        Raw draws of a short run -> the same component, its effects sampled relative to what that run tells of them
-        (`pooling.refined`). The model is the same.
-    correlated
-        Whether its parameters trade off against each other, so that the sampler should learn their correlations.
+        (likeliest raw parameters under given SDs, their variances) -> the same component, its effects sampled relative to
+        what that tells of them (`pooling.refined`). The model is the same.
     n_data
         Observations that inform the component.
     note
@@ -70,14 +83,25 @@ class Component:
     name: str
     arrays: Arrays
     build: Callable[[Arrays], pm.Model]
-    structure: tuple[Any, ...]
+    parameters: tuple[Parameter, ...]
+    density: Callable[[], Any]
+    density_data: tuple[str, ...]
     prior: Callable[[np.random.Generator, Shape], Raw]
     variables: Callable[[Raw], dict[str, Variable]]
     n_data: int
     closed_form: Callable[[np.random.Generator, Shape], Raw] | None = None
-    refined: Callable[[Raw], Component] | None = None
-    correlated: bool = False
+    refined: Callable[[Raw, Raw], Component] | None = None
     note: str = ""
+
+    @property
+    def held_sds(self) -> Floats:
+        """The scales of the priors of its effects' SDs."""
+        return np.asarray(self.arrays["prior_sd" if "prior_sd" in self.arrays else "prior_effect"], float)
+
+    @property
+    def n_dim(self) -> int:
+        """Number of free scalars."""
+        return sum(parameter.size for parameter in self.parameters)
 
     def model(self) -> pm.Model:
         """The PyMC model of this component with its own data."""
@@ -87,13 +111,12 @@ class Component:
 def packed(arrays: Arrays) -> Arrays:
     """The arrays end to end in one vector of reals and one of whole numbers, and `layout` (arrays, 3): start, rows, columns.
 
-    A compiled graph takes seconds to build for the passing of thirty arrays, and a fraction of one for three. They lie from
-    the last to the first: a `native` likelihood's data come first and vary in size, so the others lie at fixed places.
+    What is compiled then takes three arrays, whatever a component has.
     """
     reals, wholes = [np.empty(0)], [np.empty(0, dtype=np.int64)]
     layout = {}
-    for name, value in reversed(arrays.items()):
-        part = reals if _is_real(value) else wholes
+    for name, value in arrays.items():
+        part = reals if is_real(value) else wholes
         layout[name] = (sum(block.size for block in part), *value.shape, *[1] * (2 - value.ndim))
         part.append(value.ravel())
     return {
@@ -103,35 +126,18 @@ def packed(arrays: Arrays) -> Arrays:
     }
 
 
-def _is_real(value: NDArray[Any]) -> bool:
+def is_real(value: NDArray[Any]) -> bool:
     return value.dtype.kind == "f"
-
-
-def as_data(arrays: Arrays, native: Sequence[str]) -> dict[str, Any]:
-    """The `packed` arrays, which are `pm.Data` of the model in context, and each as a view of them but the `native` ones.
-
-    Those are the data of a likelihood, which finds them by the layout; others of any size can take their place without
-    compiling again. All other arrays have the sizes that the component's structure says.
-    """
-    whole = packed(arrays)
-    data = {name: pm.Data(name, value) for name, value in whole.items()}
-    views = dict(data)
-    for (name, value), (start, *_) in zip(arrays.items(), whole["layout"].tolist(), strict=True):
-        if name not in native:
-            view = data["reals" if _is_real(value) else "wholes"][start : start + value.size]
-            views[name] = view[0] if value.ndim == 0 else view.reshape(value.shape)
-    return views
-
-
-def likelihood_of(function: Any, d: Mapping[str, Any], *parameters: Any) -> Any:
-    """The value of a `native` likelihood in a graph: its theta is the parameters end to end, its data are the first arrays."""
-    theta = pt.concatenate([pt.atleast_1d(pt.as_tensor_variable(given)).ravel() for given in parameters])
-    return LogLikelihood(function).make_node(theta, d["reals"], d["wholes"], d["layout"]).outputs[0]
 
 
 def data_first(native: Sequence[str], arrays: Arrays) -> Arrays:
     """The arrays with those of a `native` likelihood in front, in its order."""
     return {name: arrays[name] for name in (*native, *(other for other in arrays if other not in native))}
+
+
+def no_density() -> Any:
+    """For parts drawn in closed form: there is nothing to sample."""
+    raise TypeError("this component is drawn in closed form and has no density; use its `closed_form`")
 
 
 def no_graph(arrays: Arrays) -> pm.Model:

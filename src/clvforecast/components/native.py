@@ -1,93 +1,48 @@
-"""Log likelihoods written out with their slopes: one operation of a PyTensor graph each.
+"""Building blocks of densities written out in Numba with their slopes.
 
-A graph of single operations takes half a minute to compile where none of them was ever compiled; a likelihood written out
-in Numba takes a few seconds once a machine, and is passed over the data once. The priors and the transforms stay PyMC's.
+A graph of single operations takes half a minute to compile where none of them was ever compiled, and again in every process;
+a density written out in Numba takes a few seconds once a machine, and is passed over the data once. The PyMC models say the
+same; the tests compare both.
 
 A likelihood is a function ``(theta, reals, wholes, layout) -> (value, slope)``: `theta` (P,) holds all it depends on,
-`slope` (P,) the derivatives, and the data come `packed` (see `component.packed`).
+`slope` (P,) the derivatives, and the data come `packed` (see `component.packed`). A density is the same with the parameters
+the sampler moves, unconstrained, in the order of the PyMC model: likelihood, priors and Jacobians, up to a constant.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numba as nb
 import numpy as np
-import pytensor.tensor as pt
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
-from pytensor.gradient import DisconnectedType
-from pytensor.graph.basic import Apply
-from pytensor.graph.op import Op
-from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Native = Callable[[Floats, Floats, Integers, Integers], tuple[float, Floats]]
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+LN2_HIGH, LN2_LOW, PER_LN2 = 6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.0 / math.log(2.0)
+"""log 2 in two parts, the first short enough for exact products."""
+LAST = 1.479819860511658591e-01
+"""The last coefficient of `log`'s series."""
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+LEAST_NORMAL, MOST_NORMAL = float(np.finfo(float).tiny), float(np.finfo(float).max)
+TO_WHOLE, TO_WHOLE_BITS = 6755399441055744.0, 0x4338000000000000
+"""1.5 2^52, and its bits: adding it rounds to a whole number, which then stands in the last bits."""
 
-# No fastmath: the order of sums decides last bits, and those decide what NUTS draws. No cache of Numba's own either: PyTensor
-# keeps the compiled code, by a key that knows of every source file behind it.
+# No fastmath: the order of sums decides last bits, and those decide what NUTS draws. No cache: what is kept is the machine
+# code of a whole density, see `target`, by a key that knows of every source file behind it.
 native = nb.njit(error_model="numpy", nogil=True)
 # Without Numba's reference counts, an atomic add for every array passed, which took most of the time: for functions that
 # neither make arrays nor return them.
 inner = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
-
-
-class LogLikelihood(Op):  # type: ignore[misc]
-    """``(theta, reals, wholes, layout) -> (value, slope)`` of a compiled function; the value's derivative is the slope."""
-
-    __props__ = ("name", "version")
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.name = function.py_func.__name__
-        # PyTensor keeps compiled code by these properties alone: other source or constants must be another operation.
-        self.version = _digest(inspect.getmodule(function.py_func), inspect.getmodule(LogLikelihood))
-
-    def make_node(self, *inputs: Any) -> Apply[Any]:
-        """The operation on (theta, reals, wholes, layout); outputs are a scalar and a vector like theta."""
-        return Apply(self, list(inputs), [pt.dscalar(), inputs[0].type()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any) -> None:
-        """Outside compiled graphs."""
-        value, slope = self.function(*(np.ascontiguousarray(given) for given in inputs))
-        output_storage[0][0], output_storage[1][0] = np.asarray(value, float), slope
-
-    def connection_pattern(self, node: Any) -> list[list[bool]]:
-        """Both outputs move with theta, neither with the data."""
-        return [[True, True], [False, False], [False, False], [False, False]]
-
-    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """The slope times what the value is worth."""
-        if not isinstance(cotangents[1].type, DisconnectedType):
-            raise NotImplementedError(f"{self.name} has first derivatives only")
-        nothing = DisconnectedType()
-        return [cotangents[0] * outputs[1], nothing(), nothing(), nothing()]
-
-
-@register_funcify_default_op_cache_key(LogLikelihood)
-def _compiled(op: LogLikelihood, node: Any = None, **kwargs: Any) -> Any:
-    function = op.function
-
-    @nb.njit
-    def log_likelihood(theta: Any, reals: Any, wholes: Any, layout: Any) -> Any:
-        value, slope = function(theta, reals, wholes, layout)
-        return np.asarray(value), slope
-
-    return log_likelihood
-
-
-def _digest(*modules: Any) -> str:
-    text = ""
-    for module in modules:
-        constants = {name: value for name, value in vars(module).items() if isinstance(value, (int, float))}
-        text += inspect.getsource(module) + repr(constants)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+# Inlined into the loops that call them, so that those are done several at a time.
+inlined = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
 
 @native
@@ -106,54 +61,189 @@ def matrix(part: NDArray[Any], layout: Integers, i: int) -> NDArray[Any]:
 
 @inner
 def add_effects(total: Floats, X: Floats, coefficients: Floats) -> None:
-    """``total += coefficients @ X``: (G,), (K, G), (K,)."""
-    for k in range(X.shape[0]):
+    """``total += coefficients @ X``: (G,), (K, G), (K,); four effects a pass over the groups."""
+    K = X.shape[0]
+    whole = K - K % 4
+    for k in range(0, whole, 4):
+        x0, x1, x2, x3 = X[k], X[k + 1], X[k + 2], X[k + 3]
+        c0, c1, c2, c3 = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
+        for g in range(X.shape[1]):
+            total[g] += (c0 * x0[g] + c1 * x1[g]) + (c2 * x2[g] + c3 * x3[g])
+    for k in range(whole, K):
         weight = coefficients[k]
         for g in range(X.shape[1]):
             total[g] += weight * X[k, g]
 
 
 @inner
-def add_slopes(slope: Floats, X: Floats, of_total: Floats) -> None:
-    """The way back of `add_effects`: ``slope += X @ of_total``."""
-    for k in range(X.shape[0]):
-        found = 0.0
-        for g in range(X.shape[1]):
-            found += X[k, g] * of_total[g]
-        slope[k] += found
+def add_slopes(slope: Floats, rows: Floats, of_total: Floats) -> None:
+    """The way back of `add_effects`, with X by groups: ``slope += of_total @ rows``, (K,), (G, K), (G,)."""
+    for g in range(rows.shape[0]):
+        weight, row = of_total[g], rows[g]
+        for k in range(rows.shape[1]):
+            slope[k] += weight * row[k]
 
 
 @inner
+def dot(a: Floats, b: Floats) -> float:
+    """``sum a b`` in eight strands, which the processor adds side by side."""
+    whole = a.size - a.size % 8
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = 0.0
+    for i in range(0, whole, 8):
+        t0 += a[i] * b[i]
+        t1 += a[i + 1] * b[i + 1]
+        t2 += a[i + 2] * b[i + 2]
+        t3 += a[i + 3] * b[i + 3]
+        t4 += a[i + 4] * b[i + 4]
+        t5 += a[i + 5] * b[i + 5]
+        t6 += a[i + 6] * b[i + 6]
+        t7 += a[i + 7] * b[i + 7]
+    for i in range(whole, a.size):
+        t0 += a[i] * b[i]
+    return ((t0 + t1) + (t2 + t3)) + ((t4 + t5) + (t6 + t7))
+
+
+def _bits_of(typing: Any, x: Any) -> Any:
+    """The 64 bits of a float as a whole number."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), code
+
+
+def _float_of(typing: Any, bits: Any) -> Any:
+    """The float of 64 bits."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), code
+
+
+bits_of: Any = intrinsic(_bits_of)
+float_of: Any = intrinsic(_float_of)
+
+# Logarithm and exponential in plain arithmetic: loops over them run four or eight at a time, which calls of the C library do not.
+
+
+@inlined
+def log(x: float) -> float:
+    """Natural logarithm to a unit in the last place (FreeBSD's e_log.c): x = 2^k (1 + f), f about 0, s = f / (2 + f)."""
+    bits = bits_of(x)
+    k = (bits - SQRT_HALF_BITS) >> 52
+    f = float_of(bits - (k << 52)) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    odd = z * (6.666666666666735130e-01 + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * LAST)))
+    even = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01))
+    half_square, scale = 0.5 * f * f, float(k)
+    found = s * (half_square + (odd + even)) + scale * LN2_LOW - half_square + f + scale * LN2_HIGH
+    edge = (-math.inf if x >= 0.0 else math.nan) if x < LEAST_NORMAL else x
+    return found if LEAST_NORMAL <= x <= MOST_NORMAL else edge
+
+
+@inlined
+def log1p(x: float) -> float:
+    """log(1 + x) for x >= 0: the logarithm of the rounded sum, and what rounding took."""
+    total = 1.0 + x
+    return log(total) + (x - (total - 1.0)) / total
+
+
+@inlined
+def expm1_and_power(x: float) -> tuple[float, float]:
+    """(expm1(r), 2^k) with x = k log 2 + r: ``exp = 2^k + 2^k expm1(r)``, ``expm1 = (2^k - 1) + 2^k expm1(r)``.
+
+    Up to 709 either way, beyond which the exponential stays what it is there.
+    """
+    x = 709.0 if x > 709.0 else x
+    x = -708.0 if x < -708.0 else x
+    rounded = x * PER_LN2 + TO_WHOLE
+    k = rounded - TO_WHOLE
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    # r^2/2! + ... + r^13/13!, in pairs and fours, which the processor takes side by side
+    z = r * r
+    w = z * z
+    low = (1 / 2 + r * (1 / 6)) + z * (1 / 24 + r * (1 / 120))
+    middle = (1 / 720 + r * (1 / 5040)) + z * (1 / 40320 + r * (1 / 362880))
+    high = (1 / 3628800 + r * (1 / 39916800)) + z * (1 / 479001600 + r * (1 / 6227020800))
+    small = r + z * (low + w * (middle + w * high))
+    power = float_of((bits_of(rounded) - TO_WHOLE_BITS + 1023) << 52)
+    return small, power
+
+
+@inlined
+def exp(x: float) -> float:
+    """Exponential to two units in the last place."""
+    small, power = expm1_and_power(x)
+    return power + power * small
+
+
+@inlined
 def log_gamma_and_slope(x: float) -> tuple[float, float]:
     """log Gamma and its derivative at x > 0: Stirling's series, for a small x six steps further up.
 
-    (Abramowitz and Stegun 6.1.41, 6.3.18 and the recurrences 6.1.15, 6.3.5.) The six steps' product
-    ``x (x+1) ... (x+5)`` is ``v (v+4) (v+6)`` with ``v = x (x+5)``.
+    (Abramowitz and Stegun 6.1.41, 6.3.18 and the recurrences 6.1.15, 6.3.5.)
     """
-    product, derivative = 1.0, 0.0
-    if x < 6.0:
-        v = x * (x + 5.0)
-        product = v * (v + 4.0) * (v + 6.0)
-        derivative = (3.0 * v * v + 20.0 * v + 24.0) * (2.0 * x + 5.0)
-        x += 6.0
-    log_x, y = math.log(x), 1.0 / x
-    z = y * y
-    rest = y * (
-        1 / 12 - z * (1 / 360 - z * (1 / 1260 - z * (1 / 1680 - z * (1 / 1188 - z * (691 / 360360 - z / 156)))))
-    )
-    series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (1 / 132 - z * (691 / 32760 - z / 12))))))
+    is_small = x < 6.0
+    product, derivative = six_steps(x)
+    product, derivative = (product if is_small else 1.0), (derivative if is_small else 0.0)
+    x = x + (6.0 if is_small else 0.0)
+    log_x, y = log(x), 1.0 / x
+    rest, series = stirling(y)
     log_gamma = (x - 0.5) * log_x - x + HALF_LOG_2PI + rest
-    return log_gamma - math.log(product), log_x - 0.5 * y - series - derivative / product
+    return log_gamma - log(product), log_x - 0.5 * y - series - derivative / product
 
 
-@inner
+@inlined
+def log_gamma_ratio_and_slopes(x: float, t: float) -> tuple[float, float, float]:
+    """``log Gamma(x) - log Gamma(t)`` and the derivatives of log Gamma at x and at t >= x > 0; as `log_gamma_and_slope`."""
+    is_small = x < 6.0
+    product, derivative = six_steps(x)
+    product_t, derivative_t = six_steps(t)
+    product, derivative = (product if is_small else 1.0), (derivative if is_small else 0.0)
+    product_t, derivative_t = (product_t if is_small else 1.0), (derivative_t if is_small else 0.0)
+    up = 6.0 if is_small else 0.0
+    x, t = x + up, t + up
+    log_x, log_t = log(x), log(t)
+    inverse, of_products = 1.0 / (x * t), 1.0 / (product * product_t)
+    y, y_t = t * inverse, x * inverse
+    rest, series = stirling(y)
+    rest_t, series_t = stirling(y_t)
+    stirlings = ((x - 0.5) * log_x - (t - 0.5) * log_t) + (t - x) + (rest - rest_t)
+    slope = log_x - 0.5 * y - series - derivative * product_t * of_products
+    slope_t = log_t - 0.5 * y_t - series_t - derivative_t * product * of_products
+    return stirlings + log(product_t * product_t * of_products), slope, slope_t
+
+
+@inlined
+def six_steps(x: float) -> tuple[float, float]:
+    """``x (x+1) ... (x+5) = v (v+4) (v+6)``, v = x (x+5), and its derivative."""
+    v = x * (x + 5.0)
+    return v * (v + 4.0) * (v + 6.0), (3.0 * v * v + 20.0 * v + 24.0) * (2.0 * x + 5.0)
+
+
+@inlined
+def stirling(y: float) -> tuple[float, float]:
+    """The series in y = 1 / x of log Gamma and, but for its first terms, of minus its derivative."""
+    z = y * y
+    w = z * z
+    rest = (1 / 12 - z * (1 / 360)) + w * (1 / 1260 - z * (1 / 1680))
+    rest += w * w * ((1 / 1188 - z * (691 / 360360)) + w * (1 / 156))
+    series = (1 / 12 - z * (1 / 120)) + w * (1 / 252 - z * (1 / 240))
+    series += w * w * ((1 / 132 - z * (691 / 32760)) + w * (1 / 12))
+    return y * rest, z * series
+
+
+@inlined
 def log1p_exp(x: float) -> float:
     """``log(1 + e^x)`` without overflow."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+    return (x if x > 0.0 else 0.0) + log1p(exp(-abs(x)))
 
 
-@inner
+@inlined
 def logistic(x: float) -> float:
     """``1 / (1 + e^-x)`` without overflow."""
-    small = math.exp(-abs(x))
+    small = exp(-abs(x))
     return 1.0 / (1.0 + small) if x >= 0.0 else small / (1.0 + small)

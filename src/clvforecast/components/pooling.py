@@ -11,8 +11,8 @@ Two choices keep NUTS quick and change nothing in the model:
   ridge when e is small. Were the likelihood Normal(m, e), the coordinate given s would be ``Normal(m t^2, (e t)^2)``,
   ``t = s / sqrt(s^2 + e^2)``; so ``coord = m t^2 + e t raw``, and raw is then a standard normal whatever s is. The prior
   coord ~ Normal(0, s) becomes ``raw ~ Normal(-m t / e, sqrt(s^2 + e^2) / e)``. (Centred and non-centred are the limits of
-  small and large e; Papaspiliopoulos, Roberts and Skold 2007.) m and e come from a short first run; wrong ones cost
-  speed, nothing else.
+  small and large e; Papaspiliopoulos, Roberts and Skold 2007.) m and e come from the posterior's mode and curvature
+  under given SDs (`laplace`); wrong ones cost speed, nothing else.
 - *the level is sampled where the data are*: ``level = intercept + mean(X) coords`` is nearly uncorrelated with the
   coordinates, the intercept of unequal groups is not. It is a shift, so the Jacobian is one.
 """
@@ -24,8 +24,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -70,9 +68,11 @@ class Pooling:
         return sum(basis.shape[1] for basis in self.bases) == 0
 
     def data(self) -> dict[str, NDArray[Any]]:
-        """The arrays a graph needs: X (K, G), each coordinate about the mean of the data, and what its coordinates are."""
+        """The arrays of a model: X (K, G) and its transpose, each coordinate about the mean of the data, and what its
+        coordinates are."""
         return {
             "X": (self.X - self.mean).T,
+            "X_rows": self.X - self.mean,
             "X_mean": self.mean,
             "column_of": self.column_of,
             "guess": self.guess,
@@ -163,18 +163,6 @@ def product(coords: Floats, matrix: Floats) -> Floats:
     return total
 
 
-def sampled_coords(name: str, s: Any, guess: Any, error: Any, shape: Any, lean: Any = 0.0) -> Any:
-    """Coordinates as a PyTensor graph, with their raw form as a variable `name` of the model in context.
-
-    ``coord ~ Normal(-lean, s)``; `lean` is for effects that are sampled less a part that depends on other parameters.
-    """
-    h = pt.sqrt(s**2 + error**2)
-    t = s / h
-    centre = guess * t**2
-    raw = pm.Normal(name, -(lean + centre) / (error * t), h / error, shape=shape)
-    return centre + error * t * raw
-
-
 def coords_from_raw(raw: Floats, s: Floats, guess: Floats, error: Floats) -> Floats:
     """``coord = m t^2 + e t raw``, ``t = s / sqrt(s^2 + e^2)``, for draws (..., K) with s (..., K)."""
     t = s / np.sqrt(s**2 + error**2)
@@ -198,30 +186,28 @@ def prior_raw(sd: Floats, pooling: Pooling, rng: np.random.Generator) -> Floats:
     return raw_from_coords(s * rng.normal(size=s.shape), s, pooling.guess, pooling.error)
 
 
-def refined(coords: Floats, s: Floats) -> tuple[Floats, Floats]:
-    """What the data alone say of each coordinate: guesses and errors (K,), from a short run.
+def refined(raw: Floats, variance: Floats, s: Floats, guess: Floats, error: Floats) -> tuple[Floats, Floats]:
+    """What the data alone say of each coordinate: guesses and errors (K,), from a posterior under given SDs s.
 
-    Taken from the draws with the larger half of s, where pooling shrinks least, and freed of the shrinkage that is left:
-    ``1/e^2 = 1/var(coord) - mean(1/s^2)``, ``m = mean(coord) e^2 / var(coord)``.
+    Freed of the shrinkage: ``1/e^2 = 1/var(coord) - 1/s^2``, ``m = mode(coord) e^2 / var(coord)``.
 
     Parameters
     ----------
-    coords : draws (chain, draw, K) of the coordinates;  s : draws (chain, draw, K) of their SDs.
+    raw, variance : (K,) the posterior's mode and variances, of coordinates in the raw form of `guess` and `error`.
+    s : (K,) the coordinates' SDs, held still.
     """
-    K = coords.shape[-1]
-    coords, s = coords.reshape(-1, K), s.reshape(-1, K)
-    upper = np.where(s >= np.median(s, axis=0), 1.0, np.nan)
-    mean, variance = np.nanmean(coords * upper, axis=0), np.nanvar(coords * upper, axis=0)
-    precision = 1.0 / variance - np.nanmean(upper / s**2, axis=0)
+    t = s / np.sqrt(s**2 + error**2)
+    variance = np.maximum(variance * (error * t) ** 2, LEAST_ERROR**2)
+    precision = 1.0 / variance - 1.0 / s**2
     told = precision * variance > 0.02
-    error = np.where(told, 1.0 / np.sqrt(np.where(told, precision, 1.0)), UNTOLD)
-    guess = np.where(told, mean * error**2 / variance, 0.0)
-    return guess, np.clip(error, LEAST_ERROR, UNTOLD)
+    new_error = np.where(told, 1.0 / np.sqrt(np.where(told, precision, 1.0)), UNTOLD)
+    new_guess = np.where(told, coords_from_raw(raw, s, guess, error) * new_error**2 / variance, 0.0)
+    return new_guess, np.clip(new_error, LEAST_ERROR, UNTOLD)
 
 
-def refined_pooling(raw: Floats, sd: Floats, pooling: Pooling) -> Pooling:
-    """`refined` for a pooling, from raw draws (chain, draw, K) and draws of the SDs (chain, draw, S)."""
-    guess, error = refined(coords_of(raw, sd, pooling), sd[..., pooling.column_of])
+def refined_pooling(raw: Floats, variance: Floats, sd: Floats, pooling: Pooling) -> Pooling:
+    """`refined` for a pooling: raw and its variances (K,), under the SDs (S,)."""
+    guess, error = refined(raw, variance, sd[pooling.column_of], pooling.guess, pooling.error)
     return replace(pooling, guess=guess, error=error)
 
 

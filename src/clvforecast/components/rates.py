@@ -8,10 +8,9 @@ Early terminations have no account effect: r is held at a million there, which i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from pydantic import Field
 
@@ -20,14 +19,14 @@ from clvforecast.components.component import (
     Arrays,
     Component,
     Floats,
+    Parameter,
     Priors,
     Raw,
     Shape,
     Variable,
-    as_data,
     data_first,
-    likelihood_of,
 )
+from clvforecast.components.exposures import merged_exposures
 from clvforecast.components.pooling import (
     Pooling,
     coords_of,
@@ -35,12 +34,12 @@ from clvforecast.components.pooling import (
     pooled_columns,
     prior_raw,
     refined_pooling,
-    sampled_coords,
 )
+from clvforecast.components.rates_density import DENSITY_DATA, POISSON_SHAPE, compiled_rate_density
 from clvforecast.components.rates_likelihood import DATA, rate_log_likelihood
 
-POISSON_SHAPE = 1e6
-"""A gamma of this shape is a point to six digits."""
+if TYPE_CHECKING:
+    import pymc as pm
 
 
 class RatePriors(Priors):
@@ -101,13 +100,20 @@ def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, pooling: 
         name=f"{name}_rate",
         arrays=rate_arrays(cells, design, priors),
         build=rate_model,
-        structure=("rate", design.pooling.n_coords, design.pooling.n_sds),
+        parameters=(
+            Parameter("sd", (design.pooling.n_sds,), "log"),
+            Parameter("raw", (design.pooling.n_coords,)),
+            Parameter("log_shape"),
+            Parameter("level"),
+        ),
+        density=compiled_rate_density,
+        density_data=DENSITY_DATA,
         prior=prior,
         variables=lambda raw: rate_variables(raw, name, frame, design, priors),
         n_data=design.n_events,
         closed_form=closed_form if empty else None,
-        refined=lambda raw: rate_component(
-            cells, frame, priors, refined_pooling(raw["raw"], raw["sd"], design.pooling)
+        refined=lambda mode, variance: rate_component(
+            cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], design.pooling)
         ),
         note=seen if empty else "",
     )
@@ -135,12 +141,16 @@ def rate_pooling(cells: RateCells, frame: Frame) -> Pooling:
 
 def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arrays:
     """The graph's data."""
+    given = cells.n_lines.astype(float), cells.n_events.astype(float)
+    group, exposure, (n_lines, n_events) = merged_exposures(
+        cells.group.astype(np.int64), cells.exposure.astype(float), given, len(design.pooling.X)
+    )
     arrays: Arrays = {
         **design.pooling.data(),
-        "group": cells.group.astype(np.int64),
-        "exposure": cells.exposure.astype(float),
-        "n_lines": cells.n_lines.astype(float),
-        "n_events": cells.n_events.astype(float),
+        "group": group,
+        "exposure": exposure,
+        "n_lines": n_lines,
+        "n_events": n_events,
         "group_events": np.bincount(cells.group, cells.n_events, len(design.pooling.X)).astype(float),
         "hist_n": cells.hist_n.astype(float),
         "hist_count": cells.hist_count.astype(float),
@@ -154,6 +164,11 @@ def rate_arrays(cells: RateCells, design: RateDesign, priors: RatePriors) -> Arr
 
 def rate_model(arrays: Arrays) -> pm.Model:
     """The graph of every kind's rate."""
+    import pymc as pm  # takes two seconds, and neither fitting nor scoring needs it
+    import pytensor.tensor as pt
+
+    from clvforecast.components.graph import as_data, likelihood_of, sampled_coords
+
     with pm.Model() as model:
         d = as_data(arrays, DATA)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)

@@ -11,15 +11,18 @@ from clvforecast.components.native import (
     Integers,
     add_effects,
     add_slopes,
+    dot,
+    exp,
+    log1p,
     log_gamma_and_slope,
     matrix,
     native,
     vector,
 )
 
-DATA = ("X", "group", "exposure", "n_lines", "n_events", "group_events", "hist_n", "hist_count")
-X, GROUP, EXPOSURE, N_LINES, N_EVENTS, GROUP_EVENTS, HIST_N, HIST_COUNT = range(len(DATA))
-"""X (K, G) effects by groups; cells with their group; events by group; how often each count stands in a cell."""
+DATA = ("X", "X_rows", "group", "exposure", "n_lines", "n_events", "group_events", "hist_n", "hist_count")
+X, X_ROWS, GROUP, EXPOSURE, N_LINES, N_EVENTS, GROUP_EVENTS, HIST_N, HIST_COUNT = range(len(DATA))
+"""X (K, G) effects by groups, and transposed; cells with their group; events by group; how often each count stands in a cell."""
 LEVEL, SHAPE, EFFECTS = range(3)
 """theta: log rate of the mean group, shape r of the gamma, K effects."""
 
@@ -42,10 +45,9 @@ def rate_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layout: 
     log_m = np.full(design.shape[1], theta[LEVEL])
     add_effects(log_m, design, theta[EFFECTS:])
     by_log_m, ratio = group_events.copy(), np.empty_like(log_m)
-    value = 0.0
     for g in range(log_m.size):
-        value += group_events[g] * log_m[g]
-        ratio[g] = math.exp(log_m[g]) / r
+        ratio[g] = exp(log_m[g]) / r
+    value = dot(group_events, log_m)
     log_r = math.log(r)
     log_gamma, psi = log_gamma_and_slope(r)
     for i in range(hist_n.size):
@@ -53,14 +55,17 @@ def rate_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layout: 
         log_gamma_n, psi_n = log_gamma_and_slope(r + n)
         value += hist_count[i] * (log_gamma_n - log_gamma - n * log_r)
         slope[SHAPE] += hist_count[i] * (psi_n - psi - n / r)
+    waiting, taken = np.empty(group.size), np.empty(group.size)
     for i in range(group.size):
-        g = group[i]
-        odds = ratio[g] * exposure[i]
-        weight, waiting = n_lines[i] * r + n_events[i], math.log1p(odds)
-        share = odds / (1.0 + odds)
-        value -= weight * waiting
-        slope[SHAPE] -= n_lines[i] * waiting - weight * share / r
-        by_log_m[g] -= weight * share
+        waiting[i] = ratio[group[i]] * exposure[i]
+    for i in range(group.size):
+        odds = waiting[i]
+        waiting[i] = log1p(odds)
+        taken[i] = (n_lines[i] * r + n_events[i]) * (odds / (1.0 + odds))
+    for i in range(group.size):
+        by_log_m[group[i]] -= taken[i]
+    value -= r * dot(n_lines, waiting) + dot(n_events, waiting)
+    slope[SHAPE] += taken.sum() / r - dot(n_lines, waiting)
     slope[LEVEL] = by_log_m.sum()
-    add_slopes(slope[EFFECTS:], design, by_log_m)
+    add_slopes(slope[EFFECTS:], matrix(reals, layout, X_ROWS), by_log_m)
     return value, slope

@@ -11,16 +11,14 @@ a good or a bad year is common to all accounts, and years to come have effects o
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from clvforecast.cells import Frame, RenewalCells
-from clvforecast.components.component import Arrays, Component, Floats, Raw, Shape, Variable, as_data, likelihood_of
+from clvforecast.components.component import Arrays, Component, Floats, Parameter, Raw, Shape, Variable
 from clvforecast.components.pooling import (
     UNTOLD,
     coords_from_raw,
@@ -28,12 +26,15 @@ from clvforecast.components.pooling import (
     product,
     raw_from_coords,
     refined,
-    sampled_coords,
 )
 from clvforecast.components.rates import segment_effects
-from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalDesign, RenewalPriors, renewal_design, sticks
+from clvforecast.components.renewal_density import DENSITY_DATA, REFERENCE_PHI, compiled_renewal_density
+from clvforecast.components.renewal_design import RenewalDesign, RenewalPriors, renewal_design, sticks
 from clvforecast.components.renewal_likelihood import DATA, renewal_log_likelihood
 from clvforecast.likelihoods import MAX_TOTAL
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 
 def renewal_component(
@@ -60,25 +61,40 @@ def renewal_component(
         name="renewal",
         arrays=arrays,
         build=renewal_model,
-        structure=(
-            "renewal",
-            design.n_effects,
-            design.segments.n_sds,
-            design.n_lags,
-            design.free_c,
-            design.uses_notice,
-        ),
+        parameters=_parameters(design, arrays),
+        density=compiled_renewal_density,
+        density_data=DENSITY_DATA,
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
-        correlated=True,
-        refined=lambda raw: renewal_component(cells, frame, priors, _refined(raw, design)),
+        refined=lambda mode, variance: renewal_component(cells, frame, priors, _refined(mode, variance, design)),
         note="; ".join(notes),
+    )
+
+
+def _parameters(design: RenewalDesign, arrays: Arrays) -> tuple[Parameter, ...]:
+    """The free variables of `renewal_model`."""
+    free_c = (Parameter("log_c"),) if design.free_c else ()
+    lags = [Parameter("renewal_lag", (design.n_lags - 1,), "logit")] if design.n_lags > 1 else []
+    notices = [Parameter("notice_share", transform="logit")] + [replace(lag, name="notice_lag") for lag in lags]
+    return (
+        Parameter("sd", arrays["prior_sd"].shape, "log"),
+        Parameter("phi", transform="logit"),
+        *free_c,
+        Parameter("raw", (design.n_effects,)),
+        Parameter("level"),
+        *lags,
+        *(notices if design.uses_notice else ()),
     )
 
 
 def renewal_model(arrays: Arrays) -> pm.Model:
     """The graph: effects, clock and lags with their priors, and the likelihood of `renewal_log_likelihood`."""
+    import pymc as pm  # takes two seconds, and neither fitting nor scoring needs it
+    import pytensor.tensor as pt
+
+    from clvforecast.components.graph import as_data, likelihood_of
+
     with pm.Model() as model:
         d = as_data(arrays, DATA)
         heterogeneity = _heterogeneity(d, arrays)
@@ -95,13 +111,18 @@ def renewal_model(arrays: Arrays) -> pm.Model:
 
 def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, Any]:
     """Logit of mu and a + b of theta's beta, the exponent c, and all effects (P,)."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    from clvforecast.components.graph import sampled_coords
+
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
     by_phi, c = phi - REFERENCE_PHI, pt.ones(1)
-    lean, level_lean = d["lean"][:, 0] * by_phi, d["level_lean"][0] * by_phi
+    lean, level_lean = d["lean"][0] * by_phi, d["level_lean"][0] * by_phi
     if "prior_log_c" in arrays:
         log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0)
-        lean, level_lean = lean + d["lean"][:, 1] * log_c, level_lean + d["level_lean"][1] * log_c
+        lean, level_lean = lean + d["lean"][1] * log_c, level_lean + d["level_lean"][1] * log_c
         c = pt.exp(log_c)
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
@@ -113,6 +134,9 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
 
 def _sticks(name: str, arrays: Arrays, d: dict[str, Any], sticks: str) -> Any:
     """Stick-breaking fractions (J - 1,) of the lag bins' shares, none for a single bin."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
     if sticks not in arrays:
         return pt.zeros(0)
     return pm.Beta(name, d[sticks][0], d[sticks][1], shape=arrays[sticks].shape[1])
@@ -160,10 +184,10 @@ def _moved(raw: Raw, design: RenewalDesign) -> Floats:
     return coords_from_raw(raw["raw"], _scale(raw, design), design.guess, design.error)
 
 
-def _refined(raw: Raw, design: RenewalDesign) -> tuple[Floats, Floats]:
+def _refined(mode: Raw, variance: Raw, design: RenewalDesign) -> tuple[Floats, Floats]:
     """`pooling.refined` for the pooled effects; the others are sampled on the scale of their prior."""
-    guess, error = refined(_moved(raw, design), _scale(raw, design))
-    pooled = design.column_of < raw["sd"].shape[-1]
+    guess, error = refined(mode["raw"], variance["raw"], _scale(mode, design), design.guess, design.error)
+    pooled = design.column_of < mode["sd"].size
     return np.where(pooled, guess, 0.0), np.where(pooled, error, UNTOLD)
 
 

@@ -14,6 +14,7 @@ from clvforecast.cells import Frame, RenewalCells
 from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors, data_first
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
+from clvforecast.components.renewal_density import REFERENCE_PHI
 from clvforecast.components.renewal_likelihood import DATA
 from clvforecast.likelihoods import log_survival
 
@@ -25,8 +26,8 @@ LEVEL_PER_CLASS = 1.1
 sampled level (a shift, Jacobian one); the model does not depend on it."""
 INFORMATION_PER_DECISION = 0.16
 """A decision with p near .8 carries about p (1 - p) of information on its logit."""
-REFERENCE_MU, REFERENCE_PHI = 0.8, 0.27
-"""Where `_leans` linearises; only speed depends on it."""
+REFERENCE_MU = 0.8
+"""Where `_leans` linearises, with REFERENCE_PHI; only speed depends on it."""
 DECISIONS_FOR_C = 5
 """With fewer decisions an account, c and phi cannot be told apart."""
 
@@ -182,16 +183,20 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
 
 def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, regressors: Regressors) -> Arrays:
     """The graph's data."""
-    segments, flags, fixed = regressors.segments, regressors.flags, regressors.fixed
+    segments = regressors.segments
+    group_rows = np.hstack([segments.X, regressors.flags])
+    step_rows = np.hstack([regressors.sizes.X, regressors.years.X, regressors.fixed])
     arrays: Arrays = {
-        "group_X": np.hstack([segments.X, flags]).T,
-        "step_X": np.hstack([regressors.sizes.X, regressors.years.X, fixed]).T,
+        "group_X": group_rows.T,
+        "step_X": step_rows.T,
+        "group_rows": group_rows,
+        "step_rows": step_rows,
         "column_of": design.column_of,
         "guess": design.guess,
         "error": design.error,
         "base": design.base,
         "shift": design.shift,
-        "lean": design.lean,
+        "lean": design.lean.T,
         "level_lean": design.level_lean,
         **_path_arrays(cells),
         **_likelihood_arrays(cells),
@@ -238,15 +243,36 @@ def _fixed_sd(n_fixed: int, n_term_classes: int, priors: RenewalPriors) -> Float
 
 
 def _path_arrays(cells: RenewalCells) -> Arrays:
-    """Steps with their years, and which of them make W of a node: ``W = cs[end] - cs[start]``, cs the running sum."""
+    """Steps with their years, and which of them make W of a node: paths share their first steps, see `_paths`."""
+    before, step, node_path = _paths(cells)
     return {
         "log_t0": np.where(cells.step_t0 > 0, np.log(np.maximum(cells.step_t0, 1e-300)), LOG_ZERO),
         "log_t1": np.log(cells.step_t1),
-        "path_steps": cells.node_steps.astype(np.int64),
-        "path_start": cells.node_ptr[:-1].astype(np.int64),
-        "path_end": cells.node_ptr[1:].astype(np.int64),
+        "path_before": before,
+        "path_step": step,
+        "node_path": node_path,
         "node_group": cells.node_group.astype(np.int64),
     }
+
+
+def _paths(cells: RenewalCells) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Every distinct path of the nodes, whatever the group, and every beginning of one: a tree whose root is the empty path.
+
+    Returns the path before the last step and the last step, (U,) each, and the path of each node, (V,).
+    """
+    before, last, node_path = [0], [0], []
+    known: dict[tuple[int, int], int] = {}
+    steps = cells.node_steps.tolist()
+    for start, end in zip(cells.node_ptr[:-1].tolist(), cells.node_ptr[1:].tolist(), strict=True):
+        path = 0
+        for step in steps[start:end]:
+            longer = known.setdefault((path, step), len(before))
+            if longer == len(before):
+                before.append(path)
+                last.append(step)
+            path = longer
+        node_path.append(path)
+    return np.array(before), np.array(last), np.array(node_path, dtype=np.int64)
 
 
 def _decisions_of_cells(cells: RenewalCells) -> Floats:

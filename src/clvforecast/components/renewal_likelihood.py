@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from clvforecast.components.native import (
@@ -11,8 +9,12 @@ from clvforecast.components.native import (
     Integers,
     add_effects,
     add_slopes,
-    inner,
+    dot,
+    exp,
+    expm1_and_power,
+    log,
     log_gamma_and_slope,
+    log_gamma_ratio_and_slopes,
     logistic,
     matrix,
     native,
@@ -22,11 +24,13 @@ from clvforecast.components.native import (
 DATA = (
     "group_X",
     "step_X",
+    "group_rows",
+    "step_rows",
     "log_t0",
     "log_t1",
-    "path_steps",
-    "path_start",
-    "path_end",
+    "path_before",
+    "path_step",
+    "node_path",
     "node_group",
     "node_weight",
     "before",
@@ -39,11 +43,13 @@ DATA = (
 (
     GROUP_X,
     STEP_X,
+    GROUP_ROWS,
+    STEP_ROWS,
     LOG_T0,
     LOG_T1,
-    PATH_STEPS,
-    PATH_START,
-    PATH_END,
+    PATH_BEFORE,
+    PATH_STEP,
+    NODE_PATH,
     NODE_GROUP,
     NODE_WEIGHT,
     BEFORE,
@@ -53,9 +59,9 @@ DATA = (
     NOT_YET,
     TOLD_BY,
 ) = range(len(DATA))
-"""Effects by groups (K, G) and by steps (P - K, S); a step's years from t0 to t1; a node's path of steps, its group and how
-often its log S counts; a cell's last decision from node `before` to node `after`, and which delay it has; the shares of the
-lag bins (D, J) that are still to come and that are told by then."""
+"""Effects by groups (K, G) and by steps (P - K, S), and transposed; a step's years from t0 to t1; a path as the path before its
+last step and that step; a node's path, its group and how often its log S counts; a cell's last decision from node `before` to
+node `after`, and which delay it has; the shares of the lag bins (D, J) that are still to come and that are told by then."""
 LOGIT_MU, TOTAL, CLOCK, NOTICE_SHARE, EFFECTS = range(5)
 """theta: logit of mu, a + b, exponent c, share of lapses that are told, P effects, stick-breaking fractions (J - 1) of the
 shares of booking lags, then of notices'."""
@@ -70,111 +76,114 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
     group_X, step_X = matrix(reals, layout, GROUP_X), matrix(reals, layout, STEP_X)
     K = EFFECTS + group_X.shape[0]
     P = K + step_X.shape[0]
-    slope = np.zeros_like(theta)
+    slope, total = np.zeros_like(theta), theta[TOTAL]
     eta = np.full(group_X.shape[1], theta[LOGIT_MU])
     add_effects(eta, group_X, theta[EFFECTS:K])
-    mu = np.empty_like(eta)
+    a = np.empty_like(eta)
     for g in range(eta.size):
-        mu[g] = logistic(eta[g])
-    scale = np.zeros(step_X.shape[1])
-    add_effects(scale, step_X, theta[K:P])
-    for s in range(scale.size):
-        scale[s] = math.exp(scale[s])
+        a[g] = total * logistic(eta[g])
+    w, by_clock = _weights(theta[CLOCK], theta[K:P], step_X, reals, layout)
+    W = _sums_of_paths(w, wholes, layout)
+    log_S, of_a, of_total = _log_survival(a, total, W, wholes, layout)
 
-    log_S, of_a, of_total, psi_start = _log_survival(theta, mu, scale, reals, wholes, layout)
     value, by_log_S = _last_decisions(theta, slope, P, log_S, reals, wholes, layout)
     node_weight = vector(reals, layout, NODE_WEIGHT)
+    value += dot(node_weight, log_S)
     for v in range(log_S.size):
-        value += node_weight[v] * log_S[v]
         by_log_S[v] += node_weight[v]
-    by_a, by_w = _slopes_of_nodes(theta, slope, mu, by_log_S, of_a, of_total, psi_start, wholes, layout, scale.size)
 
-    total = theta[TOTAL]
-    for g in range(mu.size):
-        slope[TOTAL] += by_a[g] * mu[g]
-        eta[g] = by_a[g] * total * mu[g] * (1.0 - mu[g])
+    by_a, by_w = _slopes_of_nodes(slope, a, total, by_log_S, of_a, of_total, wholes, layout, w.size)
+    for g in range(a.size):
+        mu = a[g] / total
+        slope[TOTAL] += by_a[g] * mu
+        eta[g] = by_a[g] * a[g] * (1.0 - mu)
         slope[LOGIT_MU] += eta[g]
-    add_slopes(slope[EFFECTS:K], group_X, eta)
-    log_t0, log_t1 = vector(reals, layout, LOG_T0), vector(reals, layout, LOG_T1)
-    _add_slopes_of_steps(slope, theta, scale, log_t0, log_t1, by_w)
-    add_slopes(slope[K:P], step_X, by_w)
+    add_slopes(slope[EFFECTS:K], matrix(reals, layout, GROUP_ROWS), eta)
+    slope[CLOCK] += dot(by_w, by_clock)
+    for s in range(w.size):
+        by_w[s] *= w[s]
+    add_slopes(slope[K:P], matrix(reals, layout, STEP_ROWS), by_w)
     return value, slope
 
 
 @native
-def _log_survival(
-    theta: Floats, mu: Floats, scale: Floats, reals: Floats, wholes: Integers, layout: Integers
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """log S of every node, its slopes by a + W and by a + b + W; and by group the slope of log Gamma at a."""
+def _weights(c: float, effects: Floats, step_X: Floats, reals: Floats, layout: Integers) -> tuple[Floats, Floats]:
+    """``w = (t1^c - t0^c) exp(effects)`` of every step, and its slope by c."""
     log_t0, log_t1 = vector(reals, layout, LOG_T0), vector(reals, layout, LOG_T1)
-    steps, node_group = vector(wholes, layout, PATH_STEPS), vector(wholes, layout, NODE_GROUP)
-    start, end = vector(wholes, layout, PATH_START), vector(wholes, layout, PATH_END)
-    total, c = theta[TOTAL], theta[CLOCK]
-    w = np.empty_like(scale)
+    w, by_clock = np.zeros(log_t0.size), np.empty(log_t0.size)
+    add_effects(w, step_X, effects)
     for s in range(w.size):
-        w[s] = (math.exp(c * log_t1[s]) - math.exp(c * log_t0[s])) * scale[s]
-    log_gamma_total = log_gamma_and_slope(total)[0]
-    at_start, psi_start = np.empty_like(mu), np.empty_like(mu)
-    for g in range(mu.size):
-        log_gamma_start, psi_start[g] = log_gamma_and_slope(mu[g] * total)
-        at_start[g] = log_gamma_total - log_gamma_start
+        scale, to, since = exp(w[s]), exp(c * log_t1[s]), exp(c * log_t0[s])
+        w[s] = (to - since) * scale
+        by_clock[s] = (to * log_t1[s] - since * log_t0[s]) * scale
+    return w, by_clock
+
+
+@native
+def _sums_of_paths(w: Floats, wholes: Integers, layout: Integers) -> Floats:
+    """W of every path: that of the path without its last step, and the step's; the first path is empty."""
+    before, last = vector(wholes, layout, PATH_BEFORE), vector(wholes, layout, PATH_STEP)
+    W = np.zeros(before.size)
+    for u in range(1, W.size):
+        W[u] = W[before[u]] + w[last[u]]
+    return W
+
+
+@native
+def _log_survival(
+    a: Floats, total: float, W: Floats, wholes: Integers, layout: Integers
+) -> tuple[Floats, Floats, Floats]:
+    """``log S = log B(a + W, b) - log B(a, b)`` of every node, and its slopes by a + W and by a + b + W.
+
+    a + b is the same for all groups. Where W is 0 both betas are the same numbers, so S is exactly 1.
+    """
+    node_group, node_path = vector(wholes, layout, NODE_GROUP), vector(wholes, layout, NODE_PATH)
+    at_start = np.empty_like(a)
+    for g in range(a.size):
+        at_start[g] = log_gamma_ratio_and_slopes(a[g], total)[0]
     n = node_group.size
     log_S, of_a, of_total = np.empty(n), np.empty(n), np.empty(n)
     for v in range(n):
-        W = 0.0
-        for at in range(start[v], end[v]):
-            W += w[steps[at]]
-        # log S = log B(a + W, b) - log B(a, b); a + b is the same for all groups
-        g = node_group[v]
-        kept, of_a[v] = log_gamma_and_slope(mu[g] * total + W)
-        all_, of_total[v] = log_gamma_and_slope(total + W)
-        log_S[v] = kept - all_ + at_start[g]
-    return log_S, of_a, of_total, psi_start
+        of_a[v], of_total[v] = a[node_group[v]] + W[node_path[v]], total + W[node_path[v]]
+    for v in range(n):
+        log_S[v], of_a[v], of_total[v] = log_gamma_ratio_and_slopes(of_a[v], of_total[v])
+    for v in range(n):
+        log_S[v] -= at_start[node_group[v]]
+    return log_S, of_a, of_total
 
 
 @native
 def _slopes_of_nodes(
-    theta: Floats,
     slope: Floats,
-    mu: Floats,
+    a: Floats,
+    total: float,
     by_log_S: Floats,
     of_a: Floats,
     of_total: Floats,
-    psi_start: Floats,
     wholes: Integers,
     layout: Integers,
     n_steps: int,
 ) -> tuple[Floats, Floats]:
-    """The way back of `_log_survival`: slopes by a of each group and by w of each step; that by a + b goes into `slope`."""
-    steps, node_group = vector(wholes, layout, PATH_STEPS), vector(wholes, layout, NODE_GROUP)
-    start, end = vector(wholes, layout, PATH_START), vector(wholes, layout, PATH_END)
-    psi_total = log_gamma_and_slope(theta[TOTAL])[1]
-    by_a, by_w, weight_of_group = np.zeros_like(mu), np.zeros(n_steps), np.zeros_like(mu)
+    """The way back of `_log_survival` and `_sums_of_paths`: slopes by a of each group and by w of each step.
+
+    That by a + b goes into `slope`.
+    """
+    node_group, node_path = vector(wholes, layout, NODE_GROUP), vector(wholes, layout, NODE_PATH)
+    before, last = vector(wholes, layout, PATH_BEFORE), vector(wholes, layout, PATH_STEP)
+    by_a, weight_of_group = np.zeros_like(a), np.zeros_like(a)
+    by_w, by_W = np.zeros(n_steps), np.zeros(before.size)
     for v in range(by_log_S.size):
-        weight = by_log_S[v]
-        if weight == 0.0 or start[v] == end[v]:
-            continue
-        g = node_group[v]
+        g, weight = node_group[v], by_log_S[v]
         by_a[g] += weight * of_a[v]
         weight_of_group[g] += weight
-        slope[TOTAL] += weight * (psi_total - of_total[v])
-        for at in range(start[v], end[v]):
-            by_w[steps[at]] += weight * (of_a[v] - of_total[v])
-    for g in range(mu.size):
-        by_a[g] -= weight_of_group[g] * psi_start[g]
+        by_W[node_path[v]] += weight * (of_a[v] - of_total[v])
+    slope[TOTAL] += weight_of_group.sum() * log_gamma_and_slope(total)[1] - dot(by_log_S, of_total)
+    for g in range(a.size):
+        by_a[g] -= weight_of_group[g] * log_gamma_and_slope(a[g])[1]
+    for u in range(by_W.size - 1, 0, -1):
+        by_w[last[u]] += by_W[u]
+        by_W[before[u]] += by_W[u]
     return by_a, by_w
-
-
-@inner
-def _add_slopes_of_steps(
-    slope: Floats, theta: Floats, scale: Floats, log_t0: Floats, log_t1: Floats, by_w: Floats
-) -> None:
-    """The slope by c into `slope`; `by_w` becomes that by log w."""
-    c = theta[CLOCK]
-    for s in range(scale.size):
-        to, since = math.exp(c * log_t1[s]), math.exp(c * log_t0[s])
-        slope[CLOCK] += by_w[s] * scale[s] * (to * log_t1[s] - since * log_t0[s])
-        by_w[s] *= (to - since) * scale[s]
 
 
 @native
@@ -196,32 +205,37 @@ def _last_decisions(
     psi, lags, notices = theta[NOTICE_SHARE], _shares(theta[first_lag:first_notice]), _shares(theta[first_notice:])
     late, told = np.zeros(D), np.zeros(D)
     for r in range(D):
-        for j in range(J):
-            late[r] += not_yet[r, j] * lags[j]
-            told[r] += told_by[r, j] * notices[j]
-    by_late, by_told, by_log_S = np.zeros(D), np.zeros(D), np.zeros_like(log_S)
-    value = 0.0
-    for i in range(before.size):
-        step, r = log_S[after[i]] - log_S[before[i]], delay_of[i]
-        renewed, lapsed = math.exp(step), -math.expm1(step)
-        silent = 1.0 - psi * told[r]
-        likelihood = late[r] * renewed + silent * lapsed
-        value += count[i] * math.log(likelihood)
+        late[r], told[r] = dot(not_yet[r], lags), dot(told_by[r], notices)
+    n = before.size
+    step, renewed, lapsed = np.empty(n), np.empty(n), np.empty(n)
+    open_, silent, log_likelihood = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        step[i] = log_S[after[i]] - log_S[before[i]]
+        open_[i], silent[i] = late[delay_of[i]], 1.0 - psi * told[delay_of[i]]
+    for i in range(n):
+        small, power = expm1_and_power(step[i])
+        renewed[i], lapsed[i] = power + power * small, (1.0 - power) - power * small
+        likelihood = open_[i] * renewed[i] + silent[i] * lapsed[i]
+        log_likelihood[i] = log(likelihood)
         each = count[i] / likelihood
-        by_step = each * (late[r] - silent) * renewed
-        by_log_S[after[i]] += by_step
-        by_log_S[before[i]] -= by_step
-        by_late[r] += each * renewed
-        by_told[r] -= each * lapsed * psi
-        slope[NOTICE_SHARE] -= each * lapsed * told[r]
+        step[i] = each * (open_[i] - silent[i]) * renewed[i]
+        renewed[i] *= each
+        lapsed[i] *= each
+    by_late, by_told, by_log_S = np.zeros(D), np.zeros(D), np.zeros_like(log_S)
+    for i in range(n):
+        by_log_S[after[i]] += step[i]
+        by_log_S[before[i]] -= step[i]
+        by_late[delay_of[i]] += renewed[i]
+        by_told[delay_of[i]] -= lapsed[i]
+    slope[NOTICE_SHARE] += dot(by_told, told)
     by_lag, by_notice = np.zeros(J), np.zeros(J)
     for r in range(D):
         for j in range(J):
             by_lag[j] += by_late[r] * not_yet[r, j]
-            by_notice[j] += by_told[r] * told_by[r, j]
+            by_notice[j] += by_told[r] * psi * told_by[r, j]
     _add_slope_of_shares(slope[first_lag:first_notice], theta[first_lag:first_notice], by_lag)
     _add_slope_of_shares(slope[first_notice:], theta[first_notice:], by_notice)
-    return value, by_log_S
+    return dot(count, log_likelihood), by_log_S
 
 
 @native

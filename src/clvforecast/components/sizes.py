@@ -8,9 +8,9 @@ The value on return has no account effect: every return counts as its own accoun
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
@@ -19,13 +19,12 @@ from clvforecast.components.component import (
     Arrays,
     Component,
     Floats,
+    Parameter,
     Priors,
     Raw,
     Shape,
     Variable,
-    as_data,
     data_first,
-    likelihood_of,
 )
 from clvforecast.components.pooling import (
     Pooling,
@@ -34,10 +33,13 @@ from clvforecast.components.pooling import (
     pooled_columns,
     prior_raw,
     refined_pooling,
-    sampled_coords,
 )
 from clvforecast.components.rates import segment_effects
+from clvforecast.components.sizes_density import DENSITY_DATA, compiled_size_density
 from clvforecast.components.sizes_likelihood import DATA, size_log_likelihood
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 
 class SizePriors(Priors):
@@ -89,12 +91,22 @@ def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, pooling: 
         name=name if name == "return_value" else f"{name}_size",
         arrays=size_arrays(cells, pooling, priors),
         build=size_model,
-        structure=("size", pooling.n_coords, pooling.n_sds),
+        parameters=(
+            Parameter("sd", (pooling.n_sds,), "log"),
+            Parameter("raw", (pooling.n_coords,)),
+            Parameter("level"),
+            Parameter("log_sd"),
+            Parameter("icc", transform="logit"),
+        ),
+        density=compiled_size_density,
+        density_data=DENSITY_DATA,
         prior=prior,
         variables=lambda raw: size_variables(raw, name, frame, pooling, priors, n_data),
         n_data=n_data,
         closed_form=closed_form if empty else None,
-        refined=lambda raw: size_component(cells, frame, priors, refined_pooling(raw["raw"], raw["sd"], pooling)),
+        refined=lambda mode, variance: size_component(
+            cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], pooling)
+        ),
         note=f"no {name.replace('_', ' ')} in the data: the prior alone" if empty else "",
     )
 
@@ -139,6 +151,11 @@ def size_arrays(cells: SizeCells, pooling: Pooling, priors: SizePriors) -> Array
 
 def size_model(arrays: Arrays) -> pm.Model:
     """The graph of every kind's size."""
+    import pymc as pm  # takes two seconds, and neither fitting nor scoring needs it
+    import pytensor.tensor as pt
+
+    from clvforecast.components.graph import as_data, likelihood_of, sampled_coords
+
     with pm.Model() as model:
         d = as_data(arrays, DATA)
         sd = pm.HalfNormal("sd", d["prior_effect"], shape=arrays["prior_effect"].shape)

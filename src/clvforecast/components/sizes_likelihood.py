@@ -8,9 +8,9 @@ import numpy as np
 
 from clvforecast.components.native import Floats, Integers, add_effects, add_slopes, matrix, native, vector
 
-DATA = ("X", "group", "n", "N", "W", "M", "C")
-X, GROUP, EACH, LINES, WITHIN, MEAN, BETWEEN = range(len(DATA))
-"""X (K, G) effects by groups; cells with their group: N accounts with n sizes each, and their sums of squares."""
+DATA = ("X", "X_rows", "group", "n", "N", "W", "M", "C")
+X, X_ROWS, GROUP, EACH, LINES, WITHIN, MEAN, BETWEEN = range(len(DATA))
+"""X (K, G) effects by groups, and transposed; cells with their group: N accounts with n sizes each, and their sums of squares."""
 LEVEL, WITHIN_VARIANCE, BETWEEN_VARIANCE, EFFECTS = range(4)
 """theta: mean size of the mean group, sigma^2, tau^2, K effects."""
 
@@ -35,5 +35,5 @@ def size_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layout: 
         slope[BETWEEN_VARIANCE] += n * by_v
         by_centre[group[i]] += n * N * miss / v
     slope[LEVEL] = by_centre.sum()
-    add_slopes(slope[EFFECTS:], design, by_centre)
+    add_slopes(slope[EFFECTS:], matrix(reals, layout, X_ROWS), by_centre)
     return value, slope

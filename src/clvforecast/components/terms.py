@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from clvforecast.cells import Frame, Refunds, TermCells
-from clvforecast.components.component import Component, Floats, Priors, Raw, Shape, Variable, no_graph
+from clvforecast.components.component import Component, Floats, Priors, Raw, Shape, Variable, no_density, no_graph
 
 
 class TermPriors(Priors):
@@ -39,7 +39,9 @@ def terms_component(cells: TermCells, refunds: Refunds, frame: Frame, priors: Te
         name="terms",
         arrays={},
         build=no_graph,
-        structure=("terms",),
+        parameters=(),
+        density=no_density,
+        density_data=(),
         prior=lambda rng, shape: draw(alpha, 0, 0, rng, shape),
         variables=lambda raw: {
             "term_length": Variable(("term_row", "term_value"), raw["rows"], n_terms),

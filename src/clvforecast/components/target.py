@@ -1,0 +1,193 @@
+"""A component's log density as machine code that the sampler calls without Python.
+
+Every density is compiled once a machine: Numba keeps the code, by a key that holds a digest of all sources behind it. The data
+and the place and shape of the posterior (`Whitening`) lie in one block of memory, so the code serves every component of a kind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from clvforecast.components.component import Arrays, Component, packed
+from clvforecast.components.native import Floats, Integers, matrix, native, vector
+from clvforecast.components.pooling import product
+
+SIGNATURE = types.int64(
+    types.uint64,
+    types.CPointer(types.double),
+    types.CPointer(types.double),
+    types.CPointer(types.double),
+    types.voidptr,
+)
+"""(n, point (n,), slope (n,) to fill, value (1,) to fill, data) -> 0 or why not; it is what nutpie calls."""
+EXPANDED = types.int64(
+    types.uint64, types.uint64, types.CPointer(types.double), types.CPointer(types.double), types.voidptr
+)
+NOT_FINITE = 3
+HEADER = 3
+
+
+def _digest_of_sources() -> int:
+    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "little")
+
+
+VERSION = _digest_of_sources()
+"""Compiled densities hold it in a closure, hence in the key of their cached code: Numba itself asks for one file alone."""
+
+
+def compiled(density: Callable[..., Any]) -> Any:
+    """The C function of a density body ``(n, point, slope, value, data) -> code``, from the cache where it is there."""
+    return nb.cfunc(SIGNATURE, cache=True, error_model="numpy")(density)
+
+
+@cache
+def kept_as_they_are() -> Any:
+    """The C function by which nutpie makes what it keeps of a point: here the point itself."""
+
+    def copy(n, n_kept, point, kept, data):  # type: ignore[no-untyped-def]
+        given, taken = nb.carray(point, (n,)), nb.carray(kept, (n_kept,))
+        for i in range(n):
+            taken[i] = given[i]
+        return 0
+
+    return nb.cfunc(EXPANDED, cache=True)(copy)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Where a posterior lies and how it is shaped: ``x = centre + spread z``, z about standard normal, ``z = back (x - centre)``.
+
+    centre is (n,), spread and its inverse `back` (n, n); (1, n) stands for a diagonal.
+    """
+
+    centre: Floats
+    spread: Floats
+    back: Floats
+
+    @property
+    def is_diagonal(self) -> bool:
+        return len(self.spread) == 1
+
+
+def unmoved(n: int) -> Whitening:
+    """x = z."""
+    return Whitening(np.zeros(n), np.ones((1, n)), np.ones((1, n)))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the sampler moves: the density of a component in the coordinates z of its whitening."""
+
+    component: Component
+    whitening: Whitening
+    block: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def n_dim(self) -> int:
+        return self.whitening.centre.size
+
+    @property
+    def function(self) -> Any:
+        """The compiled C function; it takes `block` as its data."""
+        return self.component.density()
+
+    def value_and_slope(self, z: Floats) -> tuple[float, Floats]:
+        """Log density up to a constant, and its derivative, at z (n,)."""
+        z, slope, value = np.ascontiguousarray(z, float), np.empty(self.n_dim), np.empty(1)
+        pointers = (given.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) for given in (z, slope, value))
+        code = self.function.ctypes(self.n_dim, *pointers, self.block.ctypes.data)
+        return (float(value[0]), slope) if code == 0 else (-np.inf, np.full(self.n_dim, np.nan))
+
+    def raw(self, z: Floats) -> dict[str, Floats]:
+        """The component's raw parameters at points z (..., n)."""
+        return raw_parameters(self.component, self.unconstrained(z))
+
+    def unconstrained(self, z: Floats) -> Floats:
+        """``x = centre + spread z`` at points z (..., n)."""
+        moved = z * self.whitening.spread[0] if self.whitening.is_diagonal else product(z, self.whitening.spread)
+        return self.whitening.centre + moved
+
+    def whitened(self, x: Floats) -> Floats:
+        """``z = back (x - centre)`` at points x (..., n)."""
+        moved, back = x - self.whitening.centre, self.whitening.back
+        return moved * back[0] if self.whitening.is_diagonal else product(moved, back)
+
+
+def target_of(component: Component, whitening: Whitening | None = None) -> Target:
+    """The target of a component, in its unconstrained parameters or in coordinates that whiten them."""
+    whitening = unmoved(component.n_dim) if whitening is None else whitening
+    of_sampler: Arrays = {
+        "centre": whitening.centre,
+        "spread": whitening.spread,
+        "spread_by_column": np.ascontiguousarray(whitening.spread.T),
+    }
+    named = {name: component.arrays.get(name, np.empty(0)) for name in component.density_data}
+    whole = packed({**named, **of_sampler})
+    sizes = [len(whole["layout"]), whole["reals"].size, whole["wholes"].size]
+    parts = [np.array(sizes), whole["layout"].ravel(), whole["reals"].view(np.int64), whole["wholes"]]
+    return Target(component, whitening, np.concatenate(parts).astype(np.int64, copy=False))
+
+
+def raw_parameters(component: Component, x: Floats) -> dict[str, Floats]:
+    """Named raw parameters from unconstrained ones (..., n), in the order of the PyMC model."""
+    found, first = {}, 0
+    for parameter in component.parameters:
+        part = x[..., first : first + parameter.size].reshape((*x.shape[:-1], *parameter.shape))
+        found[parameter.name] = {"log": np.exp, "logit": expit, "": np.array}[parameter.transform](part)
+        first += parameter.size
+    return found
+
+
+@native
+def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Integers]:
+    """(x, reals, wholes, layout) from what the sampler hands over."""
+    header = nb.carray(data, (HEADER,), np.int64)
+    n_arrays, n_reals, n_wholes = int(header[0]), int(header[1]), int(header[2])
+    first = HEADER + 3 * n_arrays
+    size = first + n_reals + n_wholes
+    integers = nb.carray(data, (size,), np.int64)
+    reals = nb.carray(data, (size,), np.float64)[first : first + n_reals]
+    layout = integers[HEADER:first].reshape((n_arrays, 3))
+    z, x = nb.carray(point, (n,)), vector(reals, layout, n_arrays - 3).copy()
+    by_column = matrix(reals, layout, n_arrays - 1)
+    if by_column.shape[1] == 1:
+        for i in range(n):
+            x[i] += z[i] * by_column[i, 0]
+    else:
+        for k in range(n):
+            for i in range(n):
+                x[i] += z[k] * by_column[k, i]
+    return x, reals, integers[first + n_reals :], layout
+
+
+@native
+def closed(n: int, slope: Any, value: Any, log_density: float, by_x: Floats, reals: Floats, layout: Integers) -> int:
+    """Hand value and slope by z to the sampler; says whether they are finite."""
+    by_z, spread = nb.carray(slope, (n,)), matrix(reals, layout, layout.shape[0] - 2)
+    by_z[:] = 0.0
+    if spread.shape[0] == 1:
+        for k in range(n):
+            by_z[k] = by_x[k] * spread[0, k]
+    else:
+        for i in range(n):
+            for k in range(n):
+                by_z[k] += by_x[i] * spread[i, k]
+    nb.carray(value, (1,))[0] = log_density
+    finite = math.isfinite(log_density)
+    for k in range(n):
+        finite = finite and math.isfinite(by_z[k])
+    return 0 if finite else NOT_FINITE

@@ -5,18 +5,11 @@ import pytensor.tensor as pt
 import pytest
 from scipy import special
 
+from clvforecast.arithmetic import exp, expm1_and_power, log, log1p, log_gamma_and_slope, log_gamma_ratio_and_slopes
 from clvforecast.components.change import ChangePriors, change_component
 from clvforecast.components.change_likelihood import log_phi_and_hazard
 from clvforecast.components.component import Component, data_first, packed
 from clvforecast.components.graph import LogLikelihood
-from clvforecast.components.native import (
-    exp,
-    expm1_and_power,
-    log,
-    log1p,
-    log_gamma_and_slope,
-    log_gamma_ratio_and_slopes,
-)
 from clvforecast.components.rates import RatePriors, rate_component
 from clvforecast.components.rates_likelihood import rate_log_likelihood
 from clvforecast.components.renewal import renewal_component

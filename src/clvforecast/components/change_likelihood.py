@@ -10,24 +10,9 @@ import math
 
 import numpy as np
 
+from clvforecast.arithmetic import HALF_LOG_2PI, exp, inlined, log, log1p, log1p_exp, logistic
 from clvforecast.cells import SMALLEST_CHANGE
-from clvforecast.components.native import (
-    HALF_LOG_2PI,
-    Floats,
-    Integers,
-    add_effects,
-    add_slopes,
-    exp,
-    inlined,
-    inner,
-    log,
-    log1p,
-    log1p_exp,
-    logistic,
-    matrix,
-    native,
-    vector,
-)
+from clvforecast.components.native import Floats, Integers, add_effects, add_slopes, inner, matrix, native, vector
 
 ROOT_HALF = math.sqrt(0.5)
 

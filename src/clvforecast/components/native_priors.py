@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from clvforecast.components.native import Floats, Integers, inner, log1p_exp, logistic, native
+from clvforecast.arithmetic import log1p_exp, logistic
+from clvforecast.components.native import Floats, Integers, inner, native
 
 
 @inner

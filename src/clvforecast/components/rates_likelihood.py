@@ -6,19 +6,8 @@ import math
 
 import numpy as np
 
-from clvforecast.components.native import (
-    Floats,
-    Integers,
-    add_effects,
-    add_slopes,
-    dot,
-    exp,
-    log1p,
-    log_gamma_and_slope,
-    matrix,
-    native,
-    vector,
-)
+from clvforecast.arithmetic import exp, log1p, log_gamma_and_slope
+from clvforecast.components.native import Floats, Integers, add_effects, add_slopes, dot, matrix, native, vector
 
 DATA = ("X", "X_rows", "group", "exposure", "n_lines", "n_events", "group_events", "hist_n", "hist_count")
 X, X_ROWS, GROUP, EXPOSURE, N_LINES, N_EVENTS, GROUP_EVENTS, HIST_N, HIST_COUNT = range(len(DATA))

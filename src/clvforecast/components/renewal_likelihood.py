@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clvforecast.components.native import (
-    Floats,
-    Integers,
-    add_effects,
-    add_slopes,
-    dot,
-    exp,
-    expm1_and_power,
-    log,
-    log_gamma_and_slope,
-    log_gamma_ratio_and_slopes,
-    logistic,
-    matrix,
-    native,
-    vector,
-)
+from clvforecast.arithmetic import exp, expm1_and_power, log, log_gamma_and_slope, log_gamma_ratio_and_slopes, logistic
+from clvforecast.components.native import Floats, Integers, add_effects, add_slopes, dot, matrix, native, vector
 
 DATA = (
     "group_X",

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.components.native import Floats, Integers, dot, logistic, native, vector
+from clvforecast.arithmetic import logistic
+from clvforecast.components.native import Floats, Integers, dot, native, vector
 from clvforecast.components.native_priors import (
     add_beta,
     add_half_normals,

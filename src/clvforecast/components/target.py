@@ -7,7 +7,6 @@ and the place and shape of the posterior (`Whitening`) lie in one block of memor
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from numba import types
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from clvforecast.arithmetic import digest_of_sources
 from clvforecast.components.component import Arrays, Component, packed
 from clvforecast.components.native import Floats, Integers, matrix, native, vector
 from clvforecast.components.pooling import product
@@ -40,13 +40,7 @@ NOT_FINITE = 3
 HEADER = 3
 
 
-def _digest_of_sources() -> int:
-    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "little")
-
-
-VERSION = _digest_of_sources()
-"""Compiled densities hold it in a closure, hence in the key of their cached code: Numba itself asks for one file alone."""
+VERSION = digest_of_sources(Path(__file__).parent)
 
 
 def compiled(density: Callable[..., Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 
+from clvforecast.arithmetic import exp
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate
@@ -136,8 +137,8 @@ def alike_renewals(
         first = tenure + (block * TAIL + 1) * months
         tail_exponents(par, table, real, first, months)
         for place in range(TAIL):
-            real[TAIL_AT + place] = (real[TAIL_AT + place] - begun) * log_p + (block * TAIL + place) * log_delta
-        exponentials(real)
+            exponent = (real[TAIL_AT + place] - begun) * log_p + (block * TAIL + place) * log_delta
+            real[TAIL_AT + place] = exp(exponent)
         total += sum_of_tail(real)
         now = first + (TAIL - 1) * months
         following, after = clock(par, table, now + months), clock(par, table, now + 2 * months)
@@ -160,22 +161,6 @@ def tail_exponents(par: Real, table: Whole, real: Real, first: int, months: int)
     else:
         for place in range(TAIL):
             real[TAIL_AT + place] = clock(par, table, first + place * months)
-
-
-@jit
-def exponentials(real: Real) -> None:
-    """e^x of `TAIL` numbers that are not positive, at least e^-50, to 1e-9: e^x = (e^(x/64))^64, which needs no branch."""
-    for place in range(TAIL):
-        x = max(real[TAIL_AT + place], -50.0) / 64.0
-        e = 1.0 + x / 8.0 * (1.0 + x / 9.0 * (1.0 + x / 10.0 * (1.0 + x / 11.0)))
-        e = 1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0 * e)))
-        e = 1.0 + x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * e))
-        e *= e
-        e *= e
-        e *= e
-        e *= e
-        e *= e
-        real[TAIL_AT + place] = e * e
 
 
 @jit

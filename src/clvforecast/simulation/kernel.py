@@ -12,15 +12,18 @@ booking lag where it matters, length, persistence, direction, size) and returns 
 import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
-from clvforecast.simulation.random import STREAM_SLOTS, jit, start_stream
+from clvforecast.simulation.random import STREAM_SLOTS, jit, part, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -229,7 +232,7 @@ def find_flow(table: Whole, whole: Whole, line_whole: Whole) -> None:
     whole[FLOW_AT], whole[ORIGIN_FLOW_AT] = line_whole[L_GROUP] * width, table[N_GROUPS] * width
 
 
-@jit
+@part
 def begin_line(
     par: Real,
     table: Whole,
@@ -278,7 +281,7 @@ def take_booked_term(
     whole[TIED : TIED + N_ORIGINS] = 0
 
 
-@jit
+@part
 def run_line(
     par: Real,
     table: Whole,
@@ -324,7 +327,7 @@ def run_line(
             return -1
 
 
-@jit
+@part
 def simulate_line(
     par: Real,
     table: Whole,
@@ -361,7 +364,7 @@ def simulate_line(
     real[BEYOND] = beyond
 
 
-@jit
+@part
 def simulate_account(
     par: Real,
     table: Whole,
@@ -445,7 +448,7 @@ def add_to_sums(sums: Real, whole: Whole, real: Real) -> int:
     return revenue
 
 
-@jit
+@part
 def simulate_draws(
     par: NDArray[np.float64],
     table: Whole,
@@ -487,6 +490,26 @@ def simulate_draws(
                         copy(results.real[account, draw], real, 0)
 
 
+def entry_points(version: int) -> tuple[Any, Any]:
+    """`simulate_draws` and `serve_books` with their machine code kept on disk, under a key that holds ``version``."""
+    kept = nb.njit(cache=True, error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
+
+    @kept
+    def run_draws(par, table, scale, lines, books, results, scratch, first_block, last_block):  # type: ignore[no-untyped-def]
+        if version >= 0:
+            simulate_draws(par, table, scale, lines, books, results, scratch, first_block, last_block)
+
+    @kept
+    def run_books(table, scale, lines, books, scratch):  # type: ignore[no-untyped-def]
+        if version >= 0:
+            serve_books(table, scale, lines, books, scratch)
+
+    return run_draws, run_books
+
+
+run_draws, run_books = entry_points(digest_of_sources(Path(__file__).parent))
+
+
 def new_scratch() -> Scratch:
     return Scratch(
         real=np.zeros(REAL_SLOTS),
@@ -506,11 +529,11 @@ def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, 
     n_lines = lines.key.size
     books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
     if table[BOOK_VIEW] == 0:
-        serve_books(table, scale, lines, books, new_scratch())
+        run_books(table, scale, lines, books, new_scratch())
     edges = np.linspace(0, results.sums.shape[1], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(simulate_draws, par, table, scale, lines, books, results, new_scratch(), first, last)
+            pool.submit(run_draws, par, table, scale, lines, books, results, new_scratch(), first, last)
             for first, last in pairwise(edges.tolist())
         ]
         for share in shares:

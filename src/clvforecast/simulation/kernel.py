@@ -140,7 +140,7 @@ from clvforecast.simulation.terms import (
 )
 
 COMMITTED = int(Origin.COMMITTED)
-DRAWS_EACH, ACCOUNTS_EACH = 64, 32
+DRAWS_EACH, ACCOUNTS_EACH = 64, 16
 """Draws whose sums are kept together, and accounts that are simulated side by side under them."""
 
 

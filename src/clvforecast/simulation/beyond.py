@@ -5,7 +5,7 @@ import math
 from clvforecast.arithmetic import exp
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.latents import beta_parameters
-from clvforecast.simulation.random import jit, log_beta_variate
+from clvforecast.simulation.random import jit, log_beta_variate, nth
 from clvforecast.simulation.slots import (
     AMEND,
     AT_END,
@@ -100,11 +100,13 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         real[LOG_THETA] = log_beta_variate(stream, a + real[WORK], b)
         whole[HAS_THETA] = 1
     months, alive = whole[MONTHS], real[AT_END]
-    delta = scale[table[LATER_AT] + months] if months < N_POWERS else math.exp(-scale[LOG_DISCOUNT] * months / 12.0)
+    delta = (
+        scale[nth(table[LATER_AT] + months)] if months < N_POWERS else math.exp(-scale[LOG_DISCOUNT] * months / 12.0)
+    )
     value = 12.0 * renewed_mrr(par, table, scale, real, whole)
     value *= months / 12.0 if table[BOOK_VIEW] == 1 else (1.0 - delta) / scale[LOG_DISCOUNT]
     total, alike, weight = 0.0, False, year_weight(par, table, whole[END_PLACE])
-    later = par[table[YEAR_AT] + table[N_YEARS]]
+    later = par[nth(table[YEAR_AT] + table[N_YEARS])]
     while not alike:
         alive *= math.exp(weight * decision_step(par, table, scale, real, whole) * real[LOG_THETA])
         weight = later
@@ -115,7 +117,7 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         whole[DECISIONS], whole[EXPANDED], whole[DIRECTION] = whole[DECISIONS] + 1, 0, FLAT
         if real[AMEND] != 0.0:
             real[AMEND], whole[SIZE_CLASS] = 0.0, -1
-    log_p = later * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)] * real[LOG_THETA]
+    log_p = later * par[nth(table[WEIGHT_AT] + decision_class(table, scale, real, whole))] * real[LOG_THETA]
     return value * (total + alive * alike_renewals(par, table, scale, real, whole[TENURE], months, log_p, delta))
 
 
@@ -157,7 +159,7 @@ def tail_exponents(par: Real, table: Whole, real: Real, first: int, months: int)
     """The clock at `TAIL` tenures ``months`` apart."""
     if first + TAIL * months < N_POWERS:
         for place in range(TAIL):
-            real[TAIL_AT + place] = par[table[POWERS_AT] + first + place * months]
+            real[TAIL_AT + place] = par[nth(table[POWERS_AT] + first + place * months)]
     else:
         for place in range(TAIL):
             real[TAIL_AT + place] = clock(par, table, first + place * months)

@@ -23,7 +23,7 @@ from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
-from clvforecast.simulation.random import STREAM_SLOTS, jit, part, start_stream
+from clvforecast.simulation.random import STREAM_SLOTS, jit, nth, part, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -257,8 +257,8 @@ def begin_line(
     for step in range(line_whole[L_STEP], line_whole[L_STEP_END]):
         start, stop = lines.steps[step, STEP_START], lines.steps[step, STEP_STOP]
         length = clock(par, table, stop) - clock(par, table, start)
-        weight = par[table[WEIGHT_AT] + lines.steps[step, STEP_CLASS]]
-        real[WORK] += length * weight * par[table[YEAR_AT] + lines.steps[step, STEP_YEAR]]
+        weight = par[nth(table[WEIGHT_AT] + lines.steps[nth(step), STEP_CLASS])]
+        real[WORK] += length * weight * par[nth(table[YEAR_AT] + lines.steps[nth(step), STEP_YEAR])]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
     whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN], whole[MARK] = 0, 0, COMMITTED, 0
@@ -272,12 +272,12 @@ def take_booked_term(
     real: Real, whole: Whole, terms: NDArray[np.int64], term_money: NDArray[np.float64], term: int
 ) -> None:
     """Make a term that is on the books the running one; its money is already in the `Books`."""
-    whole[START], whole[END] = terms[term, TERM_START], terms[term, TERM_STOP]
-    whole[END_PLACE], whole[SIZE_CLASS] = terms[term, TERM_PLACE], terms[term, TERM_SIZE]
-    whole[MONTHS], whole[EXPANDED] = terms[term, TERM_MONTHS], terms[term, TERM_EXPANDED]
-    real[AMOUNT], real[AMEND] = term_money[term, TERM_AMOUNT], term_money[term, TERM_AMEND]
-    real[MRR], real[LOG_MRR] = term_money[term, TERM_MRR], term_money[term, TERM_LOG_MRR]
-    real[MRR_NOW] = term_money[term, TERM_MRR_NOW]
+    whole[START], whole[END] = terms[nth(term), TERM_START], terms[nth(term), TERM_STOP]
+    whole[END_PLACE], whole[SIZE_CLASS] = terms[nth(term), TERM_PLACE], terms[nth(term), TERM_SIZE]
+    whole[MONTHS], whole[EXPANDED] = terms[nth(term), TERM_MONTHS], terms[nth(term), TERM_EXPANDED]
+    real[AMOUNT], real[AMEND] = term_money[nth(term), TERM_AMOUNT], term_money[nth(term), TERM_AMEND]
+    real[MRR], real[LOG_MRR] = term_money[nth(term), TERM_MRR], term_money[nth(term), TERM_LOG_MRR]
+    real[MRR_NOW] = term_money[nth(term), TERM_MRR_NOW]
     whole[TIED : TIED + N_ORIGINS] = 0
 
 

@@ -3,7 +3,7 @@
 import math
 
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
-from clvforecast.simulation.random import exponential, jit, normal, uniform
+from clvforecast.simulation.random import exponential, jit, normal, nth, uniform
 from clvforecast.simulation.slots import (
     EVENT_EXPOSURES,
     EVENT_SHAPES,
@@ -68,18 +68,18 @@ def profile_values(par: Real, table: Whole, profile: Whole, values: Real) -> Non
     first_class, unknown = profile[n_segments], profile[n_segments + 1]
     for row in range(N_LOCATIONS):
         at = LOCATIONS_AT + row * table[N_COLUMNS]
-        value = par[at]
+        value = par[nth(at)]
         if row < FIRST_CHANGE:
-            value += par[at + table[SIZE_COLUMN] + first_class]
+            value += par[nth(at + table[SIZE_COLUMN] + first_class)]
         for position in range(n_segments):
-            value += par[at + profile[position]]
+            value += par[nth(at + profile[position])]
         values[row] = math.exp(value) if row in (FIRST_CHANGE, FIRST_CHANGE + 1) else value
     for kind in range(4):
         values[PRIOR_RATES + kind] = par[SHAPE + kind] / math.exp(values[FIRST_RATE + kind])
     values[TERMINATION] = math.exp(values[TERMINATION_RATE])
-    first = par[LOCATIONS_AT + table[UNKNOWN_COLUMN]] if unknown == 1 else 0.0
+    first = par[nth(LOCATIONS_AT + table[UNKNOWN_COLUMN])] if unknown == 1 else 0.0
     values[FIRST_SPELL], values[FIRST_SPELL + 1] = beta_of(par, values[RENEWAL] + first)
-    later = par[LOCATIONS_AT + table[SECOND_SPELL_COLUMN]]
+    later = par[nth(LOCATIONS_AT + table[SECOND_SPELL_COLUMN])]
     values[LATER_SPELL], values[LATER_SPELL + 1] = beta_of(par, values[RENEWAL] + later)
 
 
@@ -193,7 +193,7 @@ def years_to_return(real: Real, within: float, stream: Stream) -> float:
 def size_class(table: Whole, scale: Real, mrr: float) -> int:
     """Class of a monthly revenue: how many edges it reaches (kept as money here, not as logarithms)."""
     found = 0
-    while found < table[N_SIZE_EDGES] and mrr >= scale[table[SIZE_EDGES_AT] + found]:
+    while found < table[N_SIZE_EDGES] and mrr >= scale[nth(table[SIZE_EDGES_AT] + found)]:
         found += 1
     return found
 
@@ -202,15 +202,15 @@ def size_class(table: Whole, scale: Real, mrr: float) -> int:
 def cumulative_lag(par: Real, cdf_at: int, table: Whole, scale: Real, days: float) -> float:
     """F(days): the share of bookings made at most ``days`` after the term's end, linear inside a bin."""
     edges, last = table[LAG_EDGES_AT], table[N_LAG_EDGES] - 1
-    if days <= scale[edges]:
+    if days <= scale[nth(edges)]:
         return 0.0
-    if days >= scale[edges + last]:
+    if days >= scale[nth(edges + last)]:
         return 1.0
     j = 0
-    while days >= scale[edges + j + 1]:
+    while days >= scale[nth(edges + j + 1)]:
         j += 1
-    share = (days - scale[edges + j]) / (scale[edges + j + 1] - scale[edges + j])
-    return par[cdf_at + j] + share * (par[cdf_at + j + 1] - par[cdf_at + j])
+    share = (days - scale[nth(edges + j)]) / (scale[nth(edges + j + 1)] - scale[nth(edges + j)])
+    return par[nth(cdf_at + j)] + share * (par[nth(cdf_at + j + 1)] - par[nth(cdf_at + j)])
 
 
 @jit
@@ -218,11 +218,11 @@ def lag_at(par: Real, cdf_at: int, table: Whole, scale: Real, p: float) -> int:
     """The booking lag in whole days below which the share ``p`` lies."""
     edges, last = table[LAG_EDGES_AT], table[N_LAG_EDGES] - 1
     j = 0
-    while j < last - 1 and p >= par[cdf_at + j + 1]:
+    while j < last - 1 and p >= par[nth(cdf_at + j + 1)]:
         j += 1
-    width = par[cdf_at + j + 1] - par[cdf_at + j]
-    share = (p - par[cdf_at + j]) / width if width > 0.0 else 1.0
-    return int(math.ceil(scale[edges + j] + min(share, 1.0) * (scale[edges + j + 1] - scale[edges + j])))
+    width = par[nth(cdf_at + j + 1)] - par[nth(cdf_at + j)]
+    share = (p - par[nth(cdf_at + j)]) / width if width > 0.0 else 1.0
+    return int(math.ceil(scale[nth(edges + j)] + min(share, 1.0) * (scale[nth(edges + j + 1)] - scale[nth(edges + j)])))
 
 
 @jit
@@ -230,7 +230,7 @@ def pick(par: Real, cdf_at: int, size: int, stream: Stream) -> int:
     """A category from ``size`` cumulative probabilities (the last one is 1)."""
     p = uniform(stream)
     found = 0
-    while found < size - 1 and p >= par[cdf_at + found]:
+    while found < size - 1 and p >= par[nth(cdf_at + found)]:
         found += 1
     return found
 
@@ -238,4 +238,4 @@ def pick(par: Real, cdf_at: int, size: int, stream: Stream) -> int:
 @jit
 def change_location(par: Real, table: Whole, real: Real, row: int, class_now: int) -> float:
     """A location parameter of the change at renewal, for a term of size class ``class_now``."""
-    return real[row] + par[LOCATIONS_AT + row * table[N_COLUMNS] + table[SIZE_COLUMN] + class_now]
+    return real[row] + par[nth(LOCATIONS_AT + row * table[N_COLUMNS] + table[SIZE_COLUMN] + class_now)]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, draw_size, next_event
-from clvforecast.simulation.random import jit, uniform
+from clvforecast.simulation.random import jit, nth, uniform
 from clvforecast.simulation.revenue import add_on_day, book, take_back
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -82,8 +82,8 @@ def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> 
 @jit
 def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
     """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop)."""
-    while whole[MARK] < N_MARKS and table[MARKS + whole[MARK]] < stop:
-        if table[MARKS + whole[MARK]] >= start:
+    while whole[MARK] < N_MARKS and table[nth(MARKS + whole[MARK])] < stop:
+        if table[nth(MARKS + whole[MARK])] >= start:
             whole[ACTIVE] |= 1 << whole[MARK]
             real[MRR_AT_MARKS + whole[MARK]] += real[MRR_NOW]
         whole[MARK] += 1

@@ -81,6 +81,12 @@ EXPONENTIAL_STEP, EXPONENTIAL_SURE, EXPONENTIAL_HEIGHT = ziggurat(
 
 
 @jit
+def nth(place: int) -> np.uint64:
+    """A place in an array, never negative: compiled code need not ask whether it counts from the end, a fifteenth of its time."""
+    return np.uint64(place)
+
+
+@jit
 def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
     """Put ``stream`` at the beginning of the stream of one line and one draw."""
     key = np.uint64(line_key)

@@ -6,7 +6,7 @@ several) and each origin, what falls in a month and the steps of the daily rate 
 ``month[m] + days[m] · Σ_{k≤m} step[k]``, so that a booking costs the same however long it is served.
 """
 
-from clvforecast.simulation.random import jit
+from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     BOOK_VIEW,
     BOOKED,
@@ -38,12 +38,12 @@ def add_on_day(
     table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, units: int
 ) -> None:
     """Recognise ``units`` whole on one day of the window."""
-    month = table[table[MONTH_OF_AT] + day - table[WINDOW_START]]
+    month = table[nth(table[MONTH_OF_AT] + day - table[WINDOW_START])]
     if table[N_GROUPS] > 1:
-        flow[whole[FLOW_AT] + month] += units
-    flow[whole[ORIGIN_FLOW_AT] + origin * 2 * (table[N_MONTHS] + 1) + month] += units
+        flow[nth(whole[FLOW_AT] + month)] += units
+    flow[nth(whole[ORIGIN_FLOW_AT] + origin * 2 * (table[N_MONTHS] + 1) + month)] += units
     whole[ORIGIN_TOTALS + origin] += units
-    real[VALUE] += units * scale[DISCOUNT_AT + month]
+    real[VALUE] += units * scale[nth(DISCOUNT_AT + month)]
 
 
 @jit
@@ -64,33 +64,33 @@ def add_daily(
     The months at the two ends get their part; the whole months between are a step up and a step down of the rate.
     """
     month_of = table[MONTH_OF_AT] - table[WINDOW_START]
-    first, last = table[month_of + start], table[month_of + stop - 1]
+    first, last = table[nth(month_of + start)], table[nth(month_of + stop - 1)]
     months = table[N_MONTHS] + 1
     of_origin = whole[ORIGIN_FLOW_AT] + origin * 2 * months
     units = rate * (stop - start) + extra
     whole[ORIGIN_TOTALS + origin] += units
     if first == last:
-        flow[of_origin + first] += units
+        flow[nth(of_origin + first)] += units
         if table[N_GROUPS] > 1:
-            flow[whole[FLOW_AT] + first] += units
-        real[VALUE] += units * scale[DISCOUNT_AT + first]
+            flow[nth(whole[FLOW_AT] + first)] += units
+        real[VALUE] += units * scale[nth(DISCOUNT_AT + first)]
         return
-    head = rate * (table[table[BOUNDS_AT] + first + 1] - start) + extra
-    tail = rate * (stop - table[table[BOUNDS_AT] + last])
+    head = rate * (table[nth(table[BOUNDS_AT] + first + 1)] - start) + extra
+    tail = rate * (stop - table[nth(table[BOUNDS_AT] + last)])
     add_to_flow(flow, of_origin, months, first, last, head, tail, rate)
     if table[N_GROUPS] > 1:
         add_to_flow(flow, whole[FLOW_AT], months, first, last, head, tail, rate)
-    between = scale[table[CUMULATIVE_AT] + last] - scale[table[CUMULATIVE_AT] + first + 1]
-    real[VALUE] += head * scale[DISCOUNT_AT + first] + rate * between + tail * scale[DISCOUNT_AT + last]
+    between = scale[nth(table[CUMULATIVE_AT] + last)] - scale[nth(table[CUMULATIVE_AT] + first + 1)]
+    real[VALUE] += head * scale[nth(DISCOUNT_AT + first)] + rate * between + tail * scale[nth(DISCOUNT_AT + last)]
 
 
 @jit
 def add_to_flow(flow: Whole, at: int, months: int, first: int, last: int, head: int, tail: int, rate: int) -> None:
     """``head`` and ``tail`` in the first and last of some months, and ``rate`` a day in those between, of one group or origin."""
-    flow[at + first] += head
-    flow[at + last] += tail
-    flow[at + months + first + 1] += rate
-    flow[at + months + last] -= rate
+    flow[nth(at + first)] += head
+    flow[nth(at + last)] += tail
+    flow[nth(at + months + first + 1)] += rate
+    flow[nth(at + months + last)] -= rate
 
 
 @jit

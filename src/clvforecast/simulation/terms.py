@@ -14,7 +14,7 @@ from clvforecast.simulation.latents import (
     years_to_return,
 )
 from clvforecast.simulation.life import bounded_multiple, whole_cents
-from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, uniform
+from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, nth, uniform
 from clvforecast.simulation.revenue import book
 from clvforecast.simulation.slots import (
     AMEND,
@@ -104,7 +104,7 @@ LEAST_FACTOR = 0.01
 @jit
 def term_class(table: Whole, months: int) -> int:
     """Class of a contract length; lengths beyond the table have the class of its last."""
-    return table[table[CLASS_AT] + min(months, table[LONGEST])]
+    return table[nth(table[CLASS_AT] + min(months, table[LONGEST]))]
 
 
 @jit
@@ -130,7 +130,7 @@ def decision_class(table: Whole, scale: Real, real: Real, whole: Whole) -> int:
 def clock(par: Real, table: Whole, months: int) -> float:
     """t^c, the renewal clock at a tenure of t = months/12 years."""
     if months < N_POWERS:
-        return par[table[POWERS_AT] + months]
+        return par[nth(table[POWERS_AT] + months)]
     return (months / 12.0) ** par[EXPONENT]
 
 
@@ -138,13 +138,13 @@ def clock(par: Real, table: Whole, months: int) -> float:
 def decision_step(par: Real, table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """(t_k^c − t_{k−1}^c) · exp(class effects), for the decision at the end of the running term in an average year."""
     length = clock(par, table, whole[TENURE] + whole[MONTHS]) - clock(par, table, whole[TENURE])
-    return length * par[table[WEIGHT_AT] + decision_class(table, scale, real, whole)]
+    return length * par[nth(table[WEIGHT_AT] + decision_class(table, scale, real, whole))]
 
 
 @jit
 def year_weight(par: Real, table: Whole, place: int) -> float:
     """exp(effect) of the calendar year of a month; 1 before the first that has an effect, years after the last are alike."""
-    return par[table[YEAR_AT] + table[table[YEAR_PLACE_AT] + 1 + place]]
+    return par[nth(table[YEAR_AT] + table[nth(table[YEAR_PLACE_AT] + 1 + place)])]
 
 
 @jit
@@ -217,8 +217,8 @@ def draw_ratio(
     """
     row = TERM_CHANGED if abs(months - whole[MONTHS]) > TERM_CHANGE * whole[MONTHS] else whole[DIRECTION]
     of_size = table[SIZE_ODDS_AT] + class_now
-    down = par[ODDS + 2 * row] * real[CHANGE_DOWN] * par[of_size]
-    up = par[ODDS + 2 * row + 1] * real[CHANGE_UP] * par[of_size + table[N_SIZE_EDGES] + 1]
+    down = par[nth(ODDS + 2 * row)] * real[CHANGE_DOWN] * par[nth(of_size)]
+    up = par[nth(ODDS + 2 * row + 1)] * real[CHANGE_UP] * par[nth(of_size + table[N_SIZE_EDGES] + 1)]
     choice = uniform(stream) * (1.0 + down + up)
     if choice >= down + up:
         return 1.0
@@ -226,10 +226,10 @@ def draw_ratio(
     x = real[LOG_MRR] if carried == real[MRR] else math.log(carried)
     x -= real[LOG_MRR_SUM] / real[MRR_TERMS]
     at = CHANGE_SIZE + 3 * side
-    y = change_location(par, table, real, CHANGE_DOWN_SIZE + side, class_now) - par[at] * x
+    y = change_location(par, table, real, CHANGE_DOWN_SIZE + side, class_now) - par[nth(at)] * x
     if months != whole[MONTHS]:
-        y += par[at + 1] * math.log(months / whole[MONTHS])
-    y += par[at + 2] * normal_beyond(stream, (SMALLEST_CHANGE - y) / par[at + 2])
+        y += par[nth(at + 1)] * math.log(months / whole[MONTHS])
+    y += par[nth(at + 2)] * normal_beyond(stream, (SMALLEST_CHANGE - y) / par[nth(at + 2)])
     whole[CHANGES] += 1
     if side == 0:
         return 1.0 / (1.0 + math.exp(y))
@@ -298,7 +298,7 @@ def persistence(par: Real, table: Whole, real: Real, class_now: int) -> float:
 @jit
 def booking_day_matters(table: Whole, scale: Real, whole: Whole) -> bool:
     """Not for service that begins in the window, where with any lag, and on that day itself, it is known by then."""
-    latest = whole[END] + max(scale[table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1], 0.0)
+    latest = whole[END] + max(scale[nth(table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1)], 0.0)
     return table[BOOK_VIEW] == 1 or whole[END] < table[WINDOW_START] or latest > table[KNOWN_BY]
 
 
@@ -323,7 +323,7 @@ def renew(
         booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
     booked_day = max(booked_day, table[WINDOW_START])
     cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
-    months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
+    months = table[nth(table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream))]
     plain = real[MRR]
     full = plain * amended_factor(real)
     carried = plain
@@ -374,7 +374,7 @@ def come_back(
     change = real[RETURN_VALUE] + par[RETURN_SD] * normal(stream)
     mrr = real[MRR] * bounded_multiple(whole, change, scale[MAX_RATIO], scale[LOG_MAX_RATIO])
     cdf_at = table[TERM_CDF_AT] + table[N_TERM_CLASSES] * table[N_VALUES]
-    months = table[table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream)]
+    months = table[nth(table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream))]
     whole[SPELL] += 1
     whole[DECISIONS], whole[DIRECTION], whole[ORIGIN] = 0, FIRST, REACTIVATED
     whole[TENURE], whole[SIZE_CLASS] = 0, -1

@@ -108,12 +108,14 @@ def test_groups_partition_the_accounts_and_totals_add_up(result) -> None:
 
 
 def test_ranges_of_accounts_are_told_and_hold_as_often_as_the_scores_say(result) -> None:
-    """But for ties, where coverage is randomised: most accounts here are in the middle of nothing."""
+    """But for ties at an end of the range, where coverage is randomised (an unchanged renewal is one price for many draws)."""
     rows = of_model(result, 36)
     scores = result.scores(window_months=36, resamples=20).set_index(["method", "score"])["value"]
     for prob in (50, 80, 95):
         assert (rows[f"lower_{prob}"] <= rows["median"]).all() and (rows["median"] <= rows[f"upper_{prob}"]).all()
-        clear = rows[(rows["lower_95"] < rows["actual"]) & (rows["actual"] > 0.0)]
+        at_an_end = [np.isclose(rows["actual"], rows[f"{end}_{prob}"], atol=0.01) for end in ("lower", "upper")]
+        clear = rows[~np.any(at_an_end, axis=0)]
+        assert len(clear) > 0.5 * len(rows)
         held = clear["actual"].between(clear[f"lower_{prob}"], clear[f"upper_{prob}"])
         near = np.abs(clear["pit"] - 0.5) <= prob / 200.0
         assert (held == near).mean() > 0.98

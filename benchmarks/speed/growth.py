@@ -66,9 +66,9 @@ def data_of(made: Company) -> dict[str, Any]:
 
 
 def environment_of(bench: Bench, cache: Path | None) -> dict[str, str]:
-    """PyTensor's code in a folder of the size's own, so that cold is cold; the kernel's in one of the source's own."""
-    compiled = bench.work / "compiled" / bench.origin["source"]
-    flags = [os.environ.get("PYTENSOR_FLAGS", ""), f"base_compiledir={cache or compiled / 'pytensor'}"]
+    """Compiled code in a folder of the size's own, so that cold is cold; the kernel's in one of the source's own."""
+    compiled = cache or bench.work / "compiled" / bench.origin["source"]
+    flags = [os.environ.get("PYTENSOR_FLAGS", ""), f"base_compiledir={compiled / 'pytensor'}"]
     path = [str(ROOT / "benchmarks"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     return {
         "PYTENSOR_FLAGS": ",".join(flag for flag in flags if flag),
@@ -78,7 +78,7 @@ def environment_of(bench: Bench, cache: Path | None) -> dict[str, str]:
 
 
 def cache_of(bench: Bench, name: str, made: Company) -> Path:
-    """The folder of a stage's compiled code at one size; its path goes into PyTensor's flags, so it has no signs."""
+    """The folder of a stage's compiled code at one size; its path goes into flags, so it has no signs."""
     plain = re.sub(r"\W+", "-", name)
     return bench.work / "compiled" / bench.origin["source"] / f"{plain}-{made.kind}-{made.n_accounts}"
 

@@ -1,6 +1,7 @@
 """Fitting a company of known parameters, the convergence gate, the summary, and the file."""
 
 import json
+import math
 import os
 
 import h5netcdf
@@ -255,6 +256,16 @@ def test_wrong_settings_are_refused() -> None:
         fit(ledger, priors=RenewalPriors())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="logit_mu_sd"):
         RenewalPriors(logit_mu_sd=-1.0)
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="log_rate_mean"):
+            RatePriors(log_rate_mean=value)
+
+
+def test_priors_so_extreme_that_nothing_can_begin_are_said() -> None:
+    events, _ = simulate_events(n_accounts=40, seed=2)
+    priors = ModelPriors(expansion_rate=RatePriors(log_shape_mean=800.0))
+    with pytest.raises(FitError, match=r"'expansion_rate'.*no finite curvature.*extreme values"):
+        fit(_ledger(events), priors=priors, progress=False)
 
 
 def _ledger(events):

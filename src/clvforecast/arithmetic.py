@@ -26,13 +26,18 @@ TO_WHOLE, TO_WHOLE_BITS = 6755399441055744.0, 0x4338000000000000
 inlined = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
 
-def digest_of_sources(folder: Path) -> int:
-    """Of this file and those of a folder: compiled code that is kept on disk holds it in a closure, hence in its key.
+def sources_in(*places: Path) -> list[Path]:
+    """This file, the files given, and those of the folders given."""
+    of_folders = (sorted(place.glob("*.py")) if place.is_dir() else [place] for place in places)
+    return [Path(__file__), *(path for found in of_folders for path in found)]
+
+
+def digest_of_sources(*places: Path) -> int:
+    """Of this file, others, and those of folders: compiled code that is kept on disk holds it in a closure, hence in its key.
 
     Numba itself asks for one file alone, and would run what was compiled from a former state of the others.
     """
-    files = [Path(__file__), *sorted(folder.glob("*.py"))]
-    text = b"".join(path.read_bytes() for path in files)
+    text = b"".join(path.read_bytes() for path in sources_in(*places))
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "little")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clvforecast.components import Component
 from clvforecast.components.target import Target, Whitening, raw_parameters, target_of, unmoved
+from clvforecast.errors import FitError
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +85,7 @@ def mode_from(target: Target, start: Floats, free: NDArray[np.bool_]) -> Floats:
 
 
 def hessian(target: Target, x: Floats, free: NDArray[np.bool_]) -> Floats:
-    """Second derivatives by the free parameters: differences of slopes, made symmetric."""
+    """Second derivatives by the free parameters: differences of slopes, made symmetric; `FitError` if they are not finite."""
     rows = []
     for k in np.flatnonzero(free):
         above, below = x.copy(), x.copy()
@@ -92,6 +93,11 @@ def hessian(target: Target, x: Floats, free: NDArray[np.bool_]) -> Floats:
         below[k] -= STEP
         rows.append((target.value_and_slope(above)[1] - target.value_and_slope(below)[1])[free] / (2.0 * STEP))
     found = np.array(rows)
+    if not np.isfinite(found).all():
+        raise FitError(
+            f"component {target.component.name!r}: its log density has no finite curvature where sampling would begin. Look for "
+            "extreme values among the priors given, or in the ledger's amounts."
+        )
     return np.asarray(0.5 * (found + found.T), float)
 
 

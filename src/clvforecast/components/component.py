@@ -24,7 +24,7 @@ Shape = tuple[int, int]
 class Priors(BaseModel):
     """Base of a component's priors: frozen numbers, each with its reason as the field's description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

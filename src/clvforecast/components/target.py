@@ -20,6 +20,7 @@ from numba import types
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from clvforecast import cells, likelihoods
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.components.component import Arrays, Component, packed
 from clvforecast.components.native import Floats, Integers, matrix, native, vector
@@ -40,7 +41,9 @@ NOT_FINITE = 3
 HEADER = 3
 
 
-VERSION = digest_of_sources(Path(__file__).parent)
+SOURCES = (Path(__file__).parent, Path(cells.__file__).parent, Path(likelihoods.__file__))
+"""Where everything lies that a density is compiled from."""
+VERSION = digest_of_sources(*SOURCES)
 
 
 def compiled(density: Callable[..., Any]) -> Any:

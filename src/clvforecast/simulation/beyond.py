@@ -129,7 +129,7 @@ def alike_renewals(
 
     The products are p's power of one difference of clocks. `TAIL` terms are worked out at a time, until what follows is all but
     geometric: R_k = p_k (1 + δ R_{k+1}) gives R = g + δp/(1 − δp) g' + …, g = p/(1 − δp), and the sum ends where the second term
-    is `NEGLIGIBLE`.
+    is `NEGLIGIBLE`, or after `TAIL_BLOCKS`: 400 years of monthly terms, too few where a discount rate is below 1% a year.
     """
     if par[EXPONENT] == 1.0:
         p = math.exp(log_p * months / 12.0)

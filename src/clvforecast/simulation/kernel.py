@@ -507,7 +507,9 @@ def entry_points(version: int) -> tuple[Any, Any]:
     return run_draws, run_books
 
 
-run_draws, run_books = entry_points(digest_of_sources(Path(__file__).parent))
+SOURCES = (Path(__file__).parent,)
+"""Where everything lies that the entry points are compiled from."""
+run_draws, run_books = entry_points(digest_of_sources(*SOURCES))
 
 
 def new_scratch() -> Scratch:

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 # Without Numba's reference counts: an atomic add for every array passed to a function took more than half of the kernel's
 # time.  Compiled functions therefore make no arrays; they are given theirs.  And inlined: an array is passed as seven numbers,
 # which took a third of what was left.
-jit = nb.njit(error_model="numpy", nogil=True, fastmath={"contract"}, _nrt=False, forceinline=True)  # type: ignore[call-overload]
+jit = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
 # Larger functions that are called seldom stay on their own. No cache: what is kept is the machine code of the entry points, see
 # `kernel`.
 # Steps that have one caller, put into it before it is compiled: every layer of calls is else compiled again with all below it.
-part = nb.njit(error_model="numpy", nogil=True, fastmath={"contract"}, _nrt=False, inline="always")  # type: ignore[call-overload]
-outside = nb.njit(error_model="numpy", nogil=True, fastmath={"contract"}, _nrt=False)  # type: ignore[call-overload]
+part = nb.njit(error_model="numpy", nogil=True, _nrt=False, inline="always")  # type: ignore[call-overload]
+outside = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
 
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)

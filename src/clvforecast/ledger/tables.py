@@ -69,6 +69,8 @@ def literal(text: str) -> str:
 def connect() -> Iterator[duckdb.DuckDBPyConnection]:
     """A private DuckDB in memory, bounded, that never loads extensions from the network."""
     config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    # No checkpoints: compressing tables that are soon dropped took 6 of 15 seconds of reading 5.5 million events.
+    config["checkpoint_threshold"] = "1TB"
     with (
         TemporaryDirectory(prefix="clvforecast-") as folder,
         duckdb.connect(config=config | {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}) as connection,

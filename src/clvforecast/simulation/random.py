@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 # Without Numba's reference counts: an atomic add for every array passed to a function took more than half of the kernel's
 # time.  Compiled functions therefore make no arrays; they are given theirs.  And inlined: an array is passed as seven numbers,
 # which took a third of what was left.
+# No cache: what is kept is the machine code of the entry points, see `kernel`.
 jit = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
-# Larger functions that are called seldom stay on their own. No cache: what is kept is the machine code of the entry points, see
-# `kernel`.
 # Steps that have one caller, put into it before it is compiled: every layer of calls is else compiled again with all below it.
 part = nb.njit(error_model="numpy", nogil=True, _nrt=False, inline="always")  # type: ignore[call-overload]
+# Larger functions that are called seldom stay on their own.
 outside = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
 
 _LOW32 = np.uint64(0xFFFFFFFF)
@@ -61,7 +61,7 @@ def ziggurat(
     """Layers of equal ``area`` under a falling density, the lowest with the tail beyond ``edge`` (Marsaglia and Tsang 2000b).
 
     Width of each layer a 52-bit step, the number of steps below which all of it is under the density, and the density at
-    its right end, one more than the layers.
+    its right end (for the lowest at 0).
     """
     right = np.empty(LAYERS)
     right[0], right[-1] = area / density(edge), edge

@@ -2,7 +2,7 @@
 
     python benchmarks/random_floor.py [accounts] [draws]
 
-Counts what a forecast of a synthetic company draws (uniforms, exponentials, normals, gammas, betas), in plain Python on a
+Counts what a forecast of a synthetic company draws (uniforms, exponentials, normals, betas), in plain Python on a
 sample; then times, in one process and on one thread, the simulation as it is, and the same number of draws from the same
 generator with nothing around them.
 """
@@ -33,7 +33,7 @@ from clvforecast.synthetic import simulate_events
 
 HORIZON, DISCOUNT = 60, 0.10
 SAMPLE_ACCOUNTS, SAMPLE_DRAWS = 60, 20
-COUNTED = ("uniform", "exponential", "normal", "normal_beyond", "gamma_variate", "log_beta_variate")
+COUNTED = ("uniform", "exponential", "normal", "normal_beyond", "log_beta_variate")
 HERE = Path(__file__).parent
 
 
@@ -79,7 +79,7 @@ def count_draws(ledger: Ledger, folder: Path) -> dict[str, list[list[float]]]:
 
 
 @random.jit
-def plain_draws(stream: Any, n: int, uniforms: int, exponentials: int, normals: int, shapes: Any, betas: Any) -> float:
+def plain_draws(stream: Any, n: int, uniforms: int, exponentials: int, normals: int, betas: Any) -> float:
     """The sample's draws, again and again until those of n account-draws are done."""
     total = 0.0
     for i in range(n):
@@ -90,8 +90,6 @@ def plain_draws(stream: Any, n: int, uniforms: int, exponentials: int, normals: 
             total += random.exponential(stream)
         for _ in range(normals):
             total += random.normal(stream)
-        for shape in shapes:
-            total += random.gamma_variate(stream, shape)
         for row in range(betas.shape[0]):
             total += random.log_beta_variate(stream, betas[row, 0], betas[row, 1])
     return total
@@ -112,14 +110,13 @@ def compare(ledger: Ledger, folder: Path, n_accounts: int, draws: int) -> None:
     found = json.loads(counted.stdout.splitlines()[-1])
     sample = SAMPLE_ACCOUNTS * SAMPLE_DRAWS
     n = n_accounts * draws
-    shapes = np.array([row[0] for row in found["gamma_variate"]])
     betas = np.array(found["log_beta_variate"])
     stream = np.zeros(random.STREAM_SLOTS, dtype=np.uint64)
     numbers = [len(found[name]) for name in ("uniform", "exponential", "normal")]
     numbers[2] += len(found["normal_beyond"])
-    plain_draws(stream, 1, *numbers, shapes, betas)
+    plain_draws(stream, 1, *numbers, betas)
     start = time.process_time()
-    plain_draws(stream, n // sample, *numbers, shapes, betas)
+    plain_draws(stream, n // sample, *numbers, betas)
     floor = (time.process_time() - start) / (n // sample * sample)
     simulate_portfolio(*ready, lambda *_: None, threads=1)
     start = time.process_time()

@@ -47,7 +47,11 @@ VERSION = digest_of_sources(*SOURCES)
 
 
 def compiled(density: Callable[..., Any]) -> Any:
-    """The C function of a density body ``(n, point, slope, value, data) -> code``, from the cache where it is there."""
+    """The C function of a density body ``(n, point, slope, value, data) -> code``, from the cache where it is there.
+
+    Each kind writes out its own few lines of body: one for all would hold the density in its closure, and a compiled function
+    there is another one in every process, so that Numba would never find its code again.
+    """
     return nb.cfunc(SIGNATURE, cache=True, error_model="numpy")(density)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from clvforecast.intervals import CI_KINDS, known_mean_and_quantiles, moments_and_quantiles, sorted_interval
+from clvforecast.machine import available_threads
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
-from clvforecast.simulation.run import Simulated, available_threads
+from clvforecast.simulation.run import Simulated
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
 
 Kept = Literal["revenue", "clv", "revenue_by_origin", "mrr"]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.engine import text_ranks, values, with_columns
 from clvforecast.histories.lines import kind_names, of_kinds
 from clvforecast.histories.runs import last_before, run_starts, running_sums
 from clvforecast.histories.terms import DAYS_PER_MONTH
@@ -90,7 +90,8 @@ def amendment_sums(amendments: pa.Table, n_terms: int) -> tuple[Longs, NDArray[n
 def one_off_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     """Change orders and referrals by (line, day, event_id), with y = log(amount / base of their spell)."""
     rows = np.flatnonzero(of_kinds(placed, "change_order", "referral") & (values(placed, "line") >= 0))
-    rows = rows[np.lexsort(tuple(values(placed, name)[rows] for name in ("row", "day", "line")))]
+    by_id = text_ranks(placed["event_id"].take(pa.array(rows)))
+    rows = rows[np.lexsort((by_id, values(placed, "day")[rows], values(placed, "line")[rows]))]
     columns = ["event_id", "line", "kind", "amount_cents", "day", "end_day", "months"]
     table = placed.select(columns).take(pa.array(rows))
     table = with_columns(table, kind=kind_names(values(table, "kind")))

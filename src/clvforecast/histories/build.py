@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clvforecast.errors import HistoryError
 from clvforecast.histories.amendments import amendment_sums, amendment_table, one_off_table
 from clvforecast.histories.churns import SUPERSEDED, TERMINATED, attach_churns, churn_roles, link_ends
 from clvforecast.histories.decisions import decision_table
-from clvforecast.histories.engine import is_text, open_engine, values, with_columns
-from clvforecast.histories.items import debookings, item_table, items_by_id
+from clvforecast.histories.engine import is_text, values, with_columns
+from clvforecast.histories.items import debookings, item_table, named_items
+from clvforecast.histories.join import joined
 from clvforecast.histories.lines import (
     describe_lines,
     find_lines,
@@ -23,6 +26,7 @@ from clvforecast.histories.lines import (
 from clvforecast.histories.money import account_money, recognise_items
 from clvforecast.histories.records import EPOCH, Histories
 from clvforecast.histories.runs import run_starts, run_sums
+from clvforecast.histories.slices import ACCOUNTS_EACH, account_slices
 from clvforecast.histories.terms import (
     amended_values,
     base_terms,
@@ -33,13 +37,14 @@ from clvforecast.histories.terms import (
     term_arrays,
 )
 from clvforecast.ledger import Ledger
+from clvforecast.machine import available_threads
 
 
-def build_histories(ledger: Ledger) -> Histories:
+def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> Histories:
     """Contract terms, renewal decisions, exposures and money as known on the ledger's `as_of`.
 
     Only `ledger.events` are used (booked by `as_of`); a booked term that starts later is committed. The
-    order of the ledger's rows does not matter.
+    order of the ledger's rows does not matter, nor how many accounts are worked on at a time (`accounts_each`).
 
     Raises
     ------
@@ -53,16 +58,18 @@ def build_histories(ledger: Ledger) -> Histories:
     >>> histories.lines.num_rows, histories.terms.num_rows
     (1542, 4968)
     """
+    slices = account_slices(ledger, accounts_each)
+    with ThreadPoolExecutor(available_threads()) as pool:
+        whole = joined(list(pool.map(_histories_of, slices)))
+    return replace(whole, warnings=_warnings(whole))
+
+
+def _histories_of(ledger: Ledger) -> Histories:
+    """The histories of one slice of a ledger, but for its warnings."""
     as_of_day = (ledger.as_of - EPOCH).days
-    with open_engine() as engine:
-        events = numbered_events(engine, ledger.events)
-        lines = find_lines(events)
-        if not lines.num_rows:
-            raise HistoryError(
-                f"the ledger has no initial or renewal event booked by {ledger.as_of}, so no contract to "
-                "model. Check the `kind` column, or take a later as_of."
-            )
-        placed = place_events(engine, events, lines)
+    events = numbered_events(ledger.events)
+    lines = find_lines(events)
+    placed = place_events(events, lines)
     terms, churns = _terms_and_churns(placed, ledger.grace_days)
     terms = spell_values(terms)
     amendments = amendment_table(placed, terms)
@@ -77,13 +84,12 @@ def build_histories(ledger: Ledger) -> Histories:
         decisions=decisions,
         amendments=amendments.drop_columns(["place"]),
         one_offs=one_off_table(placed, terms),
-        churns=churns.drop_columns(["row", "place"]),
-        items=items_by_id(items, events),
+        churns=churns.drop_columns(["place"]),
+        items=named_items(items, events),
         account_money=account_money(items, account, events.account_ids, ledger.accounts),
         segment_columns=segment_columns(ledger.accounts),
         as_of=ledger.as_of,
         grace_days=ledger.grace_days,
-        warnings=_warnings(terms, churns, items),
     )
 
 
@@ -92,7 +98,7 @@ def _terms_and_churns(placed: pa.Table, grace_days: int | None) -> tuple[pa.Tabl
     terms = base_terms(placed, grace_days)
     arrays = term_arrays(terms)
     rows = np.flatnonzero(of_kinds(placed, "churn") & (values(placed, "line") >= 0))
-    columns = ["event_id", "row", "line", "amount_cents", "day", "booked_day"]
+    columns = ["event_id", "line", "amount_cents", "day", "booked_day"]
     churns = attach_churns(with_columns(placed.select(columns).take(pa.array(rows)), place=rows), arrays)
     terms = link_terms(with_columns(terms, link_end=link_ends(arrays, churns)))
     churns = churn_roles(churns, values(terms, "renewed"))
@@ -119,10 +125,11 @@ def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origi
     )
 
 
-def _warnings(terms: pa.Table, churns: pa.Table, items: pa.Table) -> tuple[str, ...]:
+def _warnings(histories: Histories) -> tuple[str, ...]:
     """What was passed over, or looks wrong, in words with counts."""
-    superseded = int(is_text(churns, "role", SUPERSEDED).sum())
-    homeless = int((values(items, "line") < 0).sum())
+    terms = histories.terms
+    superseded = int(is_text(histories.churns, "role", SUPERSEDED).sum())
+    homeless = int((values(histories.items, "line") < 0).sum())
     overlap = terms["gap_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     days = values(terms, "end_day") - values(terms, "start_day")
     parallel = int((overlap[1:] < -days[:-1] / 2).sum())

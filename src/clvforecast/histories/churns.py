@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.engine import text_ranks, values, with_columns
 from clvforecast.histories.runs import last_before, run_starts
 
 Longs = NDArray[np.int64]
@@ -48,7 +48,7 @@ def attach_churns(churns: pa.Table, terms: TermArrays) -> pa.Table:
     """Churn events with `term`, `effective_day` (never before the term's start) and `deciding`, in order of
     term.
 
-    `churns` has row, line, day, booked_day; every line has a term.
+    `churns` has event_id, line, day, booked_day; every line has a term.
     """
     line, day, booked_day = (values(churns, name) for name in ("line", "day", "booked_day"))
     first_term = np.searchsorted(terms.line, line)
@@ -56,7 +56,9 @@ def attach_churns(churns: pa.Table, terms: TermArrays) -> pa.Table:
     term = _last_booked_before(terms, np.where(covering >= 0, covering, first_term), booked_day)
     effective_day = np.maximum(day, terms.start_day[term])
     early = effective_day < terms.end_day[term]
-    order = np.lexsort((values(churns, "row"), booked_day, np.where(early, effective_day, booked_day), ~early, term))
+    order = np.lexsort(
+        (text_ranks(churns["event_id"]), booked_day, np.where(early, effective_day, booked_day), ~early, term)
+    )
     attached = with_columns(churns, term=term, effective_day=effective_day, early=early).take(pa.array(order))
     deciding = np.zeros(len(order), dtype=bool)
     deciding[run_starts(term[order])] = True

@@ -67,6 +67,14 @@ def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     return rank[codes], distinct.take(pa.array(order))
 
 
+def text_ranks(texts: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The place of every text, if they were in order; equal ones keep the order they are in."""
+    order = pc.sort_indices(texts).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place
+
+
 def with_columns(table: pa.Table, **columns: Any) -> pa.Table:
     """The table with these columns added, or replaced where the name is there."""
     for name, column in columns.items():

@@ -37,18 +37,12 @@ def item_table(placed: pa.Table, terms: pa.Table, amendments: pa.Table, churns: 
     )
 
 
-def items_by_id(items: pa.Table, events: Events) -> pa.Table:
-    """The items with their texts, ordered by event_id."""
-    account = pa.array(values(events.table, "account")[events.by_id])
-    columns = {name: pa.array(values(items, name)[events.by_id]) for name in items.column_names}
-    columns["kind"] = kind_names(values(items, "kind")[events.by_id])
-    return pa.table(
-        {
-            "event_id": events.event_ids,
-            "account_id": events.account_ids.take(account),
-            **columns,
-        }
-    )
+def named_items(items: pa.Table, events: Events) -> pa.Table:
+    """The items with their texts."""
+    account_id = events.account_ids.take(events.table["account"].combine_chunks())
+    columns = {name: items[name] for name in items.column_names}
+    columns["kind"] = kind_names(values(items, "kind"))
+    return pa.table({"event_id": events.table["event_id"], "account_id": account_id, **columns})
 
 
 def debookings(churns: pa.Table, terms: pa.Table, amendments: pa.Table) -> pa.Table:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.events import KINDS, TERM_KINDS
-from clvforecast.histories.engine import Engine, ranks, values, with_columns
-from clvforecast.histories.runs import in_order, run_lengths, run_starts
+from clvforecast.histories.engine import Engine, open_engine, ranks, values, with_columns
+from clvforecast.histories.runs import run_lengths, run_starts
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import term_ends, whole_days
 
@@ -23,23 +23,18 @@ KIND_NAMES = tuple(kind.name for kind in KINDS)
 
 @dataclass(frozen=True)
 class Events:
-    """A ledger's events as numbers, ordered by account, first day of service, day of booking and event_id.
+    """A ledger's events as numbers, in its order: by account, first day of service, day of booking and event_id.
 
     Attributes
     ----------
     table
         event_id, account and contract (places in the texts below), kind (place in `KIND_NAMES`), amount_cents, day (start
-        of service), booked_day, end_day, months (0 when not given), and row, which numbers the events in order of event_id
-        and stands for it.
-    by_id
-        The table's rows in order of event_id.
-    event_ids, account_ids, contract_ids
+        of service), booked_day, end_day, months (0 when not given).
+    account_ids, contract_ids
         The texts, each in order.
     """
 
     table: pa.Table
-    by_id: Longs
-    event_ids: pa.ChunkedArray
     account_ids: pa.Array
     contract_ids: pa.Array
 
@@ -56,14 +51,8 @@ def kind_names(kind: NDArray[np.int8]) -> pa.Array:
     return pa.array(KIND_NAMES).take(pa.array(kind))
 
 
-def numbered_events(engine: Engine, events: pa.Table) -> Events:
-    """The ledger's events as numbers: the one place where their texts are sorted."""
-    ids = engine.collect(
-        engine.lazy(pa.table({"event_id": events["event_id"], "given": np.arange(events.num_rows)})), "event_id"
-    )
-    by_id = values(ids, "given")
-    row = np.empty(len(by_id), dtype=np.int64)
-    row[by_id] = np.arange(len(by_id))
+def numbered_events(events: pa.Table) -> Events:
+    """A ledger's events as numbers."""
     account, account_ids = ranks(events["account_id"])
     contract, contract_ids = ranks(events["contract_id"])
     day, booked_day = whole_days(events["start_date"]), whole_days(events["event_date"])
@@ -75,18 +64,13 @@ def numbered_events(engine: Engine, events: pa.Table) -> Events:
             "contract": contract,
             "kind": pc.index_in(events["kind"], pa.array(KIND_NAMES)).cast(pa.int8()),
             "amount_cents": events["amount_cents"],
-            "row": row,
             "day": day,
             "booked_day": booked_day,
             "months": months,
             "end_day": term_ends(day, months),
         }
     )
-    keys = (account, day, booked_day, row)
-    if not in_order(*keys):  # a ledger keeps this order itself
-        table = table.take(pa.array(np.lexsort(keys[::-1])))
-        by_id = np.argsort(values(table, "row"))
-    return Events(table.combine_chunks(), by_id, ids["event_id"], account_ids, contract_ids)
+    return Events(table.combine_chunks(), account_ids, contract_ids)
 
 
 def find_lines(events: Events) -> pa.Table:
@@ -111,7 +95,7 @@ def _line_key(account: NDArray[np.int32], contract: NDArray[np.int32]) -> Longs:
     return np.asarray(account.astype(np.int64) << 32 | contract)
 
 
-def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
+def place_events(events: Events, lines: pa.Table) -> pa.Table:
     """Events with their `line`; -1 where the account has no term at all yet.
 
     An event whose own (account_id, contract_id) has no term goes to the account's line with the earliest
@@ -130,7 +114,8 @@ def place_events(engine: Engine, events: Events, lines: pa.Table) -> pa.Table:
         line[elsewhere] = np.where(keys[found] == wanted, found, -1)
     placed = with_columns(events.table, line=line)
     if (line < 0).any():
-        found = _adopting_lines(engine, placed)
+        with open_engine() as engine:
+            found = _adopting_lines(engine, placed)
         line[values(found, "place")] = values(found, "adopted")
         placed = with_columns(placed, line=line)
     return placed

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.events import EVENT_SCHEMA
+from clvforecast.events import EVENT_ORDER, EVENT_SCHEMA
 from clvforecast.ledger.checks import KIND_NAMES, extra_columns
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.places import FIRST, IN_ORDER, RULE_CODES, Places, misplaced
@@ -206,6 +206,20 @@ def _extra_values(connection: duckdb.DuckDBPyConnection, raw: RawTable, number: 
     ).to_arrow_table()
     connection.unregister("wanted")
     return found
+
+
+def is_in_order(events: pa.Table) -> bool:
+    """Whether events are in canonical order."""
+    if events.num_rows < 2:
+        return True
+    before, after = events.slice(0, events.num_rows - 1), events.slice(1)
+    rises, equal = np.zeros(before.num_rows, dtype=bool), np.ones(before.num_rows, dtype=bool)
+    for name in EVENT_ORDER:
+        rows = np.flatnonzero(equal & ~rises)
+        a, b = (part[name] if len(rows) == len(equal) else part[name].take(pa.array(rows)) for part in (before, after))
+        rises[rows] = pc.less(a, b).to_numpy()
+        equal[rows] = pc.equal(a, b).to_numpy()
+    return bool((rises | equal).all())
 
 
 def in_order(events: pa.Table) -> pa.Table:

@@ -1,6 +1,5 @@
 """Simulate a whole portfolio batch by batch, reducing each batch as it is done, so that memory stays flat."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.machine import available_threads
 from clvforecast.simulation.batches import batches
 from clvforecast.simulation.calendar import Grid
 from clvforecast.simulation.kernel import Results, simulate
@@ -108,11 +108,6 @@ class Totals:
     origins: Longs
     changes: int
     clips: int
-
-
-def available_threads() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def named(results: Results, sums: Floats) -> Simulated:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 from clvforecast.cells.change import count_changes
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.rates import count_rates
@@ -10,6 +13,7 @@ from clvforecast.cells.renewal import count_renewals
 from clvforecast.cells.sizes import count_sizes
 from clvforecast.cells.terms import count_refunds, count_terms
 from clvforecast.histories import Histories
+from clvforecast.machine import available_threads
 
 
 def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None) -> Cells:
@@ -32,9 +36,16 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     >>> int(cells.rates["expansion"].n_events.sum()), int(cells.renewal.lag_counts.sum())
     (294, 3414)
     """
-    renewal = count_renewals(histories, frame, max_cells)
-    change = count_changes(histories, frame)
-    sizes = count_sizes(histories, frame)
+    with ThreadPoolExecutor(available_threads()) as pool:
+        counting = {
+            "renewal": pool.submit(count_renewals, histories, frame, max_cells),
+            "change": pool.submit(count_changes, histories, frame),
+            "rates": pool.submit(count_rates, histories, frame),
+            "sizes": pool.submit(count_sizes, histories, frame),
+            "terms": pool.submit(count_terms, histories, frame),
+        }
+        counted: dict[str, Any] = {name: future.result() for name, future in counting.items()}
+    renewal, change, sizes = counted["renewal"], counted["change"], counted["sizes"]
     sampled = _sampling_note(renewal)
     clipped, capped = sizes["contraction"].n_clipped, change.n_capped
     notes = (
@@ -50,15 +61,7 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
             else ()
         ),
     )
-    return Cells(
-        renewal=renewal,
-        rates=count_rates(histories, frame),
-        sizes=sizes,
-        change=change,
-        terms=count_terms(histories, frame),
-        refunds=count_refunds(histories),
-        warnings=notes,
-    )
+    return Cells(**counted, refunds=count_refunds(histories), warnings=notes)
 
 
 def _sampling_note(renewal: RenewalCells) -> tuple[str, ...]:

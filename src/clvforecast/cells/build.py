@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from clvforecast.cells.change import count_changes
@@ -37,7 +37,7 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     (294, 3414)
     """
     with ThreadPoolExecutor(available_threads()) as pool:
-        counting = {
+        counting: dict[str, Future[Any]] = {
             "renewal": pool.submit(count_renewals, histories, frame, max_cells),
             "change": pool.submit(count_changes, histories, frame),
             "rates": pool.submit(count_rates, histories, frame),

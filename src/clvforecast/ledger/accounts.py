@@ -1,5 +1,8 @@
 """The accounts table of a ledger: segment levels and left truncation, one row an account that has events."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,16 +10,23 @@ import pyarrow.compute as pc
 from clvforecast.errors import LedgerError
 from clvforecast.events import NOT_RECORDED
 from clvforecast.ledger.checks import WHOLE_NUMBER, extra_columns, key_sql, level_sql, text_sql
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, first_row, literal, quoted
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, first_row, literal, quoted, read_table
 
 OBSERVED_FROM = "observed_from"
 LARGEST_OBSERVED_FROM = 10_000  # earlier renewals; monthly contracts over eight centuries
 
 
-def accounts_from_table(
-    connection: duckdb.DuckDBPyConnection, raw: RawTable, account_ids: pa.Array
-) -> tuple[pa.Table, bool, list[str]]:
-    """(accounts, has_observed_from, warnings) from a given table, for these accounts, which are in order."""
+@dataclass(frozen=True)
+class Told:
+    """What an accounts table says: account_id, segment levels and observed_from; whether that column is there."""
+
+    table: pa.Table
+    has_observed_from: bool
+
+
+def told_by_table(connection: duckdb.DuckDBPyConnection, accounts: Any) -> Told:
+    """A given accounts table, checked."""
+    raw = read_table(connection, accounts, "accounts", ("account_id", OBSERVED_FROM))
     if "account_id" not in raw.columns:
         raise LedgerError(
             f"accounts: no column account_id; found are {', '.join(raw.columns) or 'none'}. Rename the column."
@@ -30,10 +40,14 @@ def accounts_from_table(
     has_observed_from = OBSERVED_FROM in raw.columns
     if has_observed_from:
         _refuse_observed_from(connection)
-    told = _told(connection, segments, has_observed_from)
-    row = pc.index_in(account_ids, told["account_id"])
-    warnings = _account_warnings(account_ids, told, row)
-    return _accounts(account_ids, told, row, has_observed_from), has_observed_from, warnings
+    return Told(_told(connection, segments, has_observed_from), has_observed_from)
+
+
+def accounts_from_table(told: Told, account_ids: pa.Array) -> tuple[pa.Table, bool, list[str]]:
+    """(accounts, has_observed_from, warnings) from a given table, for these accounts, which are in order."""
+    row = pc.index_in(account_ids, told.table["account_id"])
+    warnings = _account_warnings(account_ids, told.table, row)
+    return _accounts(account_ids, told.table, row, told.has_observed_from), told.has_observed_from, warnings
 
 
 def accounts_from_events(

@@ -1,6 +1,6 @@
 """What is known on a day: the accepted events that can be used then, and the others with the reason."""
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from hashlib import sha256
 
@@ -15,6 +15,7 @@ from clvforecast.ledger.checks import KIND_NAMES
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.places import IN_ORDER, Places, misplaced
 from clvforecast.ledger.tables import connect, quoted
+from clvforecast.machine import available_threads
 
 OWN_COLUMNS = frozenset((*EVENT_SCHEMA.names, "observed_from"))
 
@@ -67,12 +68,12 @@ def _codes(texts: pa.ChunkedArray) -> NDArray[np.int64]:
 def fingerprint_of(events: pa.Table, later: pa.Table, accounts: pa.Table, grace_days: int | None) -> str:
     """SHA-256 of the tables' content; as their rows have one order, it does not depend on that of the input."""
     found = sha256(f"grace {grace_days}".encode())
-    for name, table in (("events", events), ("later", later), ("accounts", accounts)):
-        found.update(f"\n{name} {table.num_rows}".encode())
-        for column, values in zip(table.column_names, _extras_as_text(table).columns, strict=True):
-            found.update(f"\n{column}\n".encode())
-            for part in _content(values.combine_chunks()):
-                found.update(part)
+    with ThreadPoolExecutor(available_threads()) as pool:
+        for name, table in (("events", events), ("later", later), ("accounts", accounts)):
+            found.update(f"\n{name} {table.num_rows}".encode())
+            texts = _extras_as_text(table)
+            for column, digest in zip(table.column_names, pool.map(_content_digest, texts.columns), strict=True):
+                found.update(f"\n{column}\n".encode() + digest)
     return found.hexdigest()
 
 
@@ -91,18 +92,25 @@ def _extras_as_text(table: pa.Table) -> pa.Table:
     return table
 
 
-def _content(values: pa.Array) -> Iterator[bytes | memoryview]:
-    """Which values there are, and the values: what nulls hide does not count."""
-    yield np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).data
+def _content_digest(values: pa.ChunkedArray) -> bytes:
+    """SHA-256 of which values there are, and of the values: what nulls hide does not count, nor how they are chunked."""
+    found = sha256()
+    if values.null_count:
+        found.update(np.packbits(values.is_valid().to_numpy()).data)
     if pa.types.is_date32(values.type):
         values = values.cast(pa.int32())
     if pa.types.is_integer(values.type):
-        yield _filled(values, 0).to_numpy(zero_copy_only=False).data
-        return
-    texts = _filled(values, "").cast(pa.large_string())
-    yield pc.binary_length(texts).to_numpy(zero_copy_only=False).data
-    ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[[texts.offset, texts.offset + len(texts)]]
-    yield memoryview(texts.buffers()[2])[ends[0] : ends[1]] if ends[1] > ends[0] else b""
+        for chunk in values.chunks:
+            found.update(_filled(chunk, 0).to_numpy(zero_copy_only=False).data)
+        return found.digest()
+    for chunk in values.chunks:
+        found.update(pc.binary_length(_filled(chunk, "")).to_numpy(zero_copy_only=False).astype(np.int64).data)
+    for chunk in values.chunks:
+        texts = _filled(chunk, "").cast(pa.large_string())
+        ends = np.frombuffer(texts.buffers()[1], dtype=np.int64)[[texts.offset, texts.offset + len(texts)]]
+        if ends[1] > ends[0]:
+            found.update(memoryview(texts.buffers()[2])[ends[0] : ends[1]])
+    return found.digest()
 
 
 def _filled(values: pa.Array, instead: int | str) -> pa.Array:

@@ -57,17 +57,20 @@ def line_key(account: Longs, contract: Longs | int) -> Longs:
     return np.asarray((account << 32) | contract, dtype=np.int64)
 
 
-def term_time(rows: Places, term: Longs) -> TermTime:
-    """What the rows `term` cover."""
+def term_time(rows: Places, term: Longs, other: Longs) -> TermTime:
+    """What the rows `term` cover, as the rows `other` need to know it."""
     account, contract = rows.account[term], rows.contract[term]
     start, end = rows.start_day[term], term_ends(rows.start_day[term], rows.months[term])
-    bare = np.zeros(int(rows.account.max(initial=-1)) + 1, dtype=bool)
-    bare[account[contract == 0]] = True
-    again = np.flatnonzero(~bare[account])  # terms of accounts in which all carry a contract_id
+    # terms of accounts in which all terms carry a contract_id, and a row does not
+    adopts = np.zeros(int(rows.account.max(initial=-1)) + 1, dtype=bool)
+    adopts[rows.account[other[rows.contract[other] == 0]]] = True
+    adopts[account[contract == 0]] = False
+    again = np.flatnonzero(adopts[account])
     line = np.concatenate((line_key(account, contract), line_key(account[again], 0)))
     start, end = (np.concatenate((day, day[again])) - FIRST for day in (start, end))
-    order = np.lexsort((start, line))
-    line, start, end = line[order], start[order], end[order]
+    if not ((line[1:] > line[:-1]) | ((line[1:] == line[:-1]) & (start[1:] >= start[:-1]))).all():
+        order = np.lexsort((start, line))
+        line, start, end = line[order], start[order], end[order]
     first = np.flatnonzero(np.append(True, line[1:] != line[:-1])[: len(line)])
     number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(line)))) << DAY_BITS
     return TermTime(line[first], first, number | start, np.maximum.accumulate(number | end))
@@ -81,7 +84,7 @@ def misplaced(rows: Places, known: Flags) -> NDArray[np.int8]:
     is_term = of_kinds(rows.kind, "opens a term")
     rule = np.full(len(is_term), IN_ORDER, dtype=np.int8)
     other = np.flatnonzero(~is_term)
-    terms = term_time(rows, np.flatnonzero(is_term & known))
+    terms = term_time(rows, np.flatnonzero(is_term & known), other)
     if not len(terms.line):
         rule[other] = RULE_CODES["no_term"]
         return rule

@@ -1,22 +1,21 @@
 """`read_ledger`: from any input table to a checked `Ledger`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from clvforecast.errors import LedgerError
 from clvforecast.events import COLUMN_NAMES, REJECTED_SCHEMA
 from clvforecast.ledger import checks
-from clvforecast.ledger.accounts import OBSERVED_FROM, accounts_from_events, accounts_from_table
+from clvforecast.ledger.accounts import accounts_from_events, accounts_from_table, told_by_table
 from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_warnings
 from clvforecast.ledger.records import Ledger, Totals
-from clvforecast.ledger.rows import event_table, reject_copies, reject_misplaced, unbroken_rows
+from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
 from clvforecast.ledger.tables import RawTable, connect, counts, read_table
 
 LARGEST_TOTAL_CENTS = 2**62  # sums of cents, of either sign, stay inside int64
@@ -68,26 +67,26 @@ def read_ledger(
     """
     if grace_days is not None and (isinstance(grace_days, bool) or int(grace_days) != grace_days or grace_days < 0):
         raise LedgerError(f"grace_days is {grace_days!r}; give a whole number of days from 0 on, or None.")
-    with connect() as connection:
+    with connect() as connection, ThreadPoolExecutor(1) as aside:
         raw = read_table(connection, events, "events", COLUMN_NAMES)
+        told = None if accounts is None else aside.submit(told_by_table, connection.cursor(), accounts)
         checks.check_columns(raw)
         checks.judge_rows(connection, raw)
         read = _read_totals(connection)
         reject_copies(connection, raw)
-        rows = unbroken_rows(connection, raw)
-        accepted = reject_misplaced(connection, rows)
+        unbroken = unbroken_rows(connection, raw)
+        reject_misplaced(connection, unbroken)
         rejected = connection.sql(checks.rejected_sql(raw)).to_arrow_table().cast(REJECTED_SCHEMA)
-        _refuse_empty(raw, rejected, accepted)
+        _refuse_empty(raw, rejected, unbroken)
         currency = _single_currency(connection)
-        kept = event_table(connection, raw, rows, accepted, currency)
+        kept = event_table(connection, raw, unbroken, currency)
         day = pc.max(kept["event_date"]).as_py() if as_of is None else as_day(as_of, "as_of")
         known, later = split(kept, day)
-        account_ids = rows.account_ids(accepted)
-        if accounts is None:
+        account_ids = unbroken.account_ids()
+        if told is None:
             table, has_observed_from, account_warnings = accounts_from_events(connection, raw, account_ids)
         else:
-            raw_accounts = read_table(connection, accounts, "accounts", ("account_id", OBSERVED_FROM))
-            table, has_observed_from, account_warnings = accounts_from_table(connection, raw_accounts, account_ids)
+            table, has_observed_from, account_warnings = accounts_from_table(told.result(), account_ids)
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
     grace = None if grace_days is None else int(grace_days)
     return Ledger(
@@ -105,8 +104,8 @@ def read_ledger(
     )
 
 
-def _refuse_empty(raw: RawTable, rejected: pa.Table, accepted: NDArray[np.bool_]) -> None:
-    if accepted.any():
+def _refuse_empty(raw: RawTable, rejected: pa.Table, unbroken: Unbroken) -> None:
+    if unbroken.any_accepted:
         return
     if rejected.num_rows == 0:
         raise LedgerError(f"{raw.label}: the table holds no rows. Check the source and its filters.")

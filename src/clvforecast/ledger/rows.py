@@ -3,7 +3,9 @@
 Text is sorted and compared once, where accounts, contracts and ties get their numbers; all else is done on integers.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -15,32 +17,49 @@ from clvforecast.events import EVENT_ORDER, EVENT_SCHEMA
 from clvforecast.ledger.checks import KIND_NAMES, extra_columns
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.places import FIRST, IN_ORDER, RULE_CODES, Places, misplaced
-from clvforecast.ledger.tables import NUMBER, ROWS_AT_ONCE, RawTable, connect, quoted
+from clvforecast.ledger.tables import NUMBER, ROWS_AT_ONCE, RawTable, connect, counts, quoted
+from clvforecast.machine import available_threads
 
 Longs = NDArray[np.int64]
 
+ROWS_EACH = 2**19
+"""Rows that are put in order at a time, about: arrays of theirs stay in the heap."""
 LARGEST_ARRAY = 2**31  # bytes
 DATE_BITS = 17  # of a day between FIRST_DAY and LAST_DAY
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in the canonical order of events, R of them.
+    """The rows of a range of accounts in the canonical order of events, R of them.
 
-    number: the raw row; table: event_id, amount_cents and term_months; places: the rest as integers; accounts and
-    contracts: the text of every number.
+    number: the raw row; table: event_id, amount_cents and term_months; places: the rest as integers; accepted: whether
+    each row lies where its kind may lie, and rule: the one that it breaks otherwise.
     """
 
     number: Longs
     table: pa.Table
     places: Places
+    accepted: NDArray[np.bool_]
+    rule: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Unbroken:
+    """The rows that break no rule alone, some accounts at a time, in order; the text of every account and contract."""
+
+    parts: list[Rows]
     accounts: pa.Array
     contracts: pa.Array
 
-    def account_ids(self, accepted: NDArray[np.bool_]) -> pa.Array:
+    @property
+    def any_accepted(self) -> bool:
+        return any(rows.accepted.any() for rows in self.parts)
+
+    def account_ids(self) -> pa.Array:
         """The accounts with an accepted row, in order."""
         seen = np.zeros(len(self.accounts), dtype=bool)
-        seen[self.places.account[accepted]] = True
+        for rows in self.parts:
+            seen[rows.places.account[rows.accepted]] = True
         return self.accounts.filter(pa.array(seen))
 
 
@@ -72,24 +91,35 @@ def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     )
 
 
-def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Rows:
-    """The rows of table `parsed` that break no rule and are not in `refused`."""
+def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Unbroken:
+    """The rows of table `parsed` that break no rule and are not in `refused`; which of them are misplaced."""
     connection.execute(
         f"CREATE VIEW unbroken AS SELECT * FROM parsed ANTI JOIN refused USING ({NUMBER}) WHERE parsed.rule IS NULL"
     )
+    accounts = _number_texts(connection, "account_id")
     has_contracts = "contract_id" in raw.columns
-    names = [
-        _number_texts(connection, column) for column in ("account_id", *(["contract_id"] if has_contracts else []))
-    ]
-    joined = "".join(
-        f" JOIN numbered_{column} USING ({column})" for column in ("account_id", "contract_id")[: len(names)]
-    )
-    found = connection.sql(
+    contracts = _number_texts(connection, "contract_id") if has_contracts else pa.array([""])
+    connection.execute(
         f"""
+        CREATE TABLE placed AS
         SELECT {NUMBER}, event_id, amount_cents, term_months, event_date, start_date, kind, account_id_number AS account,
                {"contract_id_number" if has_contracts else "0"} AS contract
-        FROM unbroken{joined}
+        FROM unbroken JOIN numbered_account_id USING (account_id)
+        {"JOIN numbered_contract_id USING (contract_id)" if has_contracts else ""}
         """
+    )
+    (n_rows,) = counts(connection, "SELECT count(*) FROM placed")
+    edges = np.linspace(0, len(accounts), 2 + n_rows // ROWS_EACH).astype(np.int64).tolist()
+    with ThreadPoolExecutor(available_threads()) as pool:
+        parts = list(pool.map(lambda edge: _rows_of(connection.cursor(), *edge), pairwise(edges)))
+    connection.execute("DROP TABLE placed")
+    return Unbroken(parts, accounts, contracts)
+
+
+def _rows_of(connection: duckdb.DuckDBPyConnection, first_account: int, next_account: int) -> Rows:
+    """The rows of table `placed` of some accounts."""
+    found = connection.sql(
+        f"SELECT * FROM placed WHERE account >= {first_account} AND account < {next_account}"
     ).to_arrow_table()
     start_day, booked_day = whole_days(found["start_date"]), whole_days(found["event_date"])
     account = found["account"].to_numpy().astype(np.int64)
@@ -103,8 +133,8 @@ def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Rows:
         booked_day=booked_day[order],
         months=found["term_months"].fill_null(0).to_numpy().astype(np.int64)[order],
     )
-    contracts = names[1] if has_contracts else pa.array([""])
-    return Rows(found[NUMBER].to_numpy()[order], table, places, names[0], contracts)
+    rule = misplaced(places, np.ones(len(order), dtype=bool))
+    return Rows(found[NUMBER].to_numpy()[order], table, places, rule == IN_ORDER, rule)
 
 
 def _number_texts(connection: duckdb.DuckDBPyConnection, column: str) -> pa.Array:
@@ -129,7 +159,7 @@ def canonical_order(
 ) -> Longs:
     """Positions of the rows in `events.EVENT_ORDER`; event_ids are only looked at where the rest is equal."""
     key = (account << 2 * DATE_BITS) | ((start_day - FIRST) << DATE_BITS) | (booked_day - FIRST)
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     equal = np.diff(key[order]) == 0
     tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal)) if len(key) else order
     if len(tied):
@@ -157,31 +187,36 @@ def _text_bytes(column: pa.ChunkedArray | pa.Array, n: int) -> int:
     return max(column.nbytes, longest * n)
 
 
-def reject_misplaced(connection: duckdb.DuckDBPyConnection, rows: Rows) -> NDArray[np.bool_]:
-    """Which rows are accepted; the others, by the place they have among the terms, go to the table `refused`."""
-    rule = misplaced(rows.places, np.ones(len(rows.number), dtype=bool))
-    accepted = rule == IN_ORDER
-    connection.register("misplaced", pa.table({"number": rows.number[~accepted], "rule": rule[~accepted]}))
-    connection.execute("INSERT INTO refused SELECT number, rule FROM misplaced")
-    connection.unregister("misplaced")
-    return accepted
+def reject_misplaced(connection: duckdb.DuckDBPyConnection, unbroken: Unbroken) -> None:
+    """Put the rows that have no place among the terms into the table `refused`."""
+    for rows in unbroken.parts:
+        wrong = ~rows.accepted
+        if wrong.any():
+            connection.register("misplaced", pa.table({"number": rows.number[wrong], "rule": rows.rule[wrong]}))
+            connection.execute("INSERT INTO refused SELECT number, rule FROM misplaced")
+            connection.unregister("misplaced")
 
 
-def event_table(
-    connection: duckdb.DuckDBPyConnection, raw: RawTable, rows: Rows, accepted: NDArray[np.bool_], currency: str
-) -> pa.Table:
+def event_table(connection: duckdb.DuckDBPyConnection, raw: RawTable, unbroken: Unbroken, currency: str) -> pa.Table:
     """The accepted rows as events (`events.EVENT_SCHEMA`), with the extra columns of the input."""
-    kept = np.flatnonzero(accepted)
-    of_rows = rows.table if accepted.all() else rows.table.filter(pa.array(accepted))
-    places = rows.places
+    with ThreadPoolExecutor(available_threads()) as pool:
+        own = pa.concat_tables(list(pool.map(lambda rows: _events_of(rows, unbroken, currency), unbroken.parts)))
+    numbers = np.concatenate([rows.number[rows.accepted] for rows in unbroken.parts])
+    extras = _extra_values(connection, raw, numbers)
+    return pa.table([*own.columns, *extras.columns], schema=pa.schema([*EVENT_SCHEMA, *extras.schema]))
+
+
+def _events_of(rows: Rows, unbroken: Unbroken, currency: str) -> pa.Table:
+    kept, places = np.flatnonzero(rows.accepted), rows.places
+    of_rows = rows.table if len(kept) == len(rows.accepted) else rows.table.filter(pa.array(rows.accepted))
     days = {
         name: pa.array(day[kept].astype(np.int32)).cast(pa.date32())
         for name, day in (("event_date", places.booked_day), ("start_date", places.start_day))
     }
     columns = {
         "event_id": of_rows["event_id"],
-        "account_id": taken(rows.accounts, places.account[kept]),
-        "contract_id": taken(rows.contracts, places.contract[kept]),
+        "account_id": taken(unbroken.accounts, places.account[kept]),
+        "contract_id": taken(unbroken.contracts, places.contract[kept]),
         "event_date": days["event_date"],
         "kind": taken(pa.array(KIND_NAMES), places.kind[kept]),
         "amount_cents": of_rows["amount_cents"],
@@ -189,9 +224,7 @@ def event_table(
         "start_date": days["start_date"],
         "term_months": of_rows["term_months"],
     }
-    own = pa.table(columns, schema=EVENT_SCHEMA)
-    extras = _extra_values(connection, raw, rows.number[kept])
-    return pa.table([*own.columns, *extras.columns], schema=pa.schema([*EVENT_SCHEMA, *extras.schema]))
+    return pa.table(columns, schema=EVENT_SCHEMA)
 
 
 def _extra_values(connection: duckdb.DuckDBPyConnection, raw: RawTable, number: Longs) -> pa.Table:

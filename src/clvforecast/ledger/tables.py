@@ -255,7 +255,7 @@ def _parquet_part(path: str) -> Part:
 
 def _parquet_rows(path: str, file: pq.ParquetFile) -> Iterator[pa.Table]:
     """The rows of a file, so many at once."""
-    batches = file.iter_batches(batch_size=ROWS_AT_ONCE // BATCHES, use_threads=False)
+    batches = file.iter_batches(batch_size=ROWS_AT_ONCE // BATCHES)
     while True:
         with _readable_parquet(path):
             several = list(islice(batches, BATCHES))

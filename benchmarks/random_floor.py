@@ -53,7 +53,7 @@ def inputs(ledger: Ledger, folder: Path, draws: int) -> tuple[Any, ...]:
     parameters = make_parameters(posterior.draws, posterior.frame, (), draws, 7, date_of(grid.bounds[-1]).year)
     settings = Settings(seed=7, grace_days=-1, max_ratio=posterior.frame.max_ratio, known_by=2**40, booked=False)
     group = np.zeros(len(states.account_ids), dtype=np.int64)
-    return states, parameters, make_classes(posterior.frame), settings, grid, group, 1
+    return [states], parameters, make_classes(posterior.frame), settings, grid, group, 1
 
 
 def count_draws(ledger: Ledger, folder: Path) -> dict[str, list[list[float]]]:

@@ -1,6 +1,8 @@
 """Laws of the forecast, under a posterior that knows the truth."""
 
+import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from scipy.stats import kstest
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
+from clvforecast.histories.slices import account_slices
 from clvforecast.ledger import read_ledger
 from clvforecast.reduction import Reduction
 from clvforecast.simulation.run import Simulated
@@ -113,6 +116,15 @@ def test_threads_batches_and_row_order_change_no_byte(company: tuple[pd.DataFram
     assert_same_bytes(made, run(company, threads=1, batch_accounts=37))
     shuffled = events.sample(frac=1.0, random_state=3).reset_index(drop=True)
     assert_same_bytes(made, run((shuffled, truth), threads=2))
+
+
+def test_slices_of_accounts_change_no_byte(
+    company: tuple[pd.DataFrame, Truth], made: Forecast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys.modules["clvforecast.forecast"], "account_slices", partial(account_slices, accounts_each=11)
+    )
+    assert_same_bytes(made, run(company))
 
 
 def test_an_account_scored_alone_gets_the_bytes_it_gets_in_company(

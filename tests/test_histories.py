@@ -11,6 +11,7 @@ import pytest
 
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.join import NUMBERED_BY
 from clvforecast.histories.money import recognised as recognised_cents
 from clvforecast.ledger.days import term_ends
 from random_companies import AS_OF, AS_OF_DAY, LedgerTables, ledger_tables, random_company
@@ -148,6 +149,16 @@ def test_order_of_rows_does_not_matter() -> None:
     again = build_histories(shuffled)
     for name in ("lines", "terms", "decisions", "amendments", "one_offs", "churns", "items", "account_money"):
         assert getattr(again, name).equals(getattr(built, name)), name
+
+
+@pytest.mark.parametrize("accounts_each", [1, 3])
+def test_how_many_accounts_are_worked_on_at_a_time_does_not_matter(accounts_each: int) -> None:
+    for seed in range(12):
+        ledger = random_company(seed).ledger
+        whole, parts = build_histories(ledger), build_histories(ledger, accounts_each)
+        for name in NUMBERED_BY:
+            assert getattr(whole, name).equals(getattr(parts, name)), (seed, name)
+        assert whole.warnings == parts.warnings
 
 
 def test_gap_at_the_grace_limit_renews_and_one_day_more_reactivates() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -113,7 +115,7 @@ def test_an_account_that_is_gone_and_one_that_is_certain(made: clv.Forecast) -> 
     account_id = str(kept["account"].values[0])
     for value in (0.0, 1200.0):
         kept["clv"].loc[{"account": account_id}] = value
-        same = clv.Forecast(**{**vars(made), "kept": kept})
+        same = dataclasses.replace(made, kept=kept)
         assert plot_account(same, account_id).get_xlabel().startswith("forward CLV")
 
 

@@ -230,7 +230,7 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
     )
     parts: list[Simulated] = []
     totals = simulate_portfolio(
-        states,
+        [states],
         make_parameters(posterior, frame, states.new_levels, n_draws, plan.seed, last_year(plan)),
         make_classes(frame),
         settings,

@@ -5,20 +5,25 @@ Ranges of a segment or of the portfolio come from summed draws, never from summe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from clvforecast.cells import Frame
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.lines import segment_columns
+from clvforecast.histories.slices import account_slices, contract_accounts
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
@@ -28,8 +33,8 @@ from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.slots import N_ORIGINS, ORIGINS, UNITS_PER_CURRENCY
-from clvforecast.simulation.states import States, account_states
-from clvforecast.simulation.structures import Settings
+from clvforecast.simulation.states import States, account_states, unseen_levels
+from clvforecast.simulation.structures import NewLevels, Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,25 +108,25 @@ def forecast(
             f"known_by={settings.known_by} is before the ledger's as_of {ledger.as_of}: nothing could be booked by then. Give a "
             "later day, or None to count every booking."
         )
-    histories = build_histories(ledger)
-    states = account_states(histories, posterior.frame)
-    if not states.account_ids:
-        raise ForecastError(f"the ledger knows no contract on {ledger.as_of}: nothing to forecast. Check as_of.")
+    slices = account_slices(ledger)
+    account_ids = pa.chunked_array([contract_accounts(part) for part in slices])
     columns = list(posterior.frame.segments if group_by is None else group_by)
-    accounts = _accounts_table(ledger, states, columns)
+    accounts = _accounts_table(ledger, account_ids, columns)
     group, groups = _groups(accounts, columns)
+    new_levels = unseen_levels(_levels(ledger, account_ids, posterior.frame.segments), posterior.frame)
     grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate)
     parameters = make_parameters(
         posterior.idata["posterior"].to_dataset(),
         posterior.frame,
-        states.new_levels,
+        new_levels,
         settings.draws,
         settings.seed,
         last_year=date_of(grid.bounds[-1]).year,
     )
-    reduction = Reduction(len(states.account_ids), settings)
+    reduction = Reduction(len(account_ids), settings)
+    to_date: list[pd.DataFrame] = []
     totals = simulate_portfolio(
-        states,
+        _states_of(slices, posterior.frame, new_levels, to_date),
         parameters,
         make_classes(posterior.frame),
         Settings(
@@ -146,11 +151,11 @@ def forecast(
         grid=grid,
         groups=groups,
         totals=totals,
-        table=pd.concat([accounts, _to_date(states), reduction.table()], axis=1),
+        table=pd.concat([accounts, pd.concat(to_date, ignore_index=True), reduction.table()], axis=1),
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
-        history=histories,
-        warnings=scoring_warnings(posterior, ledger, states),
+        ledger=ledger,
+        warnings=scoring_warnings(posterior, ledger, new_levels),
     )
 
 
@@ -167,8 +172,22 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
     return settings
 
 
-def _accounts_table(ledger: Ledger, states: States, columns: Sequence[str]) -> pd.DataFrame:
-    """account_id and the group columns of every simulated account, in the order of the states."""
+def _states_of(
+    slices: Sequence[Ledger], frame: Frame, new_levels: NewLevels, to_date: list[pd.DataFrame]
+) -> Iterator[States]:
+    """The states of one slice of accounts after the other; their money to date is put into ``to_date``."""
+    for part in slices:
+        states = account_states(build_histories(part), frame, new_levels)
+        to_date.append(
+            pd.DataFrame(
+                {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}
+            )
+        )
+        yield states
+
+
+def _levels(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pa.Table:
+    """account_id and some columns of the accounts, in the order of these."""
     available = segment_columns(ledger.accounts)
     for name in columns:
         if name not in available:
@@ -176,8 +195,14 @@ def _accounts_table(ledger: Ledger, states: States, columns: Sequence[str]) -> p
                 f"the accounts have no column {name!r}; they have {', '.join(available) or 'none'}. "
                 "Give it in the accounts table of read_ledger."
             )
-    table = ledger.accounts.select(["account_id", *columns]).to_pandas()
-    return table.set_index("account_id").loc[list(states.account_ids)].reset_index()
+    rows = pc.index_in(account_ids, ledger.accounts["account_id"])
+    return ledger.accounts.select(["account_id", *columns]).take(rows)
+
+
+def _accounts_table(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pd.DataFrame:
+    """account_id and the group columns of every simulated account."""
+    frame: pd.DataFrame = _levels(ledger, account_ids, columns).to_pandas()
+    return frame
 
 
 def _groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
@@ -187,10 +212,6 @@ def _groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.int6
     grouped = accounts.groupby(columns, sort=True, dropna=False)
     groups = grouped.size().reset_index()[columns]
     return grouped.ngroup().to_numpy(dtype=np.int64), groups
-
-
-def _to_date(states: States) -> pd.DataFrame:
-    return pd.DataFrame({"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0})
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,7 +231,7 @@ class Forecast:
     table: pd.DataFrame
     intervals: pd.DataFrame
     kept: xr.Dataset | None
-    history: Histories
+    ledger: Ledger
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -220,6 +241,11 @@ class Forecast:
             f"<Forecast of {len(self.table):,} accounts, {self.settings.horizon_months} months from {self.as_of}, "
             f"{self.settings.draws:,} draws: {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%)>"
         )
+
+    @cached_property
+    def history(self) -> Histories:
+        """Terms, decisions and money of every account up to ``as_of``; worked out when first asked for."""
+        return build_histories(self.ledger)
 
     def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
         """One row an account, ordered by account_id.

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from clvforecast.errors import ForecastError
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
-from clvforecast.simulation.states import States
+from clvforecast.simulation.structures import NewLevels
 
 QUIET_DAYS = 92
 
@@ -28,11 +28,11 @@ def check_ledger(posterior: Posterior, ledger: Ledger) -> None:
         )
 
 
-def scoring_warnings(posterior: Posterior, ledger: Ledger, states: States) -> tuple[str, ...]:
+def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
     """The ledger's own warnings, then levels unseen in training, a posterior that knows more, a ledger gone quiet."""
     warnings = list(ledger.warnings)
-    for column in dict.fromkeys(column for column, _ in states.new_levels):
-        levels = [level for name, level in states.new_levels if name == column]
+    for column in dict.fromkeys(column for column, _ in new_levels):
+        levels = [level for name, level in new_levels if name == column]
         warnings.append(
             f"{column}: {len(levels)} levels were not in the training data ({', '.join(levels[:5])}"
             f"{', ...' if len(levels) > 5 else ''}); their effects are drawn from the spread of those that were."

@@ -148,10 +148,10 @@ class Reduction:
         return simulated.each.origins / UNITS_PER_CURRENCY
 
     def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.columns)
+        return pd.DataFrame(self.columns, copy=False)
 
     def interval_table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.ends)
+        return pd.DataFrame(self.ends, copy=False)
 
     def kept(self, account_ids: pd.Series) -> xr.Dataset | None:
         if not self.full:

@@ -11,7 +11,7 @@ from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.errors import ForecastError
 from clvforecast.simulation.slots import Location
-from clvforecast.simulation.structures import Classes, Parameters
+from clvforecast.simulation.structures import Classes, NewLevels, Parameters
 
 RATE_KINDS = (*EVENT_KINDS, "reactivation", "termination")
 LONGEST_MONTHS = 1200
@@ -82,9 +82,7 @@ def _link(values: NDArray[np.float64], link: str) -> NDArray[np.float64]:
         return np.log(values) if link == "log" else values
 
 
-def location_table(
-    draws: Draws, frame: Frame, new_levels: tuple[tuple[str, str], ...], seed: int
-) -> NDArray[np.float64]:
+def location_table(draws: Draws, frame: Frame, new_levels: NewLevels, seed: int) -> NDArray[np.float64]:
     """(D, 17, C) additive location parameters: intercept, segment levels, size classes, second spell, unknown, unseen levels."""
     n_draws = draws["renewal_mu"].shape[0]
     n_columns = len(frame.location_columns)
@@ -149,7 +147,7 @@ def _cumulative(shares: NDArray[np.float64], leading_zero: bool) -> NDArray[np.f
 def make_parameters(
     posterior: xr.Dataset,
     frame: Frame,
-    new_levels: tuple[tuple[str, str], ...],
+    new_levels: NewLevels,
     n_draws: int,
     seed: int,
     last_year: int,

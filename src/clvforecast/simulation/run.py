@@ -1,6 +1,6 @@
 """Simulate a whole portfolio batch by batch, reducing each batch as it is done, so that memory stays flat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -142,7 +142,7 @@ def _each(results: Results) -> Each:
 
 
 def simulate_portfolio(
-    states: States,
+    slices: Iterable[States],
     parameters: Parameters,
     classes: Classes,
     settings: Settings,
@@ -154,11 +154,11 @@ def simulate_portfolio(
     accounts_each: int | None = None,
     keeps_all: bool = False,
 ) -> Totals:
-    """Simulate every account under every draw.
+    """Simulate every account under every draw, one slice of accounts after the other.
 
-    ``group`` (A,) is the portfolio group of each account.  ``reduce(first, last, simulated)`` gets each batch of accounts
-    first..last−1 in order and keeps what it wants of it; the arrays are not kept here. With ``keeps_all`` it gets every
-    result of every draw.
+    ``group`` (A,) is the portfolio group of each account of all slices.  ``reduce(first, last, simulated)`` gets each batch of
+    accounts first..last−1 in order and keeps what it wants of it; the arrays are not kept here. With ``keeps_all`` it gets
+    every result of every draw.
     """
     par, offsets = pack_parameters(parameters, classes)
     n_draws = par.shape[0]
@@ -167,13 +167,16 @@ def simulate_portfolio(
         slots = KEPT_SLOTS + keeps_all * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE)
         accounts_each = max(1, int(BATCH_BYTES / (8 * slots * n_draws)))
     flow = empty_flow(n_draws, grid.discount.size, n_groups)
-    changes = clips = 0
-    for first, last, batch in batches(states, group, accounts_each):
-        results = empty_results(n_draws, last - first, flow, keeps_all)
-        simulate(par, table, scale, pack_lines(batch, table, scale, classes), results, threads or available_threads())
-        sums = results.sums.sum(axis=1)
-        changes += int(sums[:, SUM_CHANGES].sum())
-        clips += int(sums[:, SUM_CLIPS].sum())
-        reduce(first, last, named(results, sums))
+    done = changes = clips = 0
+    for states in slices:
+        for first, last, batch in batches(states, group[done:], accounts_each):
+            results = empty_results(n_draws, last - first, flow, keeps_all)
+            lines = pack_lines(batch, table, scale, classes)
+            simulate(par, table, scale, lines, results, threads or available_threads())
+            sums = results.sums.sum(axis=1)
+            changes += int(sums[:, SUM_CHANGES].sum())
+            clips += int(sums[:, SUM_CLIPS].sum())
+            reduce(done + first, done + last, named(results, sums))
+        done += len(states.account_ids)
     months = monthly(flow, grid)
     return Totals(groups=months[:, :n_groups], origins=months[:, n_groups:], changes=changes, clips=clips)

@@ -17,6 +17,7 @@ from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, flat_ranges, offsets
+from clvforecast.simulation.structures import NewLevels
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -41,8 +42,8 @@ class States(NamedTuple):
     columns: Ints
     """int32[L, n_seg], column of the location layout; a level unseen in training has number of layout
     columns + its position in `new_levels`."""
-    new_levels: tuple[tuple[str, str], ...]
-    """(segment column, level) of every level unseen in training."""
+    new_levels: NewLevels
+    """(segment column, level) of every level unseen in training, in this slice of accounts or in others."""
     size_class: Ints
     """int32[L], of the line's first base."""
     unknown: Flags
@@ -114,14 +115,18 @@ class States(NamedTuple):
     """int64[A], recognised through the end of `as_of`."""
 
 
-def account_states(histories: Histories, frame: Frame) -> States:
+def account_states(histories: Histories, frame: Frame, new_levels: NewLevels | None = None) -> States:
     """Every line's state at the histories' `as_of`, in the classes of a (possibly older) `frame`.
 
-    Accounts without any term are not among them: there is no contract to run forward.
+    Accounts without any term are not among them: there is no contract to run forward. Where the histories are those of
+    some accounts of more, `new_levels` are the `unseen_levels` of all.
     """
     last = last_terms(histories)
     account_ids = histories.lines["account_id"].unique()
-    columns, new_levels = layout_columns(histories, frame)
+    if new_levels is None:
+        levels = {name: histories.segment(name) for name in frame.segments}
+        new_levels = unseen_levels(pa.table(levels), frame)
+    columns = layout_columns(histories, frame, new_levels)
     events = event_sums(histories)
     return States(
         as_of=np.int32(histories.as_of_day),
@@ -150,20 +155,27 @@ def last_terms(histories: Histories) -> Longs:
     return np.flatnonzero(values(histories.terms, "last_in_line"))
 
 
-def layout_columns(histories: Histories, frame: Frame) -> tuple[Ints, tuple[tuple[str, str], ...]]:
-    """Columns of the location layout, and the levels unseen in training that come after its last column."""
+def unseen_levels(levels: pa.Table, frame: Frame) -> NewLevels:
+    """(segment column, level) of the levels, in the columns of that name, that are not in the frame."""
+    found: list[tuple[str, str]] = []
+    for name in frame.segments:
+        new = set(pc.unique(levels[name]).to_pylist()) - set(frame.levels[name])
+        found += [(name, level) for level in sorted(new)]
+    return tuple(found)
+
+
+def layout_columns(histories: Histories, frame: Frame, new_levels: NewLevels) -> Ints:
+    """Columns of the location layout; after its last one come the levels unseen in training."""
     columns = line_levels(histories, frame)
-    new_levels: list[tuple[str, str]] = []
     for s, name in enumerate(frame.segments):
         unseen = columns[:, s] < 0
         columns[:, s] += frame.first_column(name)
         if unseen.any():
-            names = histories.segment(name).filter(pa.array(unseen))
-            new = tuple(sorted(pc.unique(names).to_pylist()))
-            first = len(frame.location_columns) + len(new_levels)
-            columns[unseen, s] = first + pc.index_in(names, value_set=pa.array(new, pa.string())).to_numpy()
-            new_levels += [(name, level) for level in new]
-    return np.ascontiguousarray(columns), tuple(new_levels)
+            places = [place for place, (column, _) in enumerate(new_levels) if column == name]
+            new = pa.array([new_levels[place][1] for place in places], pa.string())
+            found = pc.index_in(histories.segment(name).filter(pa.array(unseen)), value_set=new).to_numpy()
+            columns[unseen, s] = len(frame.location_columns) + places[0] + found
+    return np.ascontiguousarray(columns)
 
 
 def event_sums(histories: Histories) -> tuple[Ints, Floats]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import Grid
 
+NewLevels = tuple[tuple[str, str], ...]
+"""(segment column, level) of levels never seen in training, by column, then by name."""
+
 
 class Parameters(NamedTuple):
     """Posterior draws of everything that lines share, draw first.

@@ -269,7 +269,7 @@ class Forecast:
                 f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, self.settings.ci_probs))}. "
                 f"Forecast again with ci_probs=({ci_prob}, ...)."
             )
-        table = self.table.copy()
+        table = self.table.copy(deep=False)  # new columns are its own; none of the old ones is written to
         for prefix in ("discounted_", ""):
             at = table.columns.get_loc(f"{prefix}q95") + 1
             for offset, end in enumerate(("lower", "upper")):

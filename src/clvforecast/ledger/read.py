@@ -88,6 +88,7 @@ def read_ledger(
         else:
             table, has_observed_from, account_warnings = accounts_from_table(told.result(), account_ids)
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
+    pa.default_memory_pool().release_unused()
     grace = None if grace_days is None else int(grace_days)
     return Ledger(
         events=known,

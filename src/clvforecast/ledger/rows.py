@@ -29,38 +29,41 @@ DATE_BITS = 17  # of a day between FIRST_DAY and LAST_DAY
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a range of accounts in the canonical order of events, R of them.
+class Placed:
+    """The rows of a range of accounts, in the canonical order of events.
 
-    number: the raw row; table: event_id, amount_cents and term_months; places: the rest as integers; accepted: whether
-    each row lies where its kind may lie, and rule: the one that it breaks otherwise.
+    number: the raw rows that are accepted; events: these, but for their currency; accounts: places of theirs among all.
+    misplaced: number and rule of the others, which do not lie where their kind may lie.
     """
 
     number: Longs
-    table: pa.Table
-    places: Places
-    accepted: NDArray[np.bool_]
-    rule: NDArray[np.int8]
+    events: pa.Table
+    accounts: Longs
+    misplaced: pa.Table
 
 
 @dataclass(frozen=True)
 class Unbroken:
-    """The rows that break no rule alone, some accounts at a time, in order; the text of every account and contract."""
+    """The rows that break no rule alone, some accounts at a time, in order."""
 
-    parts: list[Rows]
+    parts: list[Placed]
     accounts: pa.Array
-    contracts: pa.Array
 
     @property
     def any_accepted(self) -> bool:
-        return any(rows.accepted.any() for rows in self.parts)
+        return any(len(part.number) for part in self.parts)
 
     def account_ids(self) -> pa.Array:
         """The accounts with an accepted row, in order."""
-        seen = np.zeros(len(self.accounts), dtype=bool)
-        for rows in self.parts:
-            seen[rows.places.account[rows.accepted]] = True
-        return self.accounts.filter(pa.array(seen))
+        return self.accounts.take(pa.array(np.concatenate([part.accounts for part in self.parts])))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text of every number of an account and of a contract, in order."""
+
+    accounts: pa.Array
+    contracts: pa.Array
 
 
 def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
@@ -96,9 +99,11 @@ def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Unbro
     connection.execute(
         f"CREATE VIEW unbroken AS SELECT * FROM parsed ANTI JOIN refused USING ({NUMBER}) WHERE parsed.rule IS NULL"
     )
-    accounts = _number_texts(connection, "account_id")
     has_contracts = "contract_id" in raw.columns
-    contracts = _number_texts(connection, "contract_id") if has_contracts else pa.array([""])
+    texts = Texts(
+        _number_texts(connection, "account_id"),
+        _number_texts(connection, "contract_id") if has_contracts else pa.array([""]),
+    )
     connection.execute(
         f"""
         CREATE TABLE placed AS
@@ -109,14 +114,14 @@ def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Unbro
         """
     )
     (n_rows,) = counts(connection, "SELECT count(*) FROM placed")
-    edges = np.linspace(0, len(accounts), 2 + n_rows // ROWS_EACH).astype(np.int64).tolist()
+    edges = np.linspace(0, len(texts.accounts), 2 + n_rows // ROWS_EACH).astype(np.int64).tolist()
     with ThreadPoolExecutor(available_threads()) as pool:
-        parts = list(pool.map(lambda edge: _rows_of(connection.cursor(), *edge), pairwise(edges)))
+        parts = list(pool.map(lambda edge: _placed(connection.cursor(), texts, *edge), pairwise(edges)))
     connection.execute("DROP TABLE placed")
-    return Unbroken(parts, accounts, contracts)
+    return Unbroken(parts, texts.accounts)
 
 
-def _rows_of(connection: duckdb.DuckDBPyConnection, first_account: int, next_account: int) -> Rows:
+def _placed(connection: duckdb.DuckDBPyConnection, texts: Texts, first_account: int, next_account: int) -> Placed:
     """The rows of table `placed` of some accounts."""
     found = connection.sql(
         f"SELECT * FROM placed WHERE account >= {first_account} AND account < {next_account}"
@@ -124,7 +129,6 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, first_account: int, next_acc
     start_day, booked_day = whole_days(found["start_date"]), whole_days(found["event_date"])
     account = found["account"].to_numpy().astype(np.int64)
     order = canonical_order(connection, account, start_day, booked_day, found["event_id"])
-    table = pa.table({name: taken(found[name], order) for name in ("event_id", "amount_cents", "term_months")})
     places = Places(
         account=account[order],
         contract=found["contract"].to_numpy().astype(np.int64)[order],
@@ -134,7 +138,33 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, first_account: int, next_acc
         months=found["term_months"].fill_null(0).to_numpy().astype(np.int64)[order],
     )
     rule = misplaced(places, np.ones(len(order), dtype=bool))
-    return Rows(found[NUMBER].to_numpy()[order], table, places, rule == IN_ORDER, rule)
+    number = found[NUMBER].to_numpy()[order]
+    kept = np.flatnonzero(rule == IN_ORDER)
+    wrong = rule != IN_ORDER
+    own = {name: taken(found[name], order[kept]) for name in ("event_id", "amount_cents", "term_months")}
+    return Placed(
+        number=number[kept],
+        events=_events(own, places, kept, texts),
+        accounts=np.unique(places.account[kept]),
+        misplaced=pa.table({"number": number[wrong], "rule": rule[wrong]}),
+    )
+
+
+def _events(own: dict[str, pa.ChunkedArray], places: Places, kept: Longs, texts: Texts) -> pa.Table:
+    """Rows as events, but for their currency; `own` are the columns that stay as they are read."""
+    days = {
+        name: pa.array(day[kept].astype(np.int32)).cast(pa.date32())
+        for name, day in (("event_date", places.booked_day), ("start_date", places.start_day))
+    }
+    columns = {
+        **own,
+        **days,
+        "account_id": taken(texts.accounts, places.account[kept]),
+        "contract_id": taken(texts.contracts, places.contract[kept]),
+        "kind": taken(pa.array(KIND_NAMES), places.kind[kept]),
+    }
+    fields = [field for field in EVENT_SCHEMA if field.name != "currency"]
+    return pa.table({field.name: columns[field.name] for field in fields}, schema=pa.schema(fields))
 
 
 def _number_texts(connection: duckdb.DuckDBPyConnection, column: str) -> pa.Array:
@@ -189,42 +219,18 @@ def _text_bytes(column: pa.ChunkedArray | pa.Array, n: int) -> int:
 
 def reject_misplaced(connection: duckdb.DuckDBPyConnection, unbroken: Unbroken) -> None:
     """Put the rows that have no place among the terms into the table `refused`."""
-    for rows in unbroken.parts:
-        wrong = ~rows.accepted
-        if wrong.any():
-            connection.register("misplaced", pa.table({"number": rows.number[wrong], "rule": rows.rule[wrong]}))
-            connection.execute("INSERT INTO refused SELECT number, rule FROM misplaced")
-            connection.unregister("misplaced")
+    connection.register("misplaced", pa.concat_tables([part.misplaced for part in unbroken.parts]))
+    connection.execute("INSERT INTO refused SELECT number, rule FROM misplaced")
+    connection.unregister("misplaced")
 
 
 def event_table(connection: duckdb.DuckDBPyConnection, raw: RawTable, unbroken: Unbroken, currency: str) -> pa.Table:
     """The accepted rows as events (`events.EVENT_SCHEMA`), with the extra columns of the input."""
-    with ThreadPoolExecutor(available_threads()) as pool:
-        own = pa.concat_tables(list(pool.map(lambda rows: _events_of(rows, unbroken, currency), unbroken.parts)))
-    numbers = np.concatenate([rows.number[rows.accepted] for rows in unbroken.parts])
-    extras = _extra_values(connection, raw, numbers)
+    own = pa.concat_tables([part.events for part in unbroken.parts])
+    repeated = pa.chunked_array([pa.repeat(currency, len(part.number)) for part in unbroken.parts])
+    own = own.append_column("currency", repeated).select(EVENT_SCHEMA.names)
+    extras = _extra_values(connection, raw, np.concatenate([part.number for part in unbroken.parts]))
     return pa.table([*own.columns, *extras.columns], schema=pa.schema([*EVENT_SCHEMA, *extras.schema]))
-
-
-def _events_of(rows: Rows, unbroken: Unbroken, currency: str) -> pa.Table:
-    kept, places = np.flatnonzero(rows.accepted), rows.places
-    of_rows = rows.table if len(kept) == len(rows.accepted) else rows.table.filter(pa.array(rows.accepted))
-    days = {
-        name: pa.array(day[kept].astype(np.int32)).cast(pa.date32())
-        for name, day in (("event_date", places.booked_day), ("start_date", places.start_day))
-    }
-    columns = {
-        "event_id": of_rows["event_id"],
-        "account_id": taken(unbroken.accounts, places.account[kept]),
-        "contract_id": taken(unbroken.contracts, places.contract[kept]),
-        "event_date": days["event_date"],
-        "kind": taken(pa.array(KIND_NAMES), places.kind[kept]),
-        "amount_cents": of_rows["amount_cents"],
-        "currency": taken(pa.array([currency]), np.zeros(len(kept), dtype=np.int64)),
-        "start_date": days["start_date"],
-        "term_months": of_rows["term_months"],
-    }
-    return pa.table(columns, schema=EVENT_SCHEMA)
 
 
 def _extra_values(connection: duckdb.DuckDBPyConnection, raw: RawTable, number: Longs) -> pa.Table:

@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from clvforecast.cells import Frame
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.build import slice_histories
 from clvforecast.histories.lines import segment_columns
-from clvforecast.histories.slices import account_slices, contract_accounts
+from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
@@ -109,7 +110,7 @@ def forecast(
             "later day, or None to count every booking."
         )
     slices = account_slices(ledger)
-    account_ids = pa.chunked_array([contract_accounts(part) for part in slices])
+    account_ids = pa.chunked_array([part.account_ids for part in slices])
     columns = list(posterior.frame.segments if group_by is None else group_by)
     accounts = _accounts_table(ledger, account_ids, columns)
     group, groups = _groups(accounts, columns)
@@ -173,11 +174,11 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
 
 
 def _states_of(
-    slices: Sequence[Ledger], frame: Frame, new_levels: NewLevels, to_date: list[pd.DataFrame]
+    slices: Sequence[Slice], frame: Frame, new_levels: NewLevels, to_date: list[pd.DataFrame]
 ) -> Iterator[States]:
     """The states of one slice of accounts after the other; their money to date is put into ``to_date``."""
     for part in slices:
-        states = account_states(build_histories(part), frame, new_levels)
+        states = account_states(slice_histories(part), frame, new_levels)
         to_date.append(
             pd.DataFrame(
                 {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}

@@ -26,7 +26,7 @@ from clvforecast.histories.lines import (
 from clvforecast.histories.money import account_money, recognise_items
 from clvforecast.histories.records import EPOCH, Histories
 from clvforecast.histories.runs import run_starts, run_sums
-from clvforecast.histories.slices import ACCOUNTS_EACH, account_slices
+from clvforecast.histories.slices import ACCOUNTS_EACH, Slice, account_slices
 from clvforecast.histories.terms import (
     amended_values,
     base_terms,
@@ -60,12 +60,13 @@ def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> Histo
     """
     slices = account_slices(ledger, accounts_each)
     with ThreadPoolExecutor(available_threads()) as pool:
-        whole = joined(list(pool.map(_histories_of, slices)))
+        whole = joined(list(pool.map(slice_histories, slices)))
     return replace(whole, warnings=_warnings(whole))
 
 
-def _histories_of(ledger: Ledger) -> Histories:
+def slice_histories(part: Slice) -> Histories:
     """The histories of one slice of a ledger, but for its warnings."""
+    ledger = part.ledger
     as_of_day = (ledger.as_of - EPOCH).days
     events = numbered_events(ledger.events)
     lines = find_lines(events)

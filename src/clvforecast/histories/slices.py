@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pyarrow as pa
@@ -17,8 +18,36 @@ ACCOUNTS_EACH = 50_000
 """Accounts with a term in a slice: arrays of theirs stay in the heap, where each new one of millions is new memory."""
 
 
-def contract_accounts(ledger: Ledger) -> pa.Array:
-    """account_id of the accounts with a term booked by `as_of`, in order."""
+@dataclass(frozen=True)
+class Slice:
+    """Some of a ledger's accounts: their part of it, which shares its memory, and those that have a term booked by `as_of`."""
+
+    ledger: Ledger
+    account_ids: pa.Array
+
+
+def account_slices(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> list[Slice]:
+    """The ledger in slices of so many accounts that have a term, in order, the last with the rest.
+
+    Raises
+    ------
+    HistoryError
+        When no initial or renewal is booked by `as_of`.
+    """
+    ledger = _in_order(ledger)
+    account_ids = _contract_accounts(ledger)
+    firsts = account_ids[::accounts_each][1:].to_pylist()
+    event_cuts, account_cuts = (_cuts(table["account_id"], firsts) for table in (ledger.events, ledger.accounts))
+    return [
+        Slice(
+            replace(ledger, events=ledger.events.slice(a, b - a), accounts=ledger.accounts.slice(c, d - c)),
+            account_ids[place * accounts_each : (place + 1) * accounts_each],
+        )
+        for place, ((a, b), (c, d)) in enumerate(zip(pairwise(event_cuts), pairwise(account_cuts), strict=True))
+    ]
+
+
+def _contract_accounts(ledger: Ledger) -> pa.Array:
     terms = pc.is_in(ledger.events["kind"], pa.array(TERM_KINDS))
     accounts = pc.unique(ledger.events["account_id"].filter(terms))
     if not len(accounts):
@@ -29,28 +58,11 @@ def contract_accounts(ledger: Ledger) -> pa.Array:
     return accounts
 
 
-def account_slices(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> list[Ledger]:
-    """The ledger in slices that share its memory, each with so many accounts that have a term, the last with the rest.
-
-    Raises
-    ------
-    HistoryError
-        When no initial or renewal is booked by `as_of`.
-    """
-    ordered = _in_order(ledger)
-    firsts = contract_accounts(ordered)[::accounts_each][1:]
-    event_cuts = _cuts(ordered.events, firsts)
-    account_cuts = _cuts(ordered.accounts, firsts)
-    return [
-        replace(ordered, events=ordered.events.slice(a, b - a), accounts=ordered.accounts.slice(c, d - c))
-        for (a, b), (c, d) in zip(pairwise(event_cuts), pairwise(account_cuts), strict=True)
-    ]
-
-
-def _cuts(table: pa.Table, firsts: pa.Array) -> list[int]:
+def _cuts(account_ids: pa.ChunkedArray, firsts: list[str]) -> list[int]:
     """Rows where slices begin and end that begin with these accounts; what is before them goes into the first."""
-    rows = pc.index_in(firsts, table["account_id"].combine_chunks()).to_pylist()
-    return [0, *rows, table.num_rows]
+    rows = range(len(account_ids))
+    cuts = [bisect_left(rows, first, key=lambda row: account_ids[row].as_py()) for first in firsts]
+    return [0, *cuts, len(account_ids)]
 
 
 def _in_order(ledger: Ledger) -> Ledger:

@@ -25,7 +25,7 @@ from clvforecast.errors import LedgerError
 NUMBER, SOURCE, ROW = "__number", "__source", "__row"
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = "750MB"
 """What DuckDB holds in memory before it spills to a folder of its own: the same for any number of events."""
 ROWS_AT_ONCE, BATCHES = 2**20, 8  # batches are what threads share out
 SUPPORTED = (

@@ -178,7 +178,7 @@ def _states_of(
 ) -> Iterator[States]:
     """The states of one slice of accounts after the other; their money to date is put into ``to_date``."""
     for part in slices:
-        states = account_states(slice_histories(part), frame, new_levels)
+        states = account_states(slice_histories(part)[0], frame, new_levels)
         to_date.append(
             pd.DataFrame(
                 {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}

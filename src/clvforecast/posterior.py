@@ -235,7 +235,7 @@ def _count(
 ) -> tuple[Histories, Frame, Cells]:
     if isinstance(segments, str):
         raise FitError(f"fit: segments={segments!r} is one text, but must be a list of column names: [{segments!r}].")
-    histories = build_histories(ledger)
+    histories = build_histories(ledger, money=False)
     frame = build_frame(histories, segments, size_edges)
     return histories, frame, build_cells(histories, frame, max_cells)
 

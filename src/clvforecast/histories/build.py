@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from clvforecast.histories.amendments import amendment_sums, amendment_table, one_off_table
 from clvforecast.histories.churns import SUPERSEDED, TERMINATED, attach_churns, churn_roles, link_ends
@@ -37,14 +38,24 @@ from clvforecast.histories.terms import (
     term_arrays,
 )
 from clvforecast.ledger import Ledger
+from clvforecast.ledger.rows import in_order, is_in_order
 from clvforecast.machine import available_threads
 
+Counts = tuple[int, int, int]
+PASSED_OVER = (
+    "churn events do not count: the contract was renewed after all, or another one decides.",
+    "events belong to accounts without a booked term yet: their money counts, they are not forecast.",
+    "terms start before half of the one before is over. Give parallel contracts a contract_id.",
+)
+"""What was passed over, or looks wrong."""
 
-def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> Histories:
+
+def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH, money: bool = True) -> Histories:
     """Contract terms, renewal decisions, exposures and money as known on the ledger's `as_of`.
 
     Only `ledger.events` are used (booked by `as_of`); a booked term that starts later is committed. The
     order of the ledger's rows does not matter, nor how many accounts are worked on at a time (`accounts_each`).
+    Without `money` the tables items and account_money stay empty: counting needs neither.
 
     Raises
     ------
@@ -58,15 +69,18 @@ def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> Histo
     >>> histories.lines.num_rows, histories.terms.num_rows
     (1542, 4968)
     """
-    slices = account_slices(ledger, accounts_each)
     with ThreadPoolExecutor(available_threads()) as pool:
-        whole = joined(list(pool.map(slice_histories, slices)))
-    return replace(whole, warnings=_warnings(whole))
+        built = list(pool.map(lambda part: slice_histories(part, money), account_slices(ledger, accounts_each)))
+    passed_over = np.sum([counts for _, counts in built], axis=0)
+    warnings = tuple(f"{count} {words}" for count, words in zip(passed_over, PASSED_OVER, strict=True) if count)
+    return replace(joined([histories for histories, _ in built]), warnings=warnings)
 
 
-def slice_histories(part: Slice) -> Histories:
-    """The histories of one slice of a ledger, but for its warnings."""
+def slice_histories(part: Slice, money: bool = True) -> tuple[Histories, Counts]:
+    """The histories of one slice of a ledger, and how often each of `PASSED_OVER` is true of it."""
     ledger = part.ledger
+    if not is_in_order(ledger.events):
+        ledger = replace(ledger, events=in_order(ledger.events))
     as_of_day = (ledger.as_of - EPOCH).days
     events = numbered_events(ledger.events)
     lines = find_lines(events)
@@ -78,20 +92,22 @@ def slice_histories(part: Slice) -> Histories:
     churns = debookings(churns, terms, amendments)
     decisions = decision_table(terms, churns, as_of_day)
     items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
-    account = values(placed, "account")
-    return Histories(
+    of_accounts = account_money(items, values(placed, "account"), events.account_ids, ledger.accounts)
+    named = named_items(items, events)
+    histories = Histories(
         lines=_with_exposures(describe_lines(events, lines, ledger), terms, decisions, as_of_day + 1),
         terms=terms,
         decisions=decisions,
         amendments=amendments.drop_columns(["place"]),
         one_offs=one_off_table(placed, terms),
         churns=churns.drop_columns(["place"]),
-        items=named_items(items, events),
-        account_money=account_money(items, account, events.account_ids, ledger.accounts),
+        items=named if money else named.schema.empty_table(),
+        account_money=of_accounts if money else of_accounts.schema.empty_table(),
         segment_columns=segment_columns(ledger.accounts),
         as_of=ledger.as_of,
         grace_days=ledger.grace_days,
     )
+    return histories, _passed_over(terms, churns, values(placed, "line"))
 
 
 def _terms_and_churns(placed: pa.Table, grace_days: int | None) -> tuple[pa.Table, pa.Table]:
@@ -126,17 +142,10 @@ def _with_exposures(lines: pa.Table, terms: pa.Table, decisions: pa.Table, origi
     )
 
 
-def _warnings(histories: Histories) -> tuple[str, ...]:
-    """What was passed over, or looks wrong, in words with counts."""
-    terms = histories.terms
-    superseded = int(is_text(histories.churns, "role", SUPERSEDED).sum())
-    homeless = int((values(histories.items, "line") < 0).sum())
+def _passed_over(terms: pa.Table, churns: pa.Table, line: NDArray[np.int64]) -> Counts:
+    superseded = int(is_text(churns, "role", SUPERSEDED).sum())
+    homeless = int((line < 0).sum())
     overlap = terms["gap_days"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     days = values(terms, "end_day") - values(terms, "start_day")
     parallel = int((overlap[1:] < -days[:-1] / 2).sum())
-    found = {
-        "churn events do not count: the contract was renewed after all, or another one decides.": superseded,
-        "events belong to accounts without a booked term yet: their money counts, they are not forecast.": (homeless),
-        "terms start before half of the one before is over. Give parallel contracts a contract_id.": parallel,
-    }
-    return tuple(f"{count} {words}" for words, count in found.items() if count)
+    return superseded, homeless, parallel

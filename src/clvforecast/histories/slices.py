@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from clvforecast.errors import HistoryError
 from clvforecast.events import TERM_KINDS
 from clvforecast.ledger import Ledger
-from clvforecast.ledger.rows import in_order, is_in_order
+from clvforecast.ledger.rows import in_order
 
 ACCOUNTS_EACH = 50_000
 """Accounts with a term in a slice: arrays of theirs stay in the heap, where each new one of millions is new memory."""
@@ -66,10 +66,13 @@ def _cuts(account_ids: pa.ChunkedArray, firsts: list[str]) -> list[int]:
 
 
 def _in_order(ledger: Ledger) -> Ledger:
-    """The ledger as `read_ledger` makes it: events in canonical order, accounts by account_id."""
-    if not is_in_order(ledger.events):
+    """The ledger as `read_ledger` makes it: events in canonical order, of which accounts come first; accounts in order."""
+    if not _is_sorted(ledger.events["account_id"]):
         ledger = replace(ledger, events=in_order(ledger.events))
-    ids = ledger.accounts["account_id"]
-    if not pc.all(pc.less(ids[:-1], ids[1:])).as_py():
+    if not _is_sorted(ledger.accounts["account_id"]):
         ledger = replace(ledger, accounts=ledger.accounts.sort_by("account_id"))
     return ledger
+
+
+def _is_sorted(texts: pa.ChunkedArray) -> bool:
+    return bool(pc.all(pc.less_equal(texts[:-1], texts[1:]), min_count=0).as_py())

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clvforecast.cells import SMALLEST_CHANGE, Cells, Frame, RenewalCells, build_cells, build_frame, coarse_cells
+from clvforecast.cells import (
+    SMALLEST_CHANGE,
+    Cells,
+    Frame,
+    RenewalCells,
+    build_cells,
+    build_frame,
+    coarse_cells,
+    renewal,
+)
 from clvforecast.cells.groups import distinct
 from clvforecast.cells.levels import LAG_GRID, common_days, lag_bin_of, lag_bins, size_cuts
 from clvforecast.cells.renewal import passed_share
@@ -345,6 +354,18 @@ def test_sampling_takes_whole_lines_and_does_not_depend_on_the_order_of_rows() -
     again = build_cells(build_histories(turned), frame, max_cells=60).renewal
     for name in RenewalCells.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(again, name), getattr(some.renewal, name), err_msg=name)
+
+
+@pytest.mark.parametrize("max_cells", [60, 10_000])
+def test_how_many_lines_are_tried_first_does_not_matter(max_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build_histories(random_company(3, n_accounts=150).ledger)
+    frame = build_frame(built, SEGMENTS)
+    at_once = build_cells(built, frame, max_cells).renewal
+    monkeypatch.setattr(renewal, "LINES_TRIED", 9)
+    by_and_by = build_cells(built, frame, max_cells).renewal
+    assert unfolded(by_and_by, frame) == unfolded(at_once, frame)
+    assert by_and_by.n_lines_used == at_once.n_lines_used and by_and_by.n_lines == at_once.n_lines
+    np.testing.assert_array_equal(by_and_by.lag_counts, at_once.lag_counts)
 
 
 def test_passed_share_by_hand() -> None:

@@ -6,7 +6,7 @@ told apart by the sum of 128-bit hashes of their steps, so that no path is ever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,8 @@ Ints = NDArray[np.int32]
 
 MOST_CELLS = 4_000
 """Above so many distinct cells a random sample of the lines is counted."""
+LINES_TRIED = 2**17
+"""So many lines are counted first, and four times as many when all of them fit."""
 QUARTERS = 4
 """Parts of a lag bin to which the share of it that has passed is rounded."""
 
@@ -161,16 +163,34 @@ def count_renewals(histories: Histories, frame: Frame, max_cells: int | None = N
 
     The sample takes lines in the order of their keys (a hash of account and contract), as many as fit.
     """
+    rank = np.empty(histories.lines.num_rows, dtype=np.int64)
+    rank[np.argsort(histories.line_keys, kind="stable")] = np.arange(len(rank))
+    n_tried = LINES_TRIED
+    while n_tried < len(rank):
+        found = _counted(_of_lines(histories, rank < n_tried), frame, rank, max_cells or MOST_CELLS)
+        if found.n_lines_used < n_tried:
+            return found
+        n_tried *= 4
+    return _counted(histories, frame, rank, max_cells or MOST_CELLS)
+
+
+def _of_lines(histories: Histories, wanted: NDArray[np.bool_]) -> Histories:
+    """The histories with the terms and decisions of some lines alone."""
+    tables = {name: getattr(histories, name) for name in ("terms", "decisions")}
+    return replace(histories, **{name: t.filter(pa.array(wanted[values(t, "line")])) for name, t in tables.items()})
+
+
+def _counted(histories: Histories, frame: Frame, rank: Longs, max_cells: int) -> RenewalCells:
+    """The cells of the lines that have terms, or of as many of them, in the order of their `rank`, as fit."""
     paths, outcomes = renewal_paths(histories, frame), last_outcomes(histories, frame)
     levels = line_levels(histories, frame)
     unknown = values(histories.lines, "tenure_unknown")
     keys = np.column_stack([levels[paths.line], paths.second, unknown[paths.line] & ~paths.second]).astype(np.int64)
     year = frame.year_index(paths.year)
     step_keys, step = distinct(np.column_stack([paths.t0, paths.t1, paths.classes, year]))
-    rank = np.empty(histories.lines.num_rows, dtype=np.int64)
-    rank[np.argsort(histories.line_keys, kind="stable")] = np.arange(len(rank))
     hashes = path_hashes(paths, step)
-    n_used = _lines_that_fit(keys, hashes, outcomes, rank[paths.line], len(rank), max_cells or MOST_CELLS)
+    n_lines = int(rank[paths.line].max(initial=-1)) + 1
+    n_used = _lines_that_fit(keys, hashes, outcomes, rank[paths.line], n_lines, max_cells)
     used = np.flatnonzero(rank[paths.line] < n_used)
     return _count(histories, frame, paths, outcomes, step_keys, step, keys, hashes, used, rank < n_used)
 

@@ -25,7 +25,16 @@ from clvforecast.errors import FitError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
-from clvforecast.sampling import ESS_LIMIT, Sampled, Say, Settings, diagnostics, prior_component, sample_components
+from clvforecast.sampling import (
+    ESS_LIMIT,
+    Sampled,
+    Say,
+    Settings,
+    diagnostics,
+    made_ready,
+    prior_component,
+    sample_components,
+)
 from clvforecast.summary import meaning_of, scale_of_learning, summary_table
 
 DECISION_NUMBERS = ("1", "2", "3", "4", "5+")
@@ -184,7 +193,7 @@ def fit(
         )
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked_priors(priors)
-    with _announcing(progress) as say:
+    with _announcing(progress) as say, made_ready():
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
         components, labels = build_components(cells, frame, chosen), _coordinates(frame)

@@ -8,22 +8,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import nutpie
 import xarray as xr
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
-from nutpie.compile_pymc import CompiledPyMCModel
 
-from clvforecast.components import Component, Variable
+from clvforecast.components import DENSITIES, Component, Variable
 from clvforecast.components.target import Target, kept_as_they_are, target_of
 from clvforecast.errors import ConvergenceError, FitError
 from clvforecast.laplace import placed, whitening
+
+if TYPE_CHECKING:
+    from nutpie.compile_pymc import CompiledPyMCModel
 
 Floats = NDArray[np.float64]
 Say = Callable[[str], None]
@@ -86,23 +87,39 @@ class Failing:
     limit: str
 
 
+@contextmanager
+def made_ready() -> Iterator[None]:
+    """Meanwhile another thread loads the sampler, and compiles the densities that Numba does not have yet, the quickest first."""
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="ready")
+    for prepare in (_load_sampler, *DENSITIES):
+        ahead.submit(prepare)
+    try:
+        yield
+    finally:
+        ahead.shutdown(wait=False, cancel_futures=True)
+
+
 def sample_components(
     components: Sequence[Component], settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
 ) -> list[Sampled]:
-    """`sample_component` of each, while another thread compiles the next densities (where Numba has none of them yet).
+    """`sample_component` of each, two at a time: while the mode or the diagnostics of one are worked out, another samples.
 
-    Small ones come first, as sampling can begin when one is compiled.
+    Small ones come first, as their densities are compiled first, and the largest is left to have all cores in the end.
     """
+    _load_sampler()  # or wait until it is: two threads that import each other's parts find them half made
     by_size = sorted(components, key=lambda component: (component.n_dim, component.name))
-    with ThreadPoolExecutor(1, thread_name_prefix="compile") as ahead:
-        for component in by_size:
-            if component.closed_form is None:
-                ahead.submit(component.density)
-        try:
-            done = {component.name: sample_component(component, settings, say, labels) for component in by_size}
-            return [done[component.name] for component in components]
-        finally:
-            ahead.shutdown(wait=False, cancel_futures=True)
+    workers = ThreadPoolExecutor(2, thread_name_prefix="sample")
+    try:
+        sampling = {
+            component.name: workers.submit(sample_component, component, settings, say, labels) for component in by_size
+        }
+        wait(sampling.values(), return_when=FIRST_EXCEPTION)
+        for found in sampling.values():
+            if found.done() and (error := found.exception()) is not None:
+                raise error
+        return [sampling[component.name].result() for component in components]
+    finally:  # at once, also where the user breaks off
+        workers.shutdown(wait=False, cancel_futures=True)
 
 
 def component_rng(component: str, seed: int, purpose: str) -> np.random.Generator:
@@ -138,8 +155,17 @@ def sample_component(
     raise ConvergenceError(_message(component, failing, settings))
 
 
+def _load_sampler() -> None:
+    """nutpie and ArviZ take a second to load: a forecast needs neither, and a fit counts meanwhile."""
+    import nutpie  # noqa: F401
+
+    kept_as_they_are()
+
+
 def _sampler_model(target: Target) -> CompiledPyMCModel:
     """The target for nutpie, which calls its machine code without Python, and keeps the coordinates z as they are."""
+    from nutpie.compile_pymc import CompiledPyMCModel
+
     n = target.n_dim
     return CompiledPyMCModel(
         dims={"z": ("z_dim",)},
@@ -187,6 +213,8 @@ def _run(target: Target, settings: Settings, say: Say) -> Sampled:
 
 def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Dataset]:
     """Raw draws (chain, draw, ...) and sampler statistics of one run."""
+    import nutpie
+
     name = target.component.name
     seed = int(component_rng(name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
     try:
@@ -218,6 +246,8 @@ def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Da
 
 def diagnostics(values: Floats) -> dict[str, Floats]:
     """R-hat and effective draws of draws (chain, draw, ...), shape (...); NaN for what does not vary."""
+    from arviz_stats.base import array_stats
+
     flat = values.reshape(*values.shape[:2], math.prod(values.shape[2:]))
     varies = np.ptp(flat, axis=(0, 1)) > 0 if flat.shape[2] else np.zeros(0, bool)
     found = {name: np.full(flat.shape[2], np.nan) for name in ("rhat", "ess_bulk", "ess_tail")}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from clvforecast.cells import Cells, Frame
 from clvforecast.components.change import ChangePriors, change_component
+from clvforecast.components.change_density import compiled_change_density
 from clvforecast.components.component import Component, Priors, Variable
 from clvforecast.components.rates import REACTIVATION_PRIORS, TERMINATION_PRIORS, RatePriors, rate_component
+from clvforecast.components.rates_density import compiled_rate_density
 from clvforecast.components.renewal import renewal_component
+from clvforecast.components.renewal_density import compiled_renewal_density
 from clvforecast.components.renewal_design import RenewalPriors
 from clvforecast.components.sizes import SIZE_PRIORS, SizePriors, size_component
+from clvforecast.components.sizes_density import compiled_size_density
 from clvforecast.components.terms import TermPriors, terms_component
 
 __all__ = [
+    "DENSITIES",
     "ChangePriors",
     "Component",
     "ModelPriors",
@@ -22,6 +27,9 @@ __all__ = [
     "Variable",
     "build_components",
 ]
+
+DENSITIES = (compiled_rate_density, compiled_size_density, compiled_renewal_density, compiled_change_density)
+"""What compiles the density of every kind of component, the smallest first."""
 
 
 class ModelPriors(Priors):

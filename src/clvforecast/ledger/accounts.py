@@ -60,7 +60,7 @@ def accounts_from_events(
     connection.execute(
         f"""
         CREATE VIEW carried AS
-        SELECT unbroken.account_id AS __account, raw.{SOURCE}, raw.{ROW}{carried}
+        SELECT {key_sql(raw, "account_id")} AS __account, raw.{SOURCE}, raw.{ROW}{carried}
         FROM unbroken JOIN {raw.name} AS raw USING ({NUMBER})
         """
     )

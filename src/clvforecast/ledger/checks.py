@@ -65,6 +65,11 @@ def key_sql(raw: RawTable, column: str) -> str:
     return f"nullif(trim(CAST({name} AS VARCHAR)), '')"
 
 
+def numbered(column: str) -> str:
+    """The table of a column's distinct texts with their numbers, see `texts`."""
+    return f"numbered_{column}"
+
+
 def text_sql(column: str) -> str:
     return f"nullif(trim(CAST({quoted(column)} AS VARCHAR)), '')"
 
@@ -142,8 +147,9 @@ def _months_sql(raw: RawTable) -> tuple[str, str]:
 def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     """Make the table `parsed`: one row a raw row, typed, with the first rule that it breaks by itself, or null.
 
-    Columns that come as dates and numbers are taken as such; what text alone can settle goes the way of text. `kind` is
-    the place in `KINDS`, `rule` that in `RULES`; `changed_by` what rounding to cents added, where that is no noise.
+    Columns that come as dates and numbers are taken as such; what text alone can settle goes the way of text. `account` and
+    `contract` are numbers of texts, `kind` is the place in `KINDS`, `rule` that in `RULES`; `changed_by` what rounding to
+    cents added, where that is no noise.
     """
     event_date, event_clock = _date_sql(raw, "event_date")
     has_start = "start_date" in raw.columns
@@ -167,15 +173,18 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
                    upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS given_months
             FROM {raw.name}
         ), numbers AS (
-            SELECT *, coalesce(given_start, event_date) AS start_date,
+            SELECT typed.*, accounts.number AS account, contracts.number AS contract,
+                   coalesce(given_start, event_date) AS start_date,
                    regexp_matches(amount_text, {literal(PLAIN_NUMBER)}) AS amount_is_number,
                    CASE WHEN amount_is_number THEN TRY_CAST(amount_text AS DECIMAL(38, 18)) END AS exact,
                    CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
                    coalesce(plain_cents, {_cents_sql()}) AS amount_cents,
                    CASE WHEN exact IS NOT NULL THEN CAST(amount_cents AS DECIMAL(38, 18)) / 100 - exact END AS off
             FROM typed
+            LEFT JOIN {numbered("account_id")} AS accounts ON account_id = accounts.text
+            LEFT JOIN {numbered("contract_id")} AS contracts ON contract_id = contracts.text
         )
-        SELECT {NUMBER}, event_id, account_id, contract_id, event_date, start_date, amount_cents, currency, has_clock,
+        SELECT {NUMBER}, event_id, account, contract, event_date, start_date, amount_cents, currency, has_clock,
                kind, CASE WHEN kind IN {codes(WITH_TERM)} THEN given_months END AS term_months,
                NOT no_term AND kind NOT IN {codes(WITH_TERM)} AS unused_term,
                CASE WHEN abs(off) > {BINARY_NOISE} THEN off END AS changed_by,
@@ -261,14 +270,15 @@ def rejected_sql(raw: RawTable) -> str:
         WITH verdicts AS (
             SELECT {NUMBER}, rule FROM parsed WHERE rule IS NOT NULL UNION ALL SELECT {NUMBER}, rule FROM refused
         ), shown AS (
-            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, {values}
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row,
+                   {key_sql(raw, "account_id")} AS account_id, {values}
             FROM {raw.name} SEMI JOIN verdicts USING ({NUMBER})
         )
         SELECT source, row, event_id, account_id, place AS "column", CASE place {cases} END AS value,
                name AS rule, hint, amount_value AS amount, amount_cents
         FROM verdicts
         JOIN (VALUES {rules}) AS rules(rule, name, place, hint) USING (rule)
-        JOIN (SELECT {NUMBER}, event_id, account_id, amount_cents FROM parsed) USING ({NUMBER})
+        JOIN (SELECT {NUMBER}, event_id, amount_cents FROM parsed) USING ({NUMBER})
         JOIN shown USING ({NUMBER})
         ORDER BY {NUMBER}
     """

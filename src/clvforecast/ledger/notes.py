@@ -53,7 +53,8 @@ def _changed_values(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def _copy_warnings(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list[str]:
     if "event_id" in raw.columns:
         return []
-    content = ", ".join(name for name in EVENT_SCHEMA.names if name != "event_id")
+    numbered = {"account_id": "account", "contract_id": "contract"}
+    content = ", ".join(numbered.get(name, name) for name in EVENT_SCHEMA.names if name != "event_id")
     (copies,) = counts(
         connection,
         f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM unbroken GROUP BY {content}) WHERE n > 1",

@@ -17,6 +17,7 @@ from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_w
 from clvforecast.ledger.records import Ledger, Totals
 from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
 from clvforecast.ledger.tables import RawTable, connect, counts, read_table
+from clvforecast.ledger.texts import number_texts
 
 LARGEST_TOTAL_CENTS = 2**62  # sums of cents, of either sign, stay inside int64
 
@@ -71,10 +72,11 @@ def read_ledger(
         raw = read_table(connection, events, "events", COLUMN_NAMES)
         told = None if accounts is None else aside.submit(told_by_table, connection.cursor(), accounts)
         checks.check_columns(raw)
+        texts = number_texts(connection, raw)
         checks.judge_rows(connection, raw)
         read = _read_totals(connection)
         reject_copies(connection, raw)
-        unbroken = unbroken_rows(connection, raw)
+        unbroken = unbroken_rows(connection, texts)
         reject_misplaced(connection, unbroken)
         rejected = connection.sql(checks.rejected_sql(raw)).to_arrow_table().cast(REJECTED_SCHEMA)
         _refuse_empty(raw, rejected, unbroken)

@@ -18,6 +18,7 @@ from clvforecast.ledger.checks import KIND_NAMES, extra_columns
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.places import FIRST, IN_ORDER, RULE_CODES, Places, misplaced
 from clvforecast.ledger.tables import NUMBER, ROWS_AT_ONCE, RawTable, connect, counts, quoted
+from clvforecast.ledger.texts import Texts
 from clvforecast.machine import available_threads
 
 Longs = NDArray[np.int64]
@@ -58,14 +59,6 @@ class Unbroken:
         return self.accounts.take(pa.array(np.concatenate([part.accounts for part in self.parts])))
 
 
-@dataclass(frozen=True)
-class Texts:
-    """The text of every number of an account and of a contract, in order."""
-
-    accounts: pa.Array
-    contracts: pa.Array
-
-
 def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     """Make the table `refused` (row number, rule) with the rows whose event_id was booked before.
 
@@ -87,44 +80,32 @@ def reject_copies(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
         INSERT INTO refused
         SELECT {NUMBER}, {RULE_CODES["duplicate_event"]}
         FROM (SELECT * FROM parsed WHERE rule IS NULL AND hash(event_id) IN (SELECT hash FROM repeated))
-        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_date, account_id, start_date,
-                                   {list(KIND_NAMES)}[kind + 1], amount_cents, currency, term_months, contract_id,
+        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY event_date, account, start_date,
+                                   {list(KIND_NAMES)}[kind + 1], amount_cents, currency, term_months, contract,
                                    {NUMBER}) > 1
         """
     )
 
 
-def unbroken_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Unbroken:
+def unbroken_rows(connection: duckdb.DuckDBPyConnection, texts: Texts) -> Unbroken:
     """The rows of table `parsed` that break no rule and are not in `refused`; which of them are misplaced."""
     connection.execute(
         f"CREATE VIEW unbroken AS SELECT * FROM parsed ANTI JOIN refused USING ({NUMBER}) WHERE parsed.rule IS NULL"
     )
-    has_contracts = "contract_id" in raw.columns
-    texts = Texts(
-        _number_texts(connection, "account_id"),
-        _number_texts(connection, "contract_id") if has_contracts else pa.array([""]),
-    )
-    connection.execute(
-        f"""
-        CREATE TABLE placed AS
-        SELECT {NUMBER}, event_id, amount_cents, term_months, event_date, start_date, kind, account_id_number AS account,
-               {"contract_id_number" if has_contracts else "0"} AS contract
-        FROM unbroken JOIN numbered_account_id USING (account_id)
-        {"JOIN numbered_contract_id USING (contract_id)" if has_contracts else ""}
-        """
-    )
-    (n_rows,) = counts(connection, "SELECT count(*) FROM placed")
+    (n_rows,) = counts(connection, "SELECT count(*) FROM unbroken")
     edges = np.linspace(0, len(texts.accounts), 2 + n_rows // ROWS_EACH).astype(np.int64).tolist()
     with ThreadPoolExecutor(available_threads()) as pool:
         parts = list(pool.map(lambda edge: _placed(connection.cursor(), texts, *edge), pairwise(edges)))
-    connection.execute("DROP TABLE placed")
     return Unbroken(parts, texts.accounts)
 
 
 def _placed(connection: duckdb.DuckDBPyConnection, texts: Texts, first_account: int, next_account: int) -> Placed:
-    """The rows of table `placed` of some accounts."""
+    """The rows of view `unbroken` of some accounts."""
     found = connection.sql(
-        f"SELECT * FROM placed WHERE account >= {first_account} AND account < {next_account}"
+        f"""
+        SELECT {NUMBER}, event_id, amount_cents, term_months, event_date, start_date, kind, account, contract FROM unbroken
+        WHERE account >= {first_account} AND account < {next_account}
+        """
     ).to_arrow_table()
     start_day, booked_day = whole_days(found["start_date"]), whole_days(found["event_date"])
     account = found["account"].to_numpy().astype(np.int64)
@@ -165,19 +146,6 @@ def _events(own: dict[str, pa.ChunkedArray], places: Places, kept: Longs, texts:
     }
     fields = [field for field in EVENT_SCHEMA if field.name != "currency"]
     return pa.table({field.name: columns[field.name] for field in fields}, schema=pa.schema(fields))
-
-
-def _number_texts(connection: duckdb.DuckDBPyConnection, column: str) -> pa.Array:
-    """The distinct texts of a column of `unbroken` in order, numbered in a table; of contracts, none ('') is number 0."""
-    connection.execute(
-        f"""
-        CREATE TABLE numbered_{column} AS
-        SELECT {column}, CAST(row_number() OVER (ORDER BY {column}) - 1 AS INTEGER) AS {column}_number
-        FROM (SELECT DISTINCT {column} FROM unbroken {"UNION SELECT ''" if column == "contract_id" else ""})
-        """
-    )
-    texts = connection.sql(f"SELECT {column} FROM numbered_{column} ORDER BY {column}_number").to_arrow_table()
-    return texts[column].combine_chunks()
 
 
 def canonical_order(

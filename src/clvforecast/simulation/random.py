@@ -27,8 +27,8 @@ jit = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # 
 
 # Steps that have one caller, put into it before it is compiled: every layer of calls is else compiled again with all below it.
 part = nb.njit(error_model="numpy", nogil=True, _nrt=False, inline="always")  # type: ignore[call-overload]
-# Larger functions that are called seldom stay on their own.
-outside = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
+# Larger functions that are called seldom stay on their own, which must be said: what is left out is taken over from the caller.
+outside = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=False)  # type: ignore[call-overload]
 
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)
@@ -87,20 +87,6 @@ def nth(place: int) -> np.uint64:
 
 
 @jit
-def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
-    """Put ``stream`` at the beginning of the stream of one line and one draw."""
-    key = np.uint64(line_key)
-    wide_seed = np.uint64(seed)
-    stream[KEY_0] = key & _LOW32
-    stream[KEY_1] = key >> _SHIFT32
-    stream[BLOCK] = 0
-    stream[DRAW] = np.uint64(draw)
-    stream[SEED_LOW] = wide_seed & _LOW32
-    stream[SEED_HIGH] = wide_seed >> _SHIFT32
-    stream[USED] = N_WORDS
-
-
-@jit
 def philox_round(
     x0: np.uint64, x1: np.uint64, x2: np.uint64, x3: np.uint64, key_0: np.uint64, key_1: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -110,8 +96,8 @@ def philox_round(
     return y0, product_1 & _LOW32, y2, product_0 & _LOW32, (key_0 + _WEYL_0) & _LOW32, (key_1 + _WEYL_1) & _LOW32
 
 
-@outside
-def refill(stream: NDArray[np.uint64]) -> None:
+@jit
+def next_blocks(stream: NDArray[np.uint64]) -> None:
     """Make the next `BLOCKS` blocks of a stream: first the lower words of each, then the upper."""
     block, draw = stream[BLOCK], stream[DRAW] & _LOW32  # words of 32 bits, and the compiler is to know it
     seed_low, seed_high = stream[SEED_LOW] & _LOW32, stream[SEED_HIGH] & _LOW32
@@ -133,6 +119,26 @@ def refill(stream: NDArray[np.uint64]) -> None:
         stream[WORDS + BLOCKS + lane] = (x3 << _SHIFT32) | x2
     stream[BLOCK] = block + np.uint64(BLOCKS)
     stream[USED] = 0
+
+
+@jit
+def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
+    """Put ``stream`` at the beginning of the stream of one line and one draw."""
+    key = np.uint64(line_key)
+    wide_seed = np.uint64(seed)
+    stream[KEY_0] = key & _LOW32
+    stream[KEY_1] = key >> _SHIFT32
+    stream[BLOCK] = 0
+    stream[DRAW] = np.uint64(draw)
+    stream[SEED_LOW] = wide_seed & _LOW32
+    stream[SEED_HIGH] = wide_seed >> _SHIFT32
+    next_blocks(stream)
+
+
+@outside
+def refill(stream: NDArray[np.uint64]) -> None:
+    """`next_blocks` for a stream that has run out, which few do."""
+    next_blocks(stream)
 
 
 @jit
@@ -297,9 +303,30 @@ def gamma_variate_large(stream: NDArray[np.uint64], shape: float) -> float:
             return d * v
 
 
+@jit
+def minus_log_beta(stream: NDArray[np.uint64], a: float, b: float) -> float:
+    """−log X of a Beta(a, b) number X with b <= 1 and a >= 1 − b, from one gamma number.
+
+    Its density y^(b−1) exp(−(a − (1−b)/2) y) s(y/2)^(b−1), s(x) = sinh(x)/x, is that of a gamma number accepted with the
+    probability s(y/2)^(b−1).  That is at least 1 − (1−b) y²/24, which decides most cases without a logarithm.
+    """
+    rate = a - 0.5 * (1.0 - b)
+    while True:
+        y, u = gamma_variate(stream, b) / rate, uniform(stream)
+        if u < 1.0 - (1.0 - b) * y * y * (1.0 / 24.0):
+            return y
+        if math.log(u) < (b - 1.0) * (0.5 * y + math.log(-math.expm1(-y) / y)):
+            return y
+
+
 @outside
 def log_beta_variate(stream: NDArray[np.uint64], a: float, b: float) -> float:
-    """Logarithm of a Beta(a, b) number: log X = −log(1 + G_b / G_a), by logarithms where a gamma number may underflow."""
+    """Logarithm of a Beta(a, b) number.
+
+    Where one gamma number does not do, log X = −log(1 + G_b / G_a), by logarithms where a gamma number may underflow.
+    """
+    if b <= 1.0 and a >= 1.0 - b:
+        return -minus_log_beta(stream, a, b)
     if a > LEAST_PLAIN_SHAPE and b > LEAST_PLAIN_SHAPE:
         of_b = gamma_variate(stream, b)
         return -math.log1p(of_b / gamma_variate(stream, a))

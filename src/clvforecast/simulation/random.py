@@ -14,9 +14,12 @@ A stream's position lives in a small ``uint64`` array, so that the same function
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numba as nb
 import numpy as np
+from numba import types
+from numba.extending import lower_builtin, type_callable
 from numpy.typing import NDArray
 
 # Without Numba's reference counts: an atomic add for every array passed to a function took more than half of the kernel's
@@ -29,6 +32,22 @@ jit = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # 
 part = nb.njit(error_model="numpy", nogil=True, _nrt=False, inline="always")  # type: ignore[call-overload]
 # Larger functions that are called seldom stay on their own, which must be said: what is left out is taken over from the caller.
 outside = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=False)  # type: ignore[call-overload]
+
+
+def seldom() -> None:
+    """Tell the compiler that the function that begins with this is called seldom: the ways to its calls are kept clear."""
+
+
+@type_callable(seldom)  # type: ignore[untyped-decorator]
+def _type_of_seldom(context: Any) -> Any:
+    return lambda: types.none
+
+
+@lower_builtin(seldom)  # type: ignore[untyped-decorator]
+def _code_of_seldom(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    builder.function.attributes.add("cold")
+    return context.get_dummy_value()
+
 
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)
@@ -138,6 +157,7 @@ def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int
 @outside
 def refill(stream: NDArray[np.uint64]) -> None:
     """`next_blocks` for a stream that has run out, which few do."""
+    seldom()
     next_blocks(stream)
 
 
@@ -167,11 +187,19 @@ def exponential(stream: NDArray[np.uint64]) -> float:
         x = steps * EXPONENTIAL_STEP[layer]
         if steps < EXPONENTIAL_SURE[layer]:
             return x
-        if layer == 0:
-            return EXPONENTIAL_EDGE - math.log(uniform(stream))
-        above = EXPONENTIAL_HEIGHT[layer - 1] - EXPONENTIAL_HEIGHT[layer]
-        if EXPONENTIAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-x):
+        x = unsure_exponential(stream, layer, x)
+        if x >= 0.0:
             return x
+
+
+@outside
+def unsure_exponential(stream: NDArray[np.uint64], layer: int, x: float) -> float:
+    """What becomes of a point near a layer's end: ``x`` if it is under the density, −1 if not; in the tail, a new one."""
+    seldom()
+    if layer == 0:
+        return EXPONENTIAL_EDGE - math.log(uniform(stream))
+    above = EXPONENTIAL_HEIGHT[layer - 1] - EXPONENTIAL_HEIGHT[layer]
+    return x if EXPONENTIAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-x) else -1.0
 
 
 @jit
@@ -192,6 +220,7 @@ def normal(stream: NDArray[np.uint64]) -> float:
 @outside
 def unsure_normal(stream: NDArray[np.uint64], layer: int, x: float) -> float:
     """What becomes of a point near a layer's end: ``x`` if it is under the density, −1 if not; in the tail, a new one."""
+    seldom()
     if layer == 0:
         while True:
             beyond = -math.log(uniform(stream)) / NORMAL_EDGE

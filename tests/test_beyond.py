@@ -30,8 +30,8 @@ def every_term(c: float, tenure: int, months: int, log_theta: float, discount: f
 
 
 @pytest.mark.parametrize("months", [1, 6, 12, 36, 60])
-def test_a_sum_over_renewals_misses_less_than_a_ten_thousandth(months: int) -> None:
+def test_a_sum_over_renewals_misses_less_than_an_eighth_of_what_is_negligible(months: int) -> None:
     grid = product((0.4, 0.7, 0.95, 1.0, 1.1, 1.8), (12, 60, 240), (-0.01, -0.1, -0.3, -2.0), (0.02, 0.1, 0.2))
     for c, tenure, log_theta, discount in grid:
         where = (c, tenure, months, log_theta, discount)
-        assert kernel_sum(*where) == pytest.approx(every_term(*where), rel=1e-4), where
+        assert kernel_sum(*where) == pytest.approx(every_term(*where), rel=4e-5), where

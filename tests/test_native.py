@@ -1,11 +1,21 @@
 """Likelihoods written out with their slopes: the slopes are derivatives, and the special functions are those of SciPy."""
 
+from itertools import product
+
 import numpy as np
 import pytensor.tensor as pt
 import pytest
 from scipy import special
 
-from clvforecast.arithmetic import exp, expm1_and_power, log, log1p, log_gamma_and_slope, log_gamma_ratio_and_slopes
+from clvforecast.arithmetic import (
+    exp,
+    expm1_and_power,
+    log,
+    log1p,
+    log_gamma_and_slope,
+    log_gamma_ratio_and_slopes,
+    ratio_of_betas,
+)
 from clvforecast.components.change import ChangePriors, change_component
 from clvforecast.components.change_likelihood import log_phi_and_hazard
 from clvforecast.components.component import Component, data_first, packed
@@ -54,6 +64,15 @@ def test_log_gamma_and_its_slope_from_nearly_zero_to_ten_million() -> None:
     found = np.array([log_gamma_and_slope(value) for value in x])
     assert found[:, 0] == pytest.approx(special.gammaln(x), rel=1e-13, abs=1e-13)
     assert found[:, 1] == pytest.approx(special.digamma(x), rel=1e-12, abs=1e-12)
+
+
+def test_ratios_of_betas_are_products() -> None:
+    """B(a + n, b) / B(a, b) = prod (a + k) / (a + b + k); and in steps that are no whole numbers."""
+    for a, b, n in product(np.logspace(-6, 6, 13), np.logspace(-6, 6, 13), (0, 1, 5, 60)):
+        exact = float(np.prod((a + np.arange(n)) / (a + b + np.arange(n))))
+        assert ratio_of_betas(a, b, float(n)) == pytest.approx(exact, rel=1e-12, abs=1e-300)
+        step = ratio_of_betas(a, b, 0.3) * ratio_of_betas(a + 0.3, b, n - 0.3) if n else 1.0
+        assert step == pytest.approx(exact, rel=1e-12, abs=1e-300)
 
 
 def test_ratios_of_gammas_are_differences_of_their_logarithms() -> None:

@@ -83,6 +83,17 @@ def test_distributions() -> None:
         assert stats.kstest(stats.beta(a, b).cdf(np.exp(sample(4, n, a, b))), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("b", [0.05, 0.3, 0.6, 0.95, 1.0])
+@pytest.mark.parametrize("more", [0.0, 0.3, 2.0, 300.0])
+def test_a_beta_number_from_one_gamma_number(more, b) -> None:
+    """From the least a for which one gamma number does; by the nearer of its ends, whose small numbers differ."""
+    n, a = 300_000, 1.0 - b + more
+    if a > 0.0:
+        log_x = sample(4, n, a, b)
+        near_1, near_0 = special.betainc(b, a, -np.expm1(log_x)), special.betaincc(a, b, np.exp(log_x))
+        assert stats.kstest(np.where(log_x > -0.7, near_1, near_0), "uniform").pvalue > 1e-3
+
+
 def test_gamma_of_tiny_shape_does_not_underflow_in_logarithms() -> None:
     draws = sample(2, 1000, 1e-4, 0)
     assert np.isfinite(draws).all()

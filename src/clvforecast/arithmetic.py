@@ -163,6 +163,25 @@ def six_steps(x: float) -> tuple[float, float]:
 
 
 @inlined
+def ratio_of_betas(a: float, b: float, w: float) -> float:
+    """``B(a + w, b) / B(a, b) = Gamma(a + w) Gamma(a + b) / (Gamma(a) Gamma(a + b + w))``, w >= 0: by Stirling's series s(x),
+    six steps further up.
+
+    ``log Gamma(x + w) - log Gamma(x) = (x - 1/2) log(1 + w/x) + w log(x + w) - w + s(x + w) - s(x)`` leaves nothing large to
+    cancel; of x and y = x + b together, ``w log((x + w) / (y + w)) = -w log(1 + b/(x + w))``.
+    """
+    x, y = a + 6.0, a + b + 6.0
+    x_w, y_w = x + w, y + w
+    of_x, of_y = 1.0 / (x * x_w), 1.0 / (y * y_w)
+    inverse_x, inverse_y = of_x * x_w, of_y * y_w
+    inverse_x_w, inverse_y_w = of_x * x, of_y * y
+    series = (stirling(inverse_x_w)[0] - stirling(inverse_x)[0]) - (stirling(inverse_y_w)[0] - stirling(inverse_y)[0])
+    logs = (x - 0.5) * log1p(w * inverse_x) - (y - 0.5) * log1p(w * inverse_y) - w * log1p(b * inverse_x_w)
+    steps = six_steps(a)[0] * six_steps(a + b + w)[0] / (six_steps(a + w)[0] * six_steps(a + b)[0])
+    return steps * exp(logs + series)
+
+
+@inlined
 def stirling(y: float) -> tuple[float, float]:
     """The series in y = 1 / x of log Gamma and, but for its first terms, of minus its derivative."""
     z = y * y

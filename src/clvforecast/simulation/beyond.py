@@ -53,9 +53,11 @@ from clvforecast.simulation.terms import (
     year_weight,
 )
 
-TAIL_BLOCKS = 300
-NEGLIGIBLE = 1e-4
-"""Share of a sum over renewals: what is left out is a third of it at most (`tests/test_beyond.py`)."""
+TAIL_BLOCKS = 540
+TERMS = TAIL - 3
+"""Of the numbers worked out at a time the terms of the sum; the last three say what follows them."""
+NEGLIGIBLE = 3e-4
+"""Share of a sum over renewals: what is left out is an eighth of it at most (`tests/test_beyond.py`)."""
 
 
 @jit
@@ -127,35 +129,44 @@ def alike_renewals(
 ) -> float:
     """Σ_k δ^(k−1) Π_{j≤k} p_j of decisions that differ in tenure alone; ``log_p`` is of one year's clock.
 
-    The products are p's power of one difference of clocks. `TAIL` terms are worked out at a time, until what follows is all but
-    geometric: R_k = p_k (1 + δ R_{k+1}) gives R = g + δp/(1 − δp) g' + …, g = p/(1 − δp), and the sum ends where the second term
-    is `NEGLIGIBLE`, or after `TAIL_BLOCKS`: 400 years of monthly terms, too few where a discount rate is below 1% a year.
+    The products are p's power of one difference of clocks. `TERMS` are worked out at a time, until what follows is all but
+    geometric: R_k = p_k (1 + δ R_{k+1}) gives R = g + e + f + …, g = p/(1 − δp), e = δg g', f = δg e'.  Where signs alternate
+    e + f + … is taken for a geometric series.  The sum ends where f and a quarter of e are `NEGLIGIBLE`, or after `TAIL_BLOCKS`:
+    400 years of monthly terms, too few where a discount rate is below 1% a year.
     """
     if par[EXPONENT] == 1.0:
         p = math.exp(log_p * months / 12.0)
         return p / (1.0 - p * delta)
     total, begun, log_delta = 0.0, clock(par, table, tenure), -scale[LOG_DISCOUNT] * months / 12.0
     for block in range(TAIL_BLOCKS):
-        first = tenure + (block * TAIL + 1) * months
-        tail_exponents(par, table, real, first, months)
+        past = block * TERMS
+        tail_clocks(par, table, real, tenure + (past + 1) * months, months)
+        for place in range(TAIL - 1, TERMS - 1, -1):  # the next probabilities, which say what follows
+            real[TAIL_AT + place] = (real[TAIL_AT + place] - real[TAIL_AT + place - 1]) * log_p
+        for place in range(TERMS):
+            real[TAIL_AT + place] = (real[TAIL_AT + place] - begun) * log_p + (past + place) * log_delta
         for place in range(TAIL):
-            exponent = (real[TAIL_AT + place] - begun) * log_p + (block * TAIL + place) * log_delta
-            real[TAIL_AT + place] = exp(exponent)
-        total += sum_of_tail(real)
-        now = first + (TAIL - 1) * months
-        following, after = clock(par, table, now + months), clock(par, table, now + 2 * months)
-        p = math.exp((following - clock(par, table, now)) * log_p)
-        alike = p / (1.0 - delta * p)
-        p_after = math.exp((after - following) * log_p)
-        drift = delta * alike * (p_after / (1.0 - delta * p_after) - alike)
-        rest = delta * real[TAIL_AT + TAIL - 1]
-        if rest * abs(drift) < NEGLIGIBLE * total:
+            real[TAIL_AT + place] = exp(real[TAIL_AT + place])
+        total += sum_of_terms(real)
+        alike = geometric(real[TAIL_AT + TERMS], delta)
+        after = geometric(real[TAIL_AT + TERMS + 1], delta)
+        later = geometric(real[TAIL_AT + TERMS + 2], delta)
+        drift = delta * alike * (after - alike)
+        bend = delta * alike * (delta * after * (later - after) - drift)
+        rest = delta * real[TAIL_AT + TERMS - 1]
+        if rest * max(abs(bend), 0.25 * abs(drift)) < NEGLIGIBLE * total:
             break
-    return total + rest * (alike + drift)
+    return total + rest * (alike + (drift * drift / (drift - bend) if drift * bend < 0.0 else drift + bend))
 
 
 @jit
-def tail_exponents(par: Real, table: Whole, real: Real, first: int, months: int) -> None:
+def geometric(p: float, delta: float) -> float:
+    """Σ_k δ^(k−1) p^k, the renewals that follow if each has the probability ``p``."""
+    return p / (1.0 - delta * p)
+
+
+@jit
+def tail_clocks(par: Real, table: Whole, real: Real, first: int, months: int) -> None:
     """The clock at `TAIL` tenures ``months`` apart."""
     if first + TAIL * months < N_POWERS:
         for place in range(TAIL):
@@ -166,12 +177,12 @@ def tail_exponents(par: Real, table: Whole, real: Real, first: int, months: int)
 
 
 @jit
-def sum_of_tail(real: Real) -> float:
-    """The sum of `TAIL` numbers, in four parts that do not wait for each other."""
+def sum_of_terms(real: Real) -> float:
+    """The sum of `TERMS` numbers, in four parts that do not wait for each other."""
     parts_0, parts_1, parts_2, parts_3 = 0.0, 0.0, 0.0, 0.0
-    for place in range(0, TAIL, 4):
+    for place in range(0, TERMS - 1, 4):
         parts_0 += real[TAIL_AT + place]
         parts_1 += real[TAIL_AT + place + 1]
         parts_2 += real[TAIL_AT + place + 2]
         parts_3 += real[TAIL_AT + place + 3]
-    return (parts_0 + parts_1) + (parts_2 + parts_3)
+    return (parts_0 + parts_1) + (parts_2 + parts_3) + real[TAIL_AT + TERMS - 1]

@@ -193,8 +193,8 @@ def years_to_return(real: Real, within: float, stream: Stream) -> float:
 def size_class(table: Whole, scale: Real, mrr: float) -> int:
     """Class of a monthly revenue: how many edges it reaches (kept as money here, not as logarithms)."""
     found = 0
-    while found < table[N_SIZE_EDGES] and mrr >= scale[nth(table[SIZE_EDGES_AT] + found)]:
-        found += 1
+    for edge in range(table[N_SIZE_EDGES]):
+        found += mrr >= scale[nth(table[SIZE_EDGES_AT] + edge)]
     return found
 
 

@@ -50,8 +50,7 @@ from clvforecast.simulation.slots import (
     Whole,
 )
 
-COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)
-CONTRACTION, CHANGE_ORDER = int(Origin.CONTRACTION), int(Origin.CHANGE_ORDER)
+COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)  # origins of events are in the order of their kinds
 LOG_12 = math.log(12.0)
 GREATEST_AMOUNT = 9.0e13  # cents of one booking; keeps the sums of a portfolio inside 64 bits
 
@@ -95,12 +94,9 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
 
 
 @jit
-def amend(
-    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, amount: float
-) -> None:
-    """Book an expansion or contraction, co-termed: it adds to the term's money and to the MRR in force."""
-    units = whole_cents(whole, amount)
-    whole[TIED + origin] += book(table, scale, real, whole, flow, origin, day, day, whole[END], units)
+def amend(real: Real, whole: Whole, origin: int, day: int, units: int, rate: int) -> None:
+    """An expansion or contraction is co-termed: it adds to the term's money, the MRR in force and what can be taken back."""
+    whole[TIED + origin] += rate
     booked = units / (100.0 * UNITS_PER_CENT)
     real[AMEND] += booked
     whole[SIZE_CLASS] = -1
@@ -125,19 +121,20 @@ def happen(
     of the term.  Change order, referral: base × exp(y), served on the day.  exp(y) is at most ``max_ratio`` times the term,
     or times a year at the base.
     """
-    y = draw_size(par, real, kind, stream)
+    y, origin = draw_size(par, real, kind, stream), EXPANSION + kind
     if kind == 0:
         amount = real[BASE] * whole[MONTHS] * bounded_multiple(whole, y, scale[MAX_RATIO], scale[LOG_MAX_RATIO])
-        amend(table, scale, real, whole, flow, EXPANSION, day, amount)
         whole[EXPANDED] = 1
     elif kind == 1:
         months_left = (whole[END] - day) / DAYS_PER_MONTH
         amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))
-        amend(table, scale, real, whole, flow, CONTRACTION, day, amount)
     else:
-        multiple = bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO], LOG_12 + scale[LOG_MAX_RATIO])
-        units = whole_cents(whole, real[BASE] * multiple)
-        book(table, scale, real, whole, flow, CHANGE_ORDER + kind - 2, day, day, day + 1, units)
+        amount = real[BASE] * bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO], LOG_12 + scale[LOG_MAX_RATIO])
+    units = whole_cents(whole, amount)
+    end = whole[END] if kind < 2 else day + 1
+    rate = book(table, scale, real, whole, flow, origin, day, day, end, units)
+    if kind < 2:
+        amend(real, whole, origin, day, units, rate)
 
 
 @jit

@@ -14,9 +14,12 @@ A stream's position lives in a small ``uint64`` array, so that the same function
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numba as nb
 import numpy as np
+from numba import types
+from numba.extending import lower_builtin, type_callable
 from numpy.typing import NDArray
 
 # Without Numba's reference counts: an atomic add for every array passed to a function took more than half of the kernel's
@@ -27,8 +30,24 @@ jit = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)  # 
 
 # Steps that have one caller, put into it before it is compiled: every layer of calls is else compiled again with all below it.
 part = nb.njit(error_model="numpy", nogil=True, _nrt=False, inline="always")  # type: ignore[call-overload]
-# Larger functions that are called seldom stay on their own.
-outside = nb.njit(error_model="numpy", nogil=True, _nrt=False)  # type: ignore[call-overload]
+# Larger functions that are called seldom stay on their own, which must be said: what is left out is taken over from the caller.
+outside = nb.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=False)  # type: ignore[call-overload]
+
+
+def seldom() -> None:
+    """Tell the compiler that the function that begins with this is called seldom: the ways to its calls are kept clear."""
+
+
+@type_callable(seldom)  # type: ignore[untyped-decorator]
+def _type_of_seldom(context: Any) -> Any:
+    return lambda: types.none
+
+
+@lower_builtin(seldom)  # type: ignore[untyped-decorator]
+def _code_of_seldom(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+    builder.function.attributes.add("cold")
+    return context.get_dummy_value()
+
 
 _LOW32 = np.uint64(0xFFFFFFFF)
 _SHIFT32 = np.uint64(32)
@@ -87,20 +106,6 @@ def nth(place: int) -> np.uint64:
 
 
 @jit
-def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
-    """Put ``stream`` at the beginning of the stream of one line and one draw."""
-    key = np.uint64(line_key)
-    wide_seed = np.uint64(seed)
-    stream[KEY_0] = key & _LOW32
-    stream[KEY_1] = key >> _SHIFT32
-    stream[BLOCK] = 0
-    stream[DRAW] = np.uint64(draw)
-    stream[SEED_LOW] = wide_seed & _LOW32
-    stream[SEED_HIGH] = wide_seed >> _SHIFT32
-    stream[USED] = N_WORDS
-
-
-@jit
 def philox_round(
     x0: np.uint64, x1: np.uint64, x2: np.uint64, x3: np.uint64, key_0: np.uint64, key_1: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -110,8 +115,8 @@ def philox_round(
     return y0, product_1 & _LOW32, y2, product_0 & _LOW32, (key_0 + _WEYL_0) & _LOW32, (key_1 + _WEYL_1) & _LOW32
 
 
-@outside
-def refill(stream: NDArray[np.uint64]) -> None:
+@jit
+def next_blocks(stream: NDArray[np.uint64]) -> None:
     """Make the next `BLOCKS` blocks of a stream: first the lower words of each, then the upper."""
     block, draw = stream[BLOCK], stream[DRAW] & _LOW32  # words of 32 bits, and the compiler is to know it
     seed_low, seed_high = stream[SEED_LOW] & _LOW32, stream[SEED_HIGH] & _LOW32
@@ -133,6 +138,27 @@ def refill(stream: NDArray[np.uint64]) -> None:
         stream[WORDS + BLOCKS + lane] = (x3 << _SHIFT32) | x2
     stream[BLOCK] = block + np.uint64(BLOCKS)
     stream[USED] = 0
+
+
+@jit
+def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
+    """Put ``stream`` at the beginning of the stream of one line and one draw."""
+    key = np.uint64(line_key)
+    wide_seed = np.uint64(seed)
+    stream[KEY_0] = key & _LOW32
+    stream[KEY_1] = key >> _SHIFT32
+    stream[BLOCK] = 0
+    stream[DRAW] = np.uint64(draw)
+    stream[SEED_LOW] = wide_seed & _LOW32
+    stream[SEED_HIGH] = wide_seed >> _SHIFT32
+    next_blocks(stream)
+
+
+@outside
+def refill(stream: NDArray[np.uint64]) -> None:
+    """`next_blocks` for a stream that has run out, which few do."""
+    seldom()
+    next_blocks(stream)
 
 
 @jit
@@ -161,11 +187,19 @@ def exponential(stream: NDArray[np.uint64]) -> float:
         x = steps * EXPONENTIAL_STEP[layer]
         if steps < EXPONENTIAL_SURE[layer]:
             return x
-        if layer == 0:
-            return EXPONENTIAL_EDGE - math.log(uniform(stream))
-        above = EXPONENTIAL_HEIGHT[layer - 1] - EXPONENTIAL_HEIGHT[layer]
-        if EXPONENTIAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-x):
+        x = unsure_exponential(stream, layer, x)
+        if x >= 0.0:
             return x
+
+
+@outside
+def unsure_exponential(stream: NDArray[np.uint64], layer: int, x: float) -> float:
+    """What becomes of a point near a layer's end: ``x`` if it is under the density, −1 if not; in the tail, a new one."""
+    seldom()
+    if layer == 0:
+        return EXPONENTIAL_EDGE - math.log(uniform(stream))
+    above = EXPONENTIAL_HEIGHT[layer - 1] - EXPONENTIAL_HEIGHT[layer]
+    return x if EXPONENTIAL_HEIGHT[layer] + above * uniform(stream) < math.exp(-x) else -1.0
 
 
 @jit
@@ -186,6 +220,7 @@ def normal(stream: NDArray[np.uint64]) -> float:
 @outside
 def unsure_normal(stream: NDArray[np.uint64], layer: int, x: float) -> float:
     """What becomes of a point near a layer's end: ``x`` if it is under the density, −1 if not; in the tail, a new one."""
+    seldom()
     if layer == 0:
         while True:
             beyond = -math.log(uniform(stream)) / NORMAL_EDGE
@@ -297,9 +332,30 @@ def gamma_variate_large(stream: NDArray[np.uint64], shape: float) -> float:
             return d * v
 
 
+@jit
+def minus_log_beta(stream: NDArray[np.uint64], a: float, b: float) -> float:
+    """−log X of a Beta(a, b) number X with b <= 1 and a >= 1 − b, from one gamma number.
+
+    Its density y^(b−1) exp(−(a − (1−b)/2) y) s(y/2)^(b−1), s(x) = sinh(x)/x, is that of a gamma number accepted with the
+    probability s(y/2)^(b−1).  That is at least 1 − (1−b) y²/24, which decides most cases without a logarithm.
+    """
+    rate = a - 0.5 * (1.0 - b)
+    while True:
+        y, u = gamma_variate(stream, b) / rate, uniform(stream)
+        if u < 1.0 - (1.0 - b) * y * y * (1.0 / 24.0):
+            return y
+        if math.log(u) < (b - 1.0) * (0.5 * y + math.log(-math.expm1(-y) / y)):
+            return y
+
+
 @outside
 def log_beta_variate(stream: NDArray[np.uint64], a: float, b: float) -> float:
-    """Logarithm of a Beta(a, b) number: log X = −log(1 + G_b / G_a), by logarithms where a gamma number may underflow."""
+    """Logarithm of a Beta(a, b) number.
+
+    Where one gamma number does not do, log X = −log(1 + G_b / G_a), by logarithms where a gamma number may underflow.
+    """
+    if b <= 1.0 and a >= 1.0 - b:
+        return -minus_log_beta(stream, a, b)
     if a > LEAST_PLAIN_SHAPE and b > LEAST_PLAIN_SHAPE:
         of_b = gamma_variate(stream, b)
         return -math.log1p(of_b / gamma_variate(stream, a))

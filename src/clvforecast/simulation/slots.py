@@ -94,11 +94,11 @@ LOG_DISCOUNT, MAX_RATIO, LOG_MAX_RATIO, AT_HORIZON, DISCOUNT_AT = range(5)
 PRIOR_RATES, TERMINATION, FIRST_SPELL, LATER_SPELL, N_PROFILE = 17, 21, 22, 24, 26
 # Of events and their sizes: shape and exposure (days) of each kind's rate, counts and sums of sizes; days of activity since the
 # origin, days of it until the next event may come, and the bound on the hazard a day that this wait was drawn with. AT_END: what
-# money at the term's end is worth at the origin; then room for TAIL terms of a sum.
+# money at the term's end is worth at the origin; then room for TAIL numbers of a sum.
 MRR, MRR_NOW, LOG_MRR, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_THETA = range(26, 36)
 T_LAPSED, RETURN_SHAPE, RETURN_EXPOSURE, SERVED, WAITING, HAZARD = range(36, 42)
-EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 16
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 75, 76, 77, 78, 81
+EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 12
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 71, 72, 73, 74, 77
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in

@@ -2,6 +2,7 @@
 
 import math
 
+from clvforecast.arithmetic import ratio_of_betas
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, month_at, months_later
 from clvforecast.simulation.latents import (
     begin_returns,
@@ -162,8 +163,7 @@ def open_probability(par: Real, table: Whole, scale: Real, real: Real, whole: Wh
     """
     a, b = beta_parameters(real, whole)
     a += real[WORK]
-    log_p = math.lgamma(a + w) - math.lgamma(a) - math.lgamma(a + b + w) + math.lgamma(a + b)
-    p = math.exp(min(log_p, 0.0))
+    p = min(ratio_of_betas(a, b, w), 1.0)
     days = float(table[AS_OF] - whole[END])
     known = cumulative_lag(par, table[LAG_CDF_AT], table, scale, days)
     noticed = par[NOTICE_SHARE] * cumulative_lag(par, table[NOTICE_CDF_AT], table, scale, days)

@@ -6,6 +6,7 @@ Ranges of a segment or of the portfolio come from summed draws, never from summe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -176,15 +177,23 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
 def _states_of(
     slices: Sequence[Slice], frame: Frame, new_levels: NewLevels, to_date: list[pd.DataFrame]
 ) -> Iterator[States]:
-    """The states of one slice of accounts after the other; their money to date is put into ``to_date``."""
-    for part in slices:
-        states = account_states(slice_histories(part)[0], frame, new_levels)
-        to_date.append(
-            pd.DataFrame(
-                {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}
-            )
-        )
-        yield states
+    """The states of one slice of accounts after the other, the next one worked out meanwhile.
+
+    Their money to date is put into ``to_date``.
+    """
+
+    def states_of(part: Slice) -> States:
+        return account_states(slice_histories(part)[0], frame, new_levels)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(states_of, slices[0])
+        for following in (*slices[1:], None):
+            states = coming.result()
+            if following is not None:
+                coming = ahead.submit(states_of, following)
+            money = {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}
+            to_date.append(pd.DataFrame(money))
+            yield states
 
 
 def _levels(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pa.Table:

@@ -8,7 +8,8 @@ import pytensor
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components import Component
 from clvforecast.components.pooling import raw_from_coords
-from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalPriors, renewal_design
+from clvforecast.components.renewal_density import bends
+from clvforecast.components.renewal_design import RenewalPriors, renewal_design
 
 
 def log_likelihoods(component: Component, raw: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -24,7 +25,7 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     priors = RenewalPriors()
     design, arrays = renewal_design(cells, frame, priors)
     phi = 1.0 / (a + b + 1.0)
-    bend = np.array([phi - REFERENCE_PHI, np.log(c)])
+    bend = bends(np.log(phi / (1.0 - phi)), np.log(c))
     moved = -design.lean @ bend
     shift = design.shift @ moved - design.level_lean @ bend
     intercept = np.log(a / b)

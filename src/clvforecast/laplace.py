@@ -7,11 +7,14 @@ bit.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.components import Component
-from clvforecast.components.target import Target, Whitening, raw_parameters, target_of, unmoved
+from clvforecast.components.target import Target, raw_parameters, target_of
+from clvforecast.components.whitening import Whitening, unmoved
 from clvforecast.errors import FitError
 
 Floats = NDArray[np.float64]
@@ -25,6 +28,8 @@ CLOSE_ENOUGH = 1e-6
 """Newton's gain in log density below which the mode is reached."""
 FARTHEST = 1.0
 """No parameter moves more in one step of Newton's."""
+TAIL = 1.0
+"""Of what is positive or a share, see `whitening`: a density that is flat about zero falls like e^x, x its logarithm."""
 LEAST_PRECISION = 0.04
 """Where a posterior is flatter than Normal(0, 5^2), its scale is taken for that."""
 
@@ -48,14 +53,18 @@ def placed(component: Component) -> Component:
 
 
 def whitening(component: Component) -> Whitening:
-    """``x = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior is normal."""
-    if component.n_dim > MOST:
-        return unmoved(component.n_dim)
-    target = target_of(component)
-    free = np.ones(component.n_dim, bool)
-    mode = mode_from(target, np.zeros(component.n_dim), free)
+    """``y = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior of y is normal."""
+    n = component.n_dim
+    if n > MOST:
+        return unmoved(n)
+    free = np.ones(n, bool)
+    kink = mode_from(target_of(component), np.zeros(n), free)
+    tail = np.concatenate([np.full(p.size, TAIL if p.transform else 0.0) for p in component.parameters])
+    bent = replace(unmoved(n), kink=np.where(tail > 0.0, kink, 0.0), tail=tail)
+    target = target_of(component, bent)
+    mode = mode_from(target, target.whitened(kink), free)
     root, _ = solid_root(-hessian(target, mode, free))
-    return Whitening(mode, inverse_of_root(root).T, root.T)
+    return replace(bent, centre=mode, spread=inverse_of_root(root).T, back=root.T)
 
 
 def mode_from(target: Target, start: Floats, free: NDArray[np.bool_]) -> Floats:

@@ -36,6 +36,8 @@ from clvforecast.likelihoods import MAX_TOTAL
 if TYPE_CHECKING:
     import pymc as pm
 
+REFERENCE_ODDS = REFERENCE_PHI / (1.0 - REFERENCE_PHI)
+
 
 def renewal_component(
     cells: RenewalCells, frame: Frame, priors: RenewalPriors, placed: tuple[Floats, Floats] | None = None
@@ -118,12 +120,11 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
 
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
-    by_phi, c = phi - REFERENCE_PHI, pt.ones(1)
-    lean, level_lean = d["lean"][0] * by_phi, d["level_lean"][0] * by_phi
-    if "prior_log_c" in arrays:
-        log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0)
-        lean, level_lean = lean + d["lean"][1] * log_c, level_lean + d["level_lean"][1] * log_c
-        c = pt.exp(log_c)
+    free_c = "prior_log_c" in arrays
+    log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0) if free_c else pt.zeros(())
+    c = pt.exp(log_c)
+    bend = pt.stack([phi - REFERENCE_PHI, phi / (1.0 - phi) - REFERENCE_ODDS, log_c, c - 1.0])
+    lean, level_lean = pt.dot(bend, d["lean"]), pt.dot(bend, d["level_lean"])
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
     shift = pt.sum(d["shift"] * moved) - level_lean
@@ -174,9 +175,10 @@ def _scale(raw: Raw, design: RenewalDesign) -> Floats:
 
 
 def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
-    """(phi - reference, log c), (chain, draw, 2)."""
-    log_c = priors.log_c_sd * raw["log_c"] if design.free_c else np.zeros_like(raw["phi"])
-    return np.stack([raw["phi"] - REFERENCE_PHI, log_c], axis=-1)
+    """`renewal_density.bends`, (chain, draw, 4)."""
+    phi, log_c = raw["phi"], priors.log_c_sd * raw["log_c"] if design.free_c else np.zeros_like(raw["phi"])
+    odds = phi / (1.0 - phi)
+    return np.stack([phi - REFERENCE_PHI, odds - REFERENCE_ODDS, log_c, np.expm1(log_c)], axis=-1)
 
 
 def _moved(raw: Raw, design: RenewalDesign) -> Floats:
@@ -210,7 +212,7 @@ def renewal_variables(raw: Raw, frame: Frame, design: RenewalDesign, priors: Ren
     values: dict[str, tuple[tuple[str, ...], Floats]] = {
         "renewal_mu": ((), expit(intercept)),
         "renewal_phi": ((), raw["phi"]),
-        "renewal_c": ((), np.exp(bend[..., 1])),
+        "renewal_c": ((), np.exp(bend[..., 2])),
         "renewal_segment_effect": (("segment_level",), segment_effects(segments, shape)),
         "renewal_segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),
         "renewal_second_spell_effect": ((), flags[..., 0]),

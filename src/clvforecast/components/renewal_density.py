@@ -33,7 +33,9 @@ from clvforecast.components.target import VERSION, closed, compiled, opened
 from clvforecast.likelihoods import MAX_TOTAL
 
 REFERENCE_PHI = 0.27
-"""Where `renewal_design` linearises; only speed depends on it."""
+"""Where nothing leans, with c = 1; only speed depends on it."""
+N_BENDS = 4
+"""What class effects lean with, see `bends` and `renewal_leans`."""
 
 DENSITY_DATA = (
     *DATA,
@@ -90,13 +92,12 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     phi, log_c = logistic(x[S]), 0.0
     if F > 0:
         log_c = prior_log_c[0] * x[S + 1]
-    lean = np.zeros(P)
-    add_times(lean, lean_of[0], phi - REFERENCE_PHI)
-    add_times(lean, lean_of[1], log_c)
-    level_lean = level_lean_of[0] * (phi - REFERENCE_PHI) + level_lean_of[1] * log_c
+    bend, lean = bends(x[S], log_c), np.zeros(P)
+    for k in range(N_BENDS):
+        add_times(lean, lean_of[k], bend[k])
     s = scales_of(log_sd, base, column_of)
     moved = coords_of_raw(raw, s, guess, error)
-    shifted = dot(shift, moved) - level_lean
+    shifted = dot(shift, moved) - dot(level_lean_of, bend)
     level_off = x[at_level] - shifted / prior_mu[1]
 
     not_beyond = max(phi, 1.0 / MAX_TOTAL)
@@ -136,14 +137,27 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     )
     slope[at_level] += by[LOGIT_MU] * prior_mu[1] - level_off
     by_total = -(1.0 + (1.0 - phi) / not_beyond) / not_beyond if phi > 1.0 / MAX_TOTAL else -MAX_TOTAL
-    by_phi = dot(lean_of[0], by_lean) - level_lean_of[0] * by_shifted + by[TOTAL] * by_total
-    slope[S] += by_phi * phi * (1.0 - phi)
+    by_bend = np.empty(N_BENDS)
+    for k in range(N_BENDS):
+        by_bend[k] = dot(lean_of[k], by_lean) - level_lean_of[k] * by_shifted
+    by_phi = by_bend[0] + by[TOTAL] * by_total
+    slope[S] += by_phi * phi * (1.0 - phi) + by_bend[1] * math.exp(x[S])
     value += add_beta(slope, x, S, prior_phi[0], prior_phi[1])
     if F > 0:
-        by_log_c = dot(lean_of[1], by_lean) - level_lean_of[1] * by_shifted + by[CLOCK] * theta[CLOCK]
+        by_log_c = by_bend[2] + (by_bend[3] + by[CLOCK]) * theta[CLOCK]
         slope[S + 1] += by_log_c * prior_log_c[0]
         value += add_normals(slope[S + 1 : S + 2], x[S + 1 : S + 2], 1.0)
     return value, slope
+
+
+@native
+def bends(logit_phi: float, log_c: float) -> Floats:
+    """(phi, phi / (1 - phi), log c, c), each less what it is at the reference."""
+    bend = np.empty(N_BENDS)
+    bend[0] = logistic(logit_phi) - REFERENCE_PHI
+    bend[1] = math.exp(logit_phi) - REFERENCE_PHI / (1.0 - REFERENCE_PHI)
+    bend[2], bend[3] = log_c, math.exp(log_c) - 1.0
+    return bend
 
 
 @inner
@@ -175,8 +189,8 @@ def compiled_renewal_density() -> Any:
     version = VERSION
 
     def density(n, point, slope, value, data):  # type: ignore[no-untyped-def]
-        x, reals, wholes, layout = opened(n, point, data)
+        x, y, reals, wholes, layout = opened(n, point, data)
         log_density, by_x = renewal_density(x, reals, wholes, layout)
-        return closed(n, slope, value, log_density + 0 * version, by_x, reals, layout)
+        return closed(n, slope, value, log_density + 0 * version, by_x, y, reals, layout)
 
     return compiled(density)

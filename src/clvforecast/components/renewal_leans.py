@@ -1,0 +1,84 @@
+"""How class effects and level of renewal must move with phi and c for the survival curve to stay where it is.
+
+phi, c and the effects of decision numbers all bend one curve: a ridge that NUTS walks slowly, and a curved one, on which it
+diverges where the terms are all of a year and a decision's number is its tenure. The sampled effects are those less ``lean bend``,
+with ``bend = (phi, phi / (1 - phi), log c, c)`` less its values at the reference. That is a shear, Jacobian one: the model does not
+depend on it.
+
+- For phi, S stays where it was at the reference with W(t) = t when ``log (W(t1) - W(t0))`` moves by what `_slopes_by_phi` finds;
+  phi and its odds 1 / (a + b) give that to a hundredth for phi up to .7.
+- For c, ``log (t1^c - t0^c)`` is to be taken back: ``c log t1`` where t0 = 0, about ``log c`` more where it is not. log c and c
+  give it to three hundredths for log c between -1 and 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.components.component import Floats
+from clvforecast.components.renewal_density import REFERENCE_PHI
+from clvforecast.likelihoods import log_survival
+
+REFERENCE_MU = 0.8
+"""Where survival is held, with REFERENCE_PHI; only speed depends on it."""
+PHIS = np.array([0.01, 0.05, 0.1, 0.15, 0.2, 0.35, 0.45, 0.55, 0.65])
+LOG_CS = np.array([-0.9, -0.6, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.6, 0.9])
+"""Where the leans are fitted."""
+LOG_WS = np.linspace(-8.0, 60.0, 2000)
+"""Weights among which survival is looked up."""
+
+
+def leans(t0: Floats, t1: Floats, fixed: Floats, information: Floats, sd: Floats) -> tuple[Floats, Floats]:
+    """`lean` (P, 4) of the class effects, and `level_lean` (4,) of what all steps have in common.
+
+    Per step the bends move log w by known slopes; these are regressed on the class design. An effect can only lean as far as its
+    prior SD lets it: the regression has the priors' precision beside the data's.
+
+    Parameters
+    ----------
+    t0, t1 : (S,) years of tenure at the last decision before the step, and at its own.
+    fixed : (S, P) 0/1 design of the effects that are not pooled.
+    information : (S,) that the data have of each step's log w.
+    sd : (P,) prior SDs of the effects.
+    """
+    root = np.sqrt(information)[:, None]
+    X = np.column_stack([np.ones(len(t0)), fixed])
+    Y = np.column_stack([_slopes_by_phi(t0, t1), _slopes_by_c(t0, t1)])
+    of_prior = np.column_stack([np.zeros(len(sd)), np.diag(1.0 / sd)])
+    rows, targets = np.vstack([X * root, of_prior]), np.vstack([Y * root, np.zeros((len(sd), Y.shape[1]))])
+    # Rounded, so that the last bits of LAPACK cannot make other draws: any lean will do.
+    solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0].round(9)
+    return solution[1:], solution[0]
+
+
+def _slopes_by_phi(t0: Floats, t1: Floats) -> Floats:
+    """(S, 2) slopes by (phi, its odds) of ``log (W(t1) - W(t0))`` with S, mu held and W(t) = t at the reference."""
+    moved = np.stack([np.log(_held(t1, phi) - _held(t0, phi)) - np.log(t1 - t0) for phi in PHIS])
+    basis = np.column_stack([PHIS - REFERENCE_PHI, PHIS / (1.0 - PHIS) - REFERENCE_PHI / (1.0 - REFERENCE_PHI)])
+    return _fitted(basis, moved)
+
+
+def _slopes_by_c(t0: Floats, t1: Floats) -> Floats:
+    """(S, 2) slopes by (log c, c) of what takes ``log (t1^c - t0^c)`` back."""
+    c = np.exp(LOG_CS)[:, None]
+    moved = np.log(t1 - t0) - np.log(t1**c - t0**c)
+    return _fitted(np.column_stack([LOG_CS, np.exp(LOG_CS) - 1.0]), moved)
+
+
+def _fitted(basis: Floats, moved: Floats) -> Floats:
+    """Least squares of the columns of `moved` (points, S) on two functions (points, 2), (S, 2)."""
+    return np.asarray(np.linalg.lstsq(basis, moved, rcond=None)[0].T, float)
+
+
+def _held(t: Floats, phi: float) -> NDArray[np.float64]:
+    """W at which survival with this phi is what it is at t with the reference's."""
+    is_later = t > 0
+    lost = np.log(-_log_survival(np.where(is_later, t, 1.0), REFERENCE_PHI))
+    log_W = np.interp(lost, np.log(-_log_survival(np.exp(LOG_WS), phi)), LOG_WS)
+    return np.where(is_later, np.exp(log_W), 0.0)
+
+
+def _log_survival(W: Floats, phi: float) -> Floats:
+    total = 1.0 / phi - 1.0
+    return np.asarray(log_survival(W, REFERENCE_MU * total, (1.0 - REFERENCE_MU) * total), float)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pymc as pm
 
 REFERENCE_ODDS = REFERENCE_PHI / (1.0 - REFERENCE_PHI)
+REFERENCE_LOG = -np.log1p(-REFERENCE_PHI)
 
 
 def renewal_component(
@@ -121,7 +122,10 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
     free_c = "prior_log_c" in arrays
-    log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0) if free_c else pt.zeros(())
+    log_c = pt.zeros(())
+    if free_c:
+        c_lean = pt.dot(pt.stack([phi - REFERENCE_PHI, -pt.log1p(-phi) - REFERENCE_LOG]), d["c_lean"])
+        log_c = d["prior_log_c"] * pm.Normal("log_c", -c_lean / d["prior_log_c"], 1.0) + c_lean
     c = pt.exp(log_c)
     bend = pt.stack([phi - REFERENCE_PHI, phi / (1.0 - phi) - REFERENCE_ODDS, log_c, c - 1.0])
     lean, level_lean = pt.dot(bend, d["lean"]), pt.dot(bend, d["level_lean"])
@@ -158,6 +162,7 @@ def _prior_raw(
         "log_c": rng.normal(size=shape),
         "notice_share": rng.beta(priors.notice_alpha, priors.notice_beta, shape),
     }
+    drawn["log_c"] = drawn["log_c"] - _c_lean(drawn["phi"], design) / priors.log_c_sd
     a, b = sticks(np.full(design.n_lags, priors.lag))
     drawn["renewal_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
     drawn["notice_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
@@ -176,9 +181,17 @@ def _scale(raw: Raw, design: RenewalDesign) -> Floats:
 
 def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
     """`renewal_density.bends`, (chain, draw, 4)."""
-    phi, log_c = raw["phi"], priors.log_c_sd * raw["log_c"] if design.free_c else np.zeros_like(raw["phi"])
+    phi, log_c = raw["phi"], np.zeros_like(raw["phi"])
+    if design.free_c:
+        log_c = priors.log_c_sd * raw["log_c"] + _c_lean(phi, design)
     odds = phi / (1.0 - phi)
     return np.stack([phi - REFERENCE_PHI, odds - REFERENCE_ODDS, log_c, np.expm1(log_c)], axis=-1)
+
+
+def _c_lean(phi: Floats, design: RenewalDesign) -> Floats:
+    """What the exponent's sampled logarithm stands below the exponent's, (chain, draw)."""
+    bend = np.stack([phi - REFERENCE_PHI, -np.log1p(-phi) - REFERENCE_LOG], axis=-1)
+    return np.asarray((bend * design.c_lean).sum(axis=-1), float)
 
 
 def _moved(raw: Raw, design: RenewalDesign) -> Floats:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.arithmetic import logistic
+from clvforecast.arithmetic import log1p_exp, logistic
 from clvforecast.components.native import Floats, Integers, dot, inner, matrix, native, vector
 from clvforecast.components.native_priors import (
     add_beta,
     add_half_normals,
-    add_normals,
     add_pooling,
     add_times,
     coords_of_raw,
@@ -46,6 +45,7 @@ DENSITY_DATA = (
     "shift",
     "lean",
     "level_lean",
+    "c_lean",
     "prior_sd",
     "prior_mu",
     "prior_phi",
@@ -63,6 +63,7 @@ DENSITY_DATA = (
     SHIFT,
     LEAN,
     LEVEL_LEAN,
+    C_LEAN,
     PRIOR_SD,
     PRIOR_MU,
     PRIOR_PHI,
@@ -89,9 +90,10 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     at_level = at_raw + P
     at_lags = at_level + 1
     log_sd, raw = x[:S], x[at_raw:at_level]
+    c_lean_of = vector(reals, layout, C_LEAN)
     phi, log_c = logistic(x[S]), 0.0
     if F > 0:
-        log_c = prior_log_c[0] * x[S + 1]
+        log_c = prior_log_c[0] * x[S + 1] + dot(c_lean_of, c_bends(x[S]))
     bend, lean = bends(x[S], log_c), np.zeros(P)
     for k in range(N_BENDS):
         add_times(lean, lean_of[k], bend[k])
@@ -144,9 +146,11 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     slope[S] += by_phi * phi * (1.0 - phi) + by_bend[1] * math.exp(x[S])
     value += add_beta(slope, x, S, prior_phi[0], prior_phi[1])
     if F > 0:
-        by_log_c = by_bend[2] + (by_bend[3] + by[CLOCK]) * theta[CLOCK]
+        off = log_c / prior_log_c[0]
+        value -= 0.5 * off * off
+        by_log_c = by_bend[2] + (by_bend[3] + by[CLOCK]) * theta[CLOCK] - off / prior_log_c[0]
         slope[S + 1] += by_log_c * prior_log_c[0]
-        value += add_normals(slope[S + 1 : S + 2], x[S + 1 : S + 2], 1.0)
+        slope[S] += by_log_c * (c_lean_of[0] * phi * (1.0 - phi) + c_lean_of[1] * phi)
     return value, slope
 
 
@@ -157,6 +161,15 @@ def bends(logit_phi: float, log_c: float) -> Floats:
     bend[0] = logistic(logit_phi) - REFERENCE_PHI
     bend[1] = math.exp(logit_phi) - REFERENCE_PHI / (1.0 - REFERENCE_PHI)
     bend[2], bend[3] = log_c, math.exp(log_c) - 1.0
+    return bend
+
+
+@native
+def c_bends(logit_phi: float) -> Floats:
+    """(phi, -log(1 - phi)), each less what it is at the reference: what log c leans with."""
+    bend = np.empty(2)
+    bend[0] = logistic(logit_phi) - REFERENCE_PHI
+    bend[1] = log1p_exp(logit_phi) + math.log(1.0 - REFERENCE_PHI)
     return bend
 
 

@@ -65,7 +65,7 @@ class RenewalDesign:
     All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
     classes | coordinates of the years | effects that are not pooled (term classes but the `reference`, the commonest; numbers
     2..5+; expanded; cut). `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, year SD, 1); `base` (P,) is
-    its prior SD where that is 1; `guess`, `error`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and
+    its prior SD where that is 1; `guess`, `error`, `shift`, `lean`, `level_lean` and `c_lean` only serve the sampler, see `pooling` and
     `renewal_leans`.
     """
 
@@ -81,6 +81,7 @@ class RenewalDesign:
     shift: Floats
     lean: Floats
     level_lean: Floats
+    c_lean: Floats
     free_c: bool
     n_lags: int
     uses_notice: bool
@@ -150,12 +151,13 @@ def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
 def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors) -> RenewalDesign:
     segments, sizes, years = regressors.segments, regressors.sizes, regressors.years
     fixed, per_step = regressors.fixed, regressors.per_step
-    lean, level_lean = leans(
+    lean, level_lean, c_lean = leans(
         cells.step_t0,
         cells.step_t1,
         fixed,
         INFORMATION_PER_DECISION * per_step,
         _fixed_sd(fixed.shape[1], frame.n_term_classes, priors),
+        priors.log_c_sd,
     )
     pooled = segments.n_coords + sizes.n_coords + years.n_coords
     return RenewalDesign(
@@ -176,6 +178,7 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
         ),
         lean=np.vstack([np.zeros((pooled + 2, N_BENDS)), lean]),
         level_lean=-LEVEL_PER_CLASS * level_lean,
+        c_lean=c_lean,
         free_c=cells.max_decisions >= DECISIONS_FOR_C,
         n_lags=frame.n_lag_bins,
         uses_notice=frame.uses_notice,
@@ -201,6 +204,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
         "shift": design.shift,
         "lean": design.lean.T,
         "level_lean": design.level_lean,
+        "c_lean": design.c_lean,
         **_path_arrays(cells),
         **_likelihood_arrays(cells),
         **_lag_arrays(cells, design, priors),

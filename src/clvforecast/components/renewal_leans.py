@@ -25,12 +25,16 @@ REFERENCE_MU = 0.8
 PHIS = np.array([0.01, 0.05, 0.1, 0.15, 0.2, 0.35, 0.45, 0.55, 0.65])
 LOG_CS = np.array([-0.9, -0.6, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.6, 0.9])
 """Where the leans are fitted."""
+ALL_LOG_CS = np.linspace(-1.2, 1.2, 121)
+"""Among which the likeliest is looked for."""
 LOG_WS = np.linspace(-8.0, 60.0, 2000)
 """Weights among which survival is looked up."""
 
 
-def leans(t0: Floats, t1: Floats, fixed: Floats, information: Floats, sd: Floats) -> tuple[Floats, Floats]:
-    """`lean` (P, 4) of the class effects, and `level_lean` (4,) of what all steps have in common.
+def leans(
+    t0: Floats, t1: Floats, fixed: Floats, information: Floats, sd: Floats, log_c_sd: float
+) -> tuple[Floats, Floats, Floats]:
+    """`lean` (P, 4) of the class effects, `level_lean` (4,) of what all steps have in common, `c_lean` (2,) of log c.
 
     Per step the bends move log w by known slopes; these are regressed on the class design. An effect can only lean as far as its
     prior SD lets it: the regression has the priors' precision beside the data's.
@@ -41,6 +45,7 @@ def leans(t0: Floats, t1: Floats, fixed: Floats, information: Floats, sd: Floats
     fixed : (S, P) 0/1 design of the effects that are not pooled.
     information : (S,) that the data have of each step's log w.
     sd : (P,) prior SDs of the effects.
+    log_c_sd : prior SD of log c.
     """
     root = np.sqrt(information)[:, None]
     X = np.column_stack([np.ones(len(t0)), fixed])
@@ -49,7 +54,23 @@ def leans(t0: Floats, t1: Floats, fixed: Floats, information: Floats, sd: Floats
     rows, targets = np.vstack([X * root, of_prior]), np.vstack([Y * root, np.zeros((len(sd), Y.shape[1]))])
     # Rounded, so that the last bits of LAPACK cannot make other draws: any lean will do.
     solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0].round(9)
-    return solution[1:], solution[0]
+    return solution[1:], solution[0], _lean_of_c(targets - rows @ solution, log_c_sd).round(9)
+
+
+def _lean_of_c(left: Floats, log_c_sd: float) -> Floats:
+    """(2,) slopes by (phi, -log(1 - phi)) of the log c that makes good best what effects `left` (rows, 4) of the bends.
+
+    The last class of decision numbers holds many: how survival goes on within it only phi and c can tell.
+    """
+    odds = PHIS / (1.0 - PHIS)
+    by_phi = np.column_stack([PHIS - REFERENCE_PHI, odds - REFERENCE_PHI / (1.0 - REFERENCE_PHI)])
+    by_c = np.column_stack([ALL_LOG_CS, np.expm1(ALL_LOG_CS)])
+    # |left (by_phi, by_c)|^2 less what does not depend on c, and the prior of log c.
+    squares = left.T @ left
+    of_c = ((by_c @ squares[2:, 2:]) * by_c).sum(axis=1) + (ALL_LOG_CS / log_c_sd) ** 2
+    cost = of_c + 2.0 * by_phi @ squares[:2, 2:] @ by_c.T
+    basis = np.column_stack([PHIS - REFERENCE_PHI, np.log1p(-REFERENCE_PHI) - np.log1p(-PHIS)])
+    return np.asarray(np.linalg.lstsq(basis, ALL_LOG_CS[np.argmin(cost, axis=1)], rcond=None)[0], float)
 
 
 def _slopes_by_phi(t0: Floats, t1: Floats) -> Floats:

@@ -26,7 +26,8 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     design, arrays = renewal_design(cells, frame, priors)
     phi = 1.0 / (a + b + 1.0)
     logit_phi = np.log(phi / (1.0 - phi))
-    bend = bends(logit_phi, np.log(c))
+    reference = design.reference_point.phi
+    bend = bends(logit_phi, np.log(c), reference)
     moved = -design.lean @ bend
     shift = design.shift @ moved - design.level_lean @ bend
     intercept = np.log(a / b)
@@ -34,7 +35,7 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     return {
         "sd": np.ones((1, 1, arrays["prior_sd"].size)),
         "phi": np.full((1, 1), phi),
-        "log_c": np.full((1, 1), (np.log(c) - design.c_lean @ c_bends(logit_phi)) / priors.log_c_sd),
+        "log_c": np.full((1, 1), (np.log(c) - design.c_lean @ c_bends(logit_phi, reference)) / priors.log_c_sd),
         "raw": raw_from_coords(moved, s, design.guess, design.error)[None, None],
         "level": np.full((1, 1), (intercept + shift - priors.logit_mu_mean) / priors.logit_mu_sd),
     }

@@ -62,26 +62,33 @@ def _in_one_level(cells):  # type: ignore[no-untyped-def]
 def test_every_density_and_its_slope_are_those_of_the_pymc_model(shape: str) -> None:
     """Up to a constant, Jacobians included, at four random points."""
     seen = set()
-    for name, component in components_of(shape).items():
-        if component.density in seen:
-            continue
-        seen.add(component.density)
-        target, model = target_of(component), component.model()
-        free = {model.rvs_to_values[rv].name: rv.type.shape for rv in model.free_RVs}
-        suffix = {"": "", "log": "_log__", "logit": "_logodds__"}
-        assert free == {p.name + suffix[p.transform]: p.shape for p in component.parameters}, name
-        graph = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
-        graph.set_extra_values({})
-        rng = np.random.default_rng(8)
-        points = rng.normal(0.0, 0.6, (4, target.n_dim))
-        found, expected = [target.value_and_slope(x) for x in points], [graph(x) for x in points]
-        for i in range(4):
-            size = 1.0 + abs(found[i][0])
-            by_value = (found[i][0] - found[0][0]) - (expected[i][0] - expected[0][0])
-            assert abs(by_value) < 1e-12 * size, name
-            scale = 1.0 + np.abs(expected[i][1])
-            assert found[i][1] / scale == pytest.approx(expected[i][1] / scale, abs=1e-11), name
+    for component in components_of(shape).values():
+        if component.density not in seen:
+            seen.add(component.density)
+            assert_like_its_graph(component)
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("name", ["renewal", "change"])
+def test_they_are_where_the_data_place_the_effects_too(name: str) -> None:
+    assert_like_its_graph(placed(components_of("one segment")[name]))
+
+
+def assert_like_its_graph(component: Component) -> None:
+    name, target, model = component.name, target_of(component), component.model()
+    free = {model.rvs_to_values[rv].name: rv.type.shape for rv in model.free_RVs}
+    suffix = {"": "", "log": "_log__", "logit": "_logodds__"}
+    assert free == {p.name + suffix[p.transform]: p.shape for p in component.parameters}, name
+    graph = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
+    graph.set_extra_values({})
+    points = np.random.default_rng(8).normal(0.0, 0.6, (4, target.n_dim))
+    found, expected = [target.value_and_slope(x) for x in points], [graph(x) for x in points]
+    for i in range(4):
+        size = 1.0 + abs(found[i][0])
+        by_value = (found[i][0] - found[0][0]) - (expected[i][0] - expected[0][0])
+        assert abs(by_value) < 1e-12 * size, name
+        scale = 1.0 + np.abs(expected[i][1])
+        assert found[i][1] / scale == pytest.approx(expected[i][1] / scale, abs=3e-11), name
 
 
 @pytest.mark.parametrize("name", ["expansion_rate", "contraction_size", "renewal", "change"])

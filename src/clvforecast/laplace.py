@@ -53,7 +53,7 @@ def placed(component: Component) -> Component:
 
 
 def whitening(component: Component) -> Whitening:
-    """``y = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior of y is normal."""
+    """``y = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if y is normal."""
     n = component.n_dim
     if n > MOST:
         return unmoved(n)

@@ -28,26 +28,29 @@ from clvforecast.components.pooling import (
     refined,
 )
 from clvforecast.components.rates import segment_effects
-from clvforecast.components.renewal_density import DENSITY_DATA, REFERENCE_PHI, compiled_renewal_density
+from clvforecast.components.renewal_density import DENSITY_DATA, compiled_renewal_density
 from clvforecast.components.renewal_design import RenewalDesign, RenewalPriors, renewal_design, sticks
+from clvforecast.components.renewal_leans import PLAIN, PRIOR_REFERENCE, Reference
 from clvforecast.components.renewal_likelihood import DATA, renewal_log_likelihood
 from clvforecast.likelihoods import MAX_TOTAL
 
 if TYPE_CHECKING:
     import pymc as pm
 
-REFERENCE_ODDS = REFERENCE_PHI / (1.0 - REFERENCE_PHI)
-REFERENCE_LOG = -np.log1p(-REFERENCE_PHI)
-
 
 def renewal_component(
-    cells: RenewalCells, frame: Frame, priors: RenewalPriors, placed: tuple[Floats, Floats] | None = None
+    cells: RenewalCells,
+    frame: Frame,
+    priors: RenewalPriors,
+    placed: tuple[Floats, Floats] | None = None,
+    reference: Reference = PRIOR_REFERENCE,
 ) -> Component:
     """The renewal component; c is free only where some account has five decisions or more.
 
-    `placed`, guesses and errors (P,) of the effects, replaces the first ones, see `pooling.refined`.
+    `placed`, guesses and errors (P,) of the effects, replaces the first ones, see `pooling.refined`; `reference` is about where
+    the posterior lies, see `renewal_leans`.
     """
-    design, arrays = renewal_design(cells, frame, priors)
+    design, arrays = renewal_design(cells, frame, priors, reference)
     if placed is not None:
         guess, error = placed
         design, arrays = replace(design, guess=guess, error=error), {**arrays, "guess": guess, "error": error}
@@ -70,7 +73,9 @@ def renewal_component(
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
-        refined=lambda mode, variance: renewal_component(cells, frame, priors, _refined(mode, variance, design)),
+        refined=lambda mode, variance: renewal_component(
+            cells, frame, priors, _refined(mode, variance, design), _reference(mode, design, priors)
+        ),
         note="; ".join(notes),
     )
 
@@ -122,12 +127,12 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
     free_c = "prior_log_c" in arrays
-    log_c = pt.zeros(())
+    log_c, reference = pt.zeros(()), d["reference"][0]
     if free_c:
-        c_lean = pt.dot(pt.stack([phi - REFERENCE_PHI, -pt.log1p(-phi) - REFERENCE_LOG]), d["c_lean"])
+        c_lean = pt.dot(pt.stack([phi - reference, pt.log1p(-reference) - pt.log1p(-phi)]), d["c_lean"])
         log_c = d["prior_log_c"] * pm.Normal("log_c", -c_lean / d["prior_log_c"], 1.0) + c_lean
     c = pt.exp(log_c)
-    bend = pt.stack([phi - REFERENCE_PHI, phi / (1.0 - phi) - REFERENCE_ODDS, log_c, c - 1.0])
+    bend = pt.stack([phi - reference, phi / (1.0 - phi) - reference / (1.0 - reference), log_c, c - 1.0])
     lean, level_lean = pt.dot(bend, d["lean"]), pt.dot(bend, d["level_lean"])
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
@@ -184,13 +189,15 @@ def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
     phi, log_c = raw["phi"], np.zeros_like(raw["phi"])
     if design.free_c:
         log_c = priors.log_c_sd * raw["log_c"] + _c_lean(phi, design)
-    odds = phi / (1.0 - phi)
-    return np.stack([phi - REFERENCE_PHI, odds - REFERENCE_ODDS, log_c, np.expm1(log_c)], axis=-1)
+    reference = design.reference_point.phi
+    odds = phi / (1.0 - phi) - reference / (1.0 - reference)
+    return np.stack([phi - reference, odds, log_c, np.expm1(log_c)], axis=-1)
 
 
 def _c_lean(phi: Floats, design: RenewalDesign) -> Floats:
     """What the exponent's sampled logarithm stands below the exponent's, (chain, draw)."""
-    bend = np.stack([phi - REFERENCE_PHI, -np.log1p(-phi) - REFERENCE_LOG], axis=-1)
+    reference = design.reference_point.phi
+    bend = np.stack([phi - reference, np.log1p(-reference) - np.log1p(-phi)], axis=-1)
     return np.asarray((bend * design.c_lean).sum(axis=-1), float)
 
 
@@ -204,6 +211,15 @@ def _refined(mode: Raw, variance: Raw, design: RenewalDesign) -> tuple[Floats, F
     guess, error = refined(mode["raw"], variance["raw"], _scale(mode, design), design.guess, design.error)
     pooled = design.column_of < mode["sd"].size
     return np.where(pooled, guess, 0.0), np.where(pooled, error, UNTOLD)
+
+
+def _reference(mode: Raw, design: RenewalDesign, priors: RenewalPriors) -> Reference:
+    """Where the mode lies."""
+    logit_mu = priors.logit_mu_mean + priors.logit_mu_sd * mode["level"] - _shift(mode, design, priors)
+    c = 1.0 + _bend(mode, design, priors)[..., 3]
+    low, high = PLAIN
+    phi, mu = np.clip([mode["phi"], expit(logit_mu)], low, high).tolist()
+    return Reference(phi, mu, float(c))
 
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:

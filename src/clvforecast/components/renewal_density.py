@@ -31,8 +31,6 @@ from clvforecast.components.renewal_likelihood import (
 from clvforecast.components.target import VERSION, closed, compiled, opened
 from clvforecast.likelihoods import MAX_TOTAL
 
-REFERENCE_PHI = 0.27
-"""Where nothing leans, with c = 1; only speed depends on it."""
 N_BENDS = 4
 """What class effects lean with, see `bends` and `renewal_leans`."""
 
@@ -46,6 +44,7 @@ DENSITY_DATA = (
     "lean",
     "level_lean",
     "c_lean",
+    "reference",
     "prior_sd",
     "prior_mu",
     "prior_phi",
@@ -64,6 +63,7 @@ DENSITY_DATA = (
     LEAN,
     LEVEL_LEAN,
     C_LEAN,
+    REFERENCE,
     PRIOR_SD,
     PRIOR_MU,
     PRIOR_PHI,
@@ -90,11 +90,11 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     at_level = at_raw + P
     at_lags = at_level + 1
     log_sd, raw = x[:S], x[at_raw:at_level]
-    c_lean_of = vector(reals, layout, C_LEAN)
+    c_lean_of, reference = vector(reals, layout, C_LEAN), vector(reals, layout, REFERENCE)[0]
     phi, log_c = logistic(x[S]), 0.0
     if F > 0:
-        log_c = prior_log_c[0] * x[S + 1] + dot(c_lean_of, c_bends(x[S]))
-    bend, lean = bends(x[S], log_c), np.zeros(P)
+        log_c = prior_log_c[0] * x[S + 1] + dot(c_lean_of, c_bends(x[S], reference))
+    bend, lean = bends(x[S], log_c, reference), np.zeros(P)
     for k in range(N_BENDS):
         add_times(lean, lean_of[k], bend[k])
     s = scales_of(log_sd, base, column_of)
@@ -155,21 +155,21 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
 
 
 @native
-def bends(logit_phi: float, log_c: float) -> Floats:
-    """(phi, phi / (1 - phi), log c, c), each less what it is at the reference."""
+def bends(logit_phi: float, log_c: float, reference: float) -> Floats:
+    """(phi, phi / (1 - phi), log c, c), each less what it is at the `reference`, a phi, and c = 1."""
     bend = np.empty(N_BENDS)
-    bend[0] = logistic(logit_phi) - REFERENCE_PHI
-    bend[1] = math.exp(logit_phi) - REFERENCE_PHI / (1.0 - REFERENCE_PHI)
+    bend[0] = logistic(logit_phi) - reference
+    bend[1] = math.exp(logit_phi) - reference / (1.0 - reference)
     bend[2], bend[3] = log_c, math.exp(log_c) - 1.0
     return bend
 
 
 @native
-def c_bends(logit_phi: float) -> Floats:
-    """(phi, -log(1 - phi)), each less what it is at the reference: what log c leans with."""
+def c_bends(logit_phi: float, reference: float) -> Floats:
+    """(phi, -log(1 - phi)), each less what it is at the `reference`: what log c leans with."""
     bend = np.empty(2)
-    bend[0] = logistic(logit_phi) - REFERENCE_PHI
-    bend[1] = log1p_exp(logit_phi) + math.log(1.0 - REFERENCE_PHI)
+    bend[0] = logistic(logit_phi) - reference
+    bend[1] = log1p_exp(logit_phi) + math.log(1.0 - reference)
     return bend
 
 

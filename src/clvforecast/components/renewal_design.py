@@ -14,7 +14,7 @@ from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors, data_first
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
 from clvforecast.components.renewal_density import N_BENDS
-from clvforecast.components.renewal_leans import leans
+from clvforecast.components.renewal_leans import PRIOR_REFERENCE, Reference, leans
 from clvforecast.components.renewal_likelihood import DATA
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
@@ -65,8 +65,8 @@ class RenewalDesign:
     All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
     classes | coordinates of the years | effects that are not pooled (term classes but the `reference`, the commonest; numbers
     2..5+; expanded; cut). `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, year SD, 1); `base` (P,) is
-    its prior SD where that is 1; `guess`, `error`, `shift`, `lean`, `level_lean` and `c_lean` only serve the sampler, see `pooling` and
-    `renewal_leans`.
+    its prior SD where that is 1; `guess`, `error`, `shift`, the three leans and `reference_point` only serve the sampler, see
+    `pooling` and `renewal_leans`.
     """
 
     segments: Pooling
@@ -82,6 +82,7 @@ class RenewalDesign:
     lean: Floats
     level_lean: Floats
     c_lean: Floats
+    reference_point: Reference
     free_c: bool
     n_lags: int
     uses_notice: bool
@@ -116,10 +117,12 @@ class Regressors:
     reference: int
 
 
-def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> tuple[RenewalDesign, Arrays]:
+def renewal_design(
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, reference_point: Reference = PRIOR_REFERENCE
+) -> tuple[RenewalDesign, Arrays]:
     """The graph's data and what is needed to name its draws."""
     regressors = _regressors(cells, frame)
-    design = _design(cells, frame, priors, regressors)
+    design = _design(cells, frame, priors, regressors, reference_point)
     return design, _arrays(cells, priors, design, regressors)
 
 
@@ -148,7 +151,9 @@ def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
     )
 
 
-def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors) -> RenewalDesign:
+def _design(
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors, reference_point: Reference
+) -> RenewalDesign:
     segments, sizes, years = regressors.segments, regressors.sizes, regressors.years
     fixed, per_step = regressors.fixed, regressors.per_step
     lean, level_lean, c_lean = leans(
@@ -158,6 +163,7 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
         INFORMATION_PER_DECISION * per_step,
         _fixed_sd(fixed.shape[1], frame.n_term_classes, priors),
         priors.log_c_sd,
+        reference_point,
     )
     pooled = segments.n_coords + sizes.n_coords + years.n_coords
     return RenewalDesign(
@@ -179,6 +185,7 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
         lean=np.vstack([np.zeros((pooled + 2, N_BENDS)), lean]),
         level_lean=-LEVEL_PER_CLASS * level_lean,
         c_lean=c_lean,
+        reference_point=reference_point,
         free_c=cells.max_decisions >= DECISIONS_FOR_C,
         n_lags=frame.n_lag_bins,
         uses_notice=frame.uses_notice,
@@ -205,6 +212,7 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
         "lean": design.lean.T,
         "level_lean": design.level_lean,
         "c_lean": design.c_lean,
+        "reference": np.array([design.reference_point.phi]),
         **_path_arrays(cells),
         **_likelihood_arrays(cells),
         **_lag_arrays(cells, design, priors),

@@ -9,8 +9,8 @@ parameter by parameter, the second takes out scales and correlations:
   e^x then is as a normal's tail. The same holds for log odds of a probability that may be zero.
 - The spread is a triangle, upper and right.
 
-The density of z has the Jacobian ``sum log bent'(y)``, up to a constant: whatever kink, tail, centre and spread are, the draws of x
-are those of the same posterior.
+The density of z has the Jacobian ``sum log bent'(y)``, up to a constant: whatever kink, tail, centre and spread are, the draws
+of x are those of the same posterior.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from clvforecast.components import Component, ModelPriors, build_components
 from clvforecast.components.exposures import merged_exposures
 from clvforecast.components.rates import RatePriors, rate_component
 from clvforecast.components.target import Target, target_of
-from clvforecast.laplace import inverse_of_root, lower_root, placed, whitening
+from clvforecast.laplace import placed, whitening
 from clvforecast.sampling import Settings, sample_component
+from clvforecast.triangles import inverse_of_root, lower_root, solved
 from component_cells import company_cells, make_frame, rate_cells
 
 SHAPES = ["no segment", "one level", "one segment", "two segments and notices", "200 levels", "one lag bin"]
@@ -129,10 +130,12 @@ def test_whitening_is_a_change_of_coordinates_about_the_mode(name: str) -> None:
 
 def test_roots_of_precisions() -> None:
     A = np.random.default_rng(0).normal(size=(6, 9))
-    root = lower_root(A @ A.T)
-    assert root is not None and root == pytest.approx(np.linalg.cholesky(A @ A.T), rel=1e-9, abs=1e-12)
-    assert inverse_of_root(root) @ root == pytest.approx(np.eye(6), abs=1e-10)
-    assert lower_root(np.diag([1.0, -1.0])) is None
+    is_one, root = lower_root(A @ A.T, 0.5, 0.0)
+    assert is_one and root == pytest.approx(np.linalg.cholesky(A @ A.T + 0.5 * np.eye(6)), rel=1e-9, abs=1e-12)
+    inverse = inverse_of_root(root)
+    assert inverse @ root == pytest.approx(np.eye(6), abs=1e-10)
+    assert (A @ A.T + 0.5 * np.eye(6)) @ solved(inverse, A[:, 0]) == pytest.approx(A[:, 0], abs=1e-9)
+    assert not lower_root(np.diag([1.0, -1.0]), 0.0, 0.0)[0]
 
 
 def test_merged_exposures_give_the_same_sums_whatever_the_rate() -> None:

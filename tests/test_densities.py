@@ -12,8 +12,11 @@ from clvforecast.cells import Frame
 from clvforecast.components import Component, ModelPriors, build_components
 from clvforecast.components.exposures import merged_exposures
 from clvforecast.components.rates import RatePriors, rate_component
+from clvforecast.components.renewal_density import bends
+from clvforecast.components.renewal_leans import Reference, leans
 from clvforecast.components.target import Target, target_of
 from clvforecast.laplace import placed, whitening
+from clvforecast.likelihoods import log_survival
 from clvforecast.sampling import Settings, sample_component
 from clvforecast.triangles import inverse_of_root, lower_root, solved
 from component_cells import company_cells, make_frame, rate_cells
@@ -128,6 +131,28 @@ def test_whitening_is_a_change_of_coordinates_about_the_mode(name: str) -> None:
     assert value - away == pytest.approx(0.005, rel=0.25), "as curved as a standard normal"
 
 
+def test_effects_that_lean_hold_survival_where_it_was() -> None:
+    """Decision numbers of their own for 4 years: theta ~ Beta at another phi, another exponent, the same curve."""
+    reference, phi, c = Reference(phi=0.3, mu=0.8, c=1.0), 0.55, 1.4
+    t0, t1 = np.arange(4.0), np.arange(1.0, 5.0)
+    numbers = np.eye(4)[:, 1:]
+    lean, in_common, _ = leans(t0, t1, numbers, np.full(4, 1e6), np.full(3, 0.4), 0.3, reference)
+    bend = bends(np.log(phi / (1.0 - phi)), np.log(c), reference.phi)
+    w = (t1**c - t0**c) * np.exp(in_common @ bend + numbers @ (lean @ bend))
+    total, before = 1.0 / phi - 1.0, 1.0 / reference.phi - 1.0
+    assert log_survival(np.cumsum(w), 0.8 * total, 0.2 * total) == pytest.approx(
+        log_survival(t1, 0.8 * before, 0.2 * before), rel=0.02
+    )
+
+
+def test_two_hundred_levels_with_and_without_data_pass_the_gate_at_once() -> None:
+    component = components_of("200 levels")["expansion_rate"]
+    labels = {"segment_level": [str(i) for i in range(200)], "segment": ["s"], "size_class": list("012")}
+    sampled = sample_component(component, Settings(), lambda message: None, labels)
+    assert component.n_dim > 200 and sampled.method == "NUTS, target_accept 0.9"
+    assert float(sampled.stats["n_steps"].sum()) < 100 * 1000, "25 gradients a draw of the four thousand"
+
+
 def test_roots_of_precisions() -> None:
     A = np.random.default_rng(0).normal(size=(6, 9))
     is_one, root = lower_root(A @ A.T, 0.5, 0.0)
@@ -182,6 +207,8 @@ COMPILES = """
 import time
 import numpy as np
 from clvforecast.components.rates import RatePriors, rate_component
+from clvforecast.components.renewal_density import bends
+from clvforecast.components.renewal_leans import Reference, leans
 from clvforecast.components.target import Target, target_of
 from component_cells import make_frame, rate_cells
 frame = make_frame(1)

@@ -8,7 +8,8 @@ import pytensor
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.components import Component
 from clvforecast.components.pooling import raw_from_coords
-from clvforecast.components.renewal_design import REFERENCE_PHI, RenewalPriors, renewal_design
+from clvforecast.components.renewal_density import bends, c_bends
+from clvforecast.components.renewal_design import RenewalPriors, renewal_design
 
 
 def log_likelihoods(component: Component, raw: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -24,7 +25,9 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     priors = RenewalPriors()
     design, arrays = renewal_design(cells, frame, priors)
     phi = 1.0 / (a + b + 1.0)
-    bend = np.array([phi - REFERENCE_PHI, np.log(c)])
+    logit_phi = np.log(phi / (1.0 - phi))
+    reference = design.reference_point.phi
+    bend = bends(logit_phi, np.log(c), reference)
     moved = -design.lean @ bend
     shift = design.shift @ moved - design.level_lean @ bend
     intercept = np.log(a / b)
@@ -32,7 +35,7 @@ def beta_point(cells: RenewalCells, frame: Frame, a: float, b: float, c: float) 
     return {
         "sd": np.ones((1, 1, arrays["prior_sd"].size)),
         "phi": np.full((1, 1), phi),
-        "log_c": np.full((1, 1), np.log(c) / priors.log_c_sd),
+        "log_c": np.full((1, 1), (np.log(c) - design.c_lean @ c_bends(logit_phi, reference)) / priors.log_c_sd),
         "raw": raw_from_coords(moved, s, design.guess, design.error)[None, None],
         "level": np.full((1, 1), (intercept + shift - priors.logit_mu_mean) / priors.logit_mu_sd),
     }

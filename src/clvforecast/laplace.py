@@ -1,30 +1,38 @@
 """The mode of a component's posterior and its curvature there: how its effects are best sampled, and on what scale.
 
 Both only make sampling quicker: NUTS draws from the posterior itself, in coordinates in which it is about standard normal.
-All sums are plain ones, since LAPACK's last bits depend on where arrays lie in memory and NUTS makes other draws of a last
-bit.
+Its sums are plain ones, see `triangles`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.components import Component
-from clvforecast.components.target import Target, Whitening, raw_parameters, target_of, unmoved
+from clvforecast.components.target import Target, raw_parameters, target_of
+from clvforecast.components.whitening import Whitening, unmoved
 from clvforecast.errors import FitError
+from clvforecast.triangles import inverse_of_root, lower_root, solved
 
 Floats = NDArray[np.float64]
 
 STEP = 1e-4
 """Of the differences of slopes; parameters are scaled so that their priors lie about (-1, 1)."""
-MOST = 400
+MOST = 1500
 """Parameters beyond which the curvature costs more than it saves (n slopes, and n^2 a step): they are sampled as they are."""
 NEWTON_STEPS = 60
 CLOSE_ENOUGH = 1e-6
 """Newton's gain in log density below which the mode is reached."""
-FARTHEST = 1.0
+REUSED = 0.5
+"""A curvature is used again while each step gains less than this share of the last one's gain."""
+NO_DAMPING = 1e-2
+FARTHEST = 5.0
 """No parameter moves more in one step of Newton's."""
+TAIL = 1.0
+"""Of what is positive or a share, see `whitening`: a density that is flat about zero falls like e^x, x its logarithm."""
 LEAST_PRECISION = 0.04
 """Where a posterior is flatter than Normal(0, 5^2), its scale is taken for that."""
 
@@ -48,38 +56,51 @@ def placed(component: Component) -> Component:
 
 
 def whitening(component: Component) -> Whitening:
-    """``x = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if the posterior is normal."""
-    if component.n_dim > MOST:
-        return unmoved(component.n_dim)
-    target = target_of(component)
-    free = np.ones(component.n_dim, bool)
-    mode = mode_from(target, np.zeros(component.n_dim), free)
+    """``y = mode + spread z``, ``spread spread' = (minus the Hessian)^-1``: z is standard normal if y is normal."""
+    n = component.n_dim
+    if n > MOST:
+        return unmoved(n)
+    free = np.ones(n, bool)
+    kink = mode_from(target_of(component), np.zeros(n), free)
+    tail = np.concatenate([np.full(p.size, TAIL if p.transform else 0.0) for p in component.parameters])
+    bent = replace(unmoved(n), kink=np.where(tail > 0.0, kink, 0.0), tail=tail)
+    target = target_of(component, bent)
+    mode = mode_from(target, target.whitened(kink), free)
     root, _ = solid_root(-hessian(target, mode, free))
-    return Whitening(mode, inverse_of_root(root).T, root.T)
+    return replace(bent, centre=mode, spread=inverse_of_root(root).T, back=root.T)
 
 
 def mode_from(target: Target, start: Floats, free: NDArray[np.bool_]) -> Floats:
-    """Newton's way up from `start` over the `free` parameters; where it ends early, the place reached."""
+    """Newton's way up from `start` over the `free` parameters; where it ends early, the place reached.
+
+    A curvature, which costs two slopes a parameter, is used again as long as steps with it close in on the mode quickly.
+    """
     x = start.copy()
     value, slope = target.value_and_slope(x)
-    damping = 0.0
+    damping, last_gain = 0.0, 0.0
+    inverse: Floats | None = None
     for _ in range(NEWTON_STEPS):
-        root, added = solid_root(-hessian(target, x, free), damping)
-        inverse = inverse_of_root(root)
-        step = (inverse * (inverse * slope[free]).sum(axis=1)[:, None]).sum(axis=0)
+        is_new = inverse is None
+        if inverse is None:
+            root, added = solid_root(-hessian(target, x, free), damping)
+            inverse = inverse_of_root(root)
+        step = solved(inverse, slope[free])
         step *= min(1.0, FARTHEST / np.abs(step).max())
         tried = x.copy()
         tried[free] += step
         new_value, new_slope = target.value_and_slope(tried)
         gain = new_value - value
         if not gain > 0.0:
-            if abs(gain) < CLOSE_ENOUGH:
+            if is_new and abs(gain) < CLOSE_ENOUGH:
                 break
-            damping = max(4.0 * added, 1.0)
+            damping, inverse = max(4.0 * added, 1.0) if is_new else added / 32.0, None
             continue
-        x, value, slope, damping = tried, new_value, new_slope, added / 8.0 if added > 1e-3 else 0.0
-        if gain < CLOSE_ENOUGH and damping == 0.0:
+        x, value, slope = tried, new_value, new_slope
+        if gain < CLOSE_ENOUGH and added < NO_DAMPING:
             break
+        if not (is_new or gain < REUSED * last_gain):
+            damping, inverse = added / 32.0 if added > NO_DAMPING else 0.0, None
+        last_gain = gain
     # Rounded, so that nothing hangs on the last step's last bits.
     return x.round(6)
 
@@ -105,31 +126,10 @@ def solid_root(precision: Floats, damping: float = 0.0) -> tuple[Floats, float]:
     """Cholesky's lower root of a precision matrix, of which as much is added to the diagonal as makes it one; and how much."""
     added = damping
     while True:
-        root = lower_root(precision + added * np.eye(len(precision)))
-        if root is not None:
+        is_one, root = lower_root(precision, added, LEAST_PRECISION)
+        if is_one:
             return root, added
         added = max(4.0 * added, LEAST_PRECISION)
-
-
-def lower_root(matrix: Floats) -> Floats | None:
-    """``L L' = matrix``, L lower triangular (Cholesky); None where the matrix is not positive definite."""
-    rest, root = matrix.copy(), np.zeros_like(matrix)
-    for k in range(len(matrix)):
-        if not rest[k, k] > LEAST_PRECISION:
-            return None
-        root[k:, k] = rest[k:, k] / np.sqrt(rest[k, k])
-        rest[k:, k:] -= root[k:, k, None] * root[k:, k]
-    return root
-
-
-def inverse_of_root(root: Floats) -> Floats:
-    """L^-1 of a lower triangular L, by forward substitution."""
-    inverse = np.zeros_like(root)
-    for k in range(len(root)):
-        row = -(root[k, :k, None] * inverse[:k]).sum(axis=0)
-        row[k] += 1.0
-        inverse[k] = row / root[k, k]
-    return inverse
 
 
 def variances(precision: Floats) -> Floats:

@@ -73,8 +73,8 @@ def compiled_rate_density() -> Any:
     version = VERSION
 
     def density(n, point, slope, value, data):  # type: ignore[no-untyped-def]
-        x, reals, wholes, layout = opened(n, point, data)
+        x, y, reals, wholes, layout = opened(n, point, data)
         log_density, by_x = rate_density(x, reals, wholes, layout)
-        return closed(n, slope, value, log_density + 0 * version, by_x, reals, layout)
+        return closed(n, slope, value, log_density + 0 * version, by_x, y, reals, layout)
 
     return compiled(density)

@@ -28,8 +28,9 @@ from clvforecast.components.pooling import (
     refined,
 )
 from clvforecast.components.rates import segment_effects
-from clvforecast.components.renewal_density import DENSITY_DATA, REFERENCE_PHI, compiled_renewal_density
+from clvforecast.components.renewal_density import DENSITY_DATA, compiled_renewal_density
 from clvforecast.components.renewal_design import RenewalDesign, RenewalPriors, renewal_design, sticks
+from clvforecast.components.renewal_leans import PLAIN, PRIOR_REFERENCE, Reference
 from clvforecast.components.renewal_likelihood import DATA, renewal_log_likelihood
 from clvforecast.likelihoods import MAX_TOTAL
 
@@ -38,13 +39,18 @@ if TYPE_CHECKING:
 
 
 def renewal_component(
-    cells: RenewalCells, frame: Frame, priors: RenewalPriors, placed: tuple[Floats, Floats] | None = None
+    cells: RenewalCells,
+    frame: Frame,
+    priors: RenewalPriors,
+    placed: tuple[Floats, Floats] | None = None,
+    reference: Reference = PRIOR_REFERENCE,
 ) -> Component:
     """The renewal component; c is free only where some account has five decisions or more.
 
-    `placed`, guesses and errors (P,) of the effects, replaces the first ones, see `pooling.refined`.
+    `placed`, guesses and errors (P,) of the effects, replaces the first ones, see `pooling.refined`; `reference` is about where
+    the posterior lies, see `renewal_leans`.
     """
-    design, arrays = renewal_design(cells, frame, priors)
+    design, arrays = renewal_design(cells, frame, priors, reference)
     if placed is not None:
         guess, error = placed
         design, arrays = replace(design, guess=guess, error=error), {**arrays, "guess": guess, "error": error}
@@ -67,7 +73,9 @@ def renewal_component(
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
-        refined=lambda mode, variance: renewal_component(cells, frame, priors, _refined(mode, variance, design)),
+        refined=lambda mode, variance: renewal_component(
+            cells, frame, priors, _refined(mode, variance, design), _reference(mode, design, priors)
+        ),
         note="; ".join(notes),
     )
 
@@ -118,12 +126,14 @@ def _heterogeneity(d: dict[str, Any], arrays: Arrays) -> tuple[Any, Any, Any, An
 
     sd = pm.HalfNormal("sd", d["prior_sd"], shape=arrays["prior_sd"].shape)
     phi = pm.Beta("phi", d["prior_phi"][0], d["prior_phi"][1])
-    by_phi, c = phi - REFERENCE_PHI, pt.ones(1)
-    lean, level_lean = d["lean"][0] * by_phi, d["level_lean"][0] * by_phi
-    if "prior_log_c" in arrays:
-        log_c = d["prior_log_c"] * pm.Normal("log_c", 0.0, 1.0)
-        lean, level_lean = lean + d["lean"][1] * log_c, level_lean + d["level_lean"][1] * log_c
-        c = pt.exp(log_c)
+    free_c = "prior_log_c" in arrays
+    log_c, reference = pt.zeros(()), d["reference"][0]
+    if free_c:
+        c_lean = pt.dot(pt.stack([phi - reference, pt.log1p(-reference) - pt.log1p(-phi)]), d["c_lean"])
+        log_c = d["prior_log_c"] * pm.Normal("log_c", -c_lean / d["prior_log_c"], 1.0) + c_lean
+    c = pt.exp(log_c)
+    bend = pt.stack([phi - reference, phi / (1.0 - phi) - reference / (1.0 - reference), log_c, c - 1.0])
+    lean, level_lean = pt.dot(bend, d["lean"]), pt.dot(bend, d["level_lean"])
     s = d["base"] * pt.concatenate([sd, pt.ones(1)])[d["column_of"]]
     moved = sampled_coords("raw", s, d["guess"], d["error"], arrays["base"].shape, lean)
     shift = pt.sum(d["shift"] * moved) - level_lean
@@ -157,6 +167,7 @@ def _prior_raw(
         "log_c": rng.normal(size=shape),
         "notice_share": rng.beta(priors.notice_alpha, priors.notice_beta, shape),
     }
+    drawn["log_c"] = drawn["log_c"] - _c_lean(drawn["phi"], design) / priors.log_c_sd
     a, b = sticks(np.full(design.n_lags, priors.lag))
     drawn["renewal_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
     drawn["notice_lag"] = rng.beta(a, b, (*shape, design.n_lags - 1))
@@ -174,9 +185,20 @@ def _scale(raw: Raw, design: RenewalDesign) -> Floats:
 
 
 def _bend(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
-    """(phi - reference, log c), (chain, draw, 2)."""
-    log_c = priors.log_c_sd * raw["log_c"] if design.free_c else np.zeros_like(raw["phi"])
-    return np.stack([raw["phi"] - REFERENCE_PHI, log_c], axis=-1)
+    """`renewal_density.bends`, (chain, draw, 4)."""
+    phi, log_c = raw["phi"], np.zeros_like(raw["phi"])
+    if design.free_c:
+        log_c = priors.log_c_sd * raw["log_c"] + _c_lean(phi, design)
+    reference = design.reference_point.phi
+    odds = phi / (1.0 - phi) - reference / (1.0 - reference)
+    return np.stack([phi - reference, odds, log_c, np.expm1(log_c)], axis=-1)
+
+
+def _c_lean(phi: Floats, design: RenewalDesign) -> Floats:
+    """What the exponent's sampled logarithm stands below the exponent's, (chain, draw)."""
+    reference = design.reference_point.phi
+    bend = np.stack([phi - reference, np.log1p(-reference) - np.log1p(-phi)], axis=-1)
+    return np.asarray((bend * design.c_lean).sum(axis=-1), float)
 
 
 def _moved(raw: Raw, design: RenewalDesign) -> Floats:
@@ -189,6 +211,15 @@ def _refined(mode: Raw, variance: Raw, design: RenewalDesign) -> tuple[Floats, F
     guess, error = refined(mode["raw"], variance["raw"], _scale(mode, design), design.guess, design.error)
     pooled = design.column_of < mode["sd"].size
     return np.where(pooled, guess, 0.0), np.where(pooled, error, UNTOLD)
+
+
+def _reference(mode: Raw, design: RenewalDesign, priors: RenewalPriors) -> Reference:
+    """Where the mode lies."""
+    logit_mu = priors.logit_mu_mean + priors.logit_mu_sd * mode["level"] - _shift(mode, design, priors)
+    c = 1.0 + _bend(mode, design, priors)[..., 3]
+    low, high = PLAIN
+    phi, mu = np.clip([mode["phi"], expit(logit_mu)], low, high).tolist()
+    return Reference(phi, mu, float(c))
 
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:
@@ -210,7 +241,7 @@ def renewal_variables(raw: Raw, frame: Frame, design: RenewalDesign, priors: Ren
     values: dict[str, tuple[tuple[str, ...], Floats]] = {
         "renewal_mu": ((), expit(intercept)),
         "renewal_phi": ((), raw["phi"]),
-        "renewal_c": ((), np.exp(bend[..., 1])),
+        "renewal_c": ((), np.exp(bend[..., 2])),
         "renewal_segment_effect": (("segment_level",), segment_effects(segments, shape)),
         "renewal_segment_sd": (("segment",), raw["sd"][..., : len(frame.segments)]),
         "renewal_second_spell_effect": ((), flags[..., 0]),

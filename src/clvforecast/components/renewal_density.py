@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from clvforecast.arithmetic import logistic
+from clvforecast.arithmetic import log1p_exp, logistic
 from clvforecast.components.native import Floats, Integers, dot, inner, matrix, native, vector
 from clvforecast.components.native_priors import (
     add_beta,
     add_half_normals,
-    add_normals,
     add_pooling,
     add_times,
     coords_of_raw,
@@ -32,8 +31,8 @@ from clvforecast.components.renewal_likelihood import (
 from clvforecast.components.target import VERSION, closed, compiled, opened
 from clvforecast.likelihoods import MAX_TOTAL
 
-REFERENCE_PHI = 0.27
-"""Where `renewal_design` linearises; only speed depends on it."""
+N_BENDS = 4
+"""What class effects lean with, see `bends` and `renewal_leans`."""
 
 DENSITY_DATA = (
     *DATA,
@@ -44,6 +43,8 @@ DENSITY_DATA = (
     "shift",
     "lean",
     "level_lean",
+    "c_lean",
+    "reference",
     "prior_sd",
     "prior_mu",
     "prior_phi",
@@ -61,6 +62,8 @@ DENSITY_DATA = (
     SHIFT,
     LEAN,
     LEVEL_LEAN,
+    C_LEAN,
+    REFERENCE,
     PRIOR_SD,
     PRIOR_MU,
     PRIOR_PHI,
@@ -87,16 +90,16 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     at_level = at_raw + P
     at_lags = at_level + 1
     log_sd, raw = x[:S], x[at_raw:at_level]
+    c_lean_of, reference = vector(reals, layout, C_LEAN), vector(reals, layout, REFERENCE)[0]
     phi, log_c = logistic(x[S]), 0.0
     if F > 0:
-        log_c = prior_log_c[0] * x[S + 1]
-    lean = np.zeros(P)
-    add_times(lean, lean_of[0], phi - REFERENCE_PHI)
-    add_times(lean, lean_of[1], log_c)
-    level_lean = level_lean_of[0] * (phi - REFERENCE_PHI) + level_lean_of[1] * log_c
+        log_c = prior_log_c[0] * x[S + 1] + dot(c_lean_of, c_bends(x[S], reference))
+    bend, lean = bends(x[S], log_c, reference), np.zeros(P)
+    for k in range(N_BENDS):
+        add_times(lean, lean_of[k], bend[k])
     s = scales_of(log_sd, base, column_of)
     moved = coords_of_raw(raw, s, guess, error)
-    shifted = dot(shift, moved) - level_lean
+    shifted = dot(shift, moved) - dot(level_lean_of, bend)
     level_off = x[at_level] - shifted / prior_mu[1]
 
     not_beyond = max(phi, 1.0 / MAX_TOTAL)
@@ -136,14 +139,38 @@ def renewal_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers
     )
     slope[at_level] += by[LOGIT_MU] * prior_mu[1] - level_off
     by_total = -(1.0 + (1.0 - phi) / not_beyond) / not_beyond if phi > 1.0 / MAX_TOTAL else -MAX_TOTAL
-    by_phi = dot(lean_of[0], by_lean) - level_lean_of[0] * by_shifted + by[TOTAL] * by_total
-    slope[S] += by_phi * phi * (1.0 - phi)
+    by_bend = np.empty(N_BENDS)
+    for k in range(N_BENDS):
+        by_bend[k] = dot(lean_of[k], by_lean) - level_lean_of[k] * by_shifted
+    by_phi = by_bend[0] + by[TOTAL] * by_total
+    slope[S] += by_phi * phi * (1.0 - phi) + by_bend[1] * math.exp(x[S])
     value += add_beta(slope, x, S, prior_phi[0], prior_phi[1])
     if F > 0:
-        by_log_c = dot(lean_of[1], by_lean) - level_lean_of[1] * by_shifted + by[CLOCK] * theta[CLOCK]
+        off = log_c / prior_log_c[0]
+        value -= 0.5 * off * off
+        by_log_c = by_bend[2] + (by_bend[3] + by[CLOCK]) * theta[CLOCK] - off / prior_log_c[0]
         slope[S + 1] += by_log_c * prior_log_c[0]
-        value += add_normals(slope[S + 1 : S + 2], x[S + 1 : S + 2], 1.0)
+        slope[S] += by_log_c * (c_lean_of[0] * phi * (1.0 - phi) + c_lean_of[1] * phi)
     return value, slope
+
+
+@native
+def bends(logit_phi: float, log_c: float, reference: float) -> Floats:
+    """(phi, phi / (1 - phi), log c, c), each less what it is at the `reference`, a phi, and c = 1."""
+    bend = np.empty(N_BENDS)
+    bend[0] = logistic(logit_phi) - reference
+    bend[1] = math.exp(logit_phi) - reference / (1.0 - reference)
+    bend[2], bend[3] = log_c, math.exp(log_c) - 1.0
+    return bend
+
+
+@native
+def c_bends(logit_phi: float, reference: float) -> Floats:
+    """(phi, -log(1 - phi)), each less what it is at the `reference`: what log c leans with."""
+    bend = np.empty(2)
+    bend[0] = logistic(logit_phi) - reference
+    bend[1] = log1p_exp(logit_phi) + math.log(1.0 - reference)
+    return bend
 
 
 @inner
@@ -175,8 +202,8 @@ def compiled_renewal_density() -> Any:
     version = VERSION
 
     def density(n, point, slope, value, data):  # type: ignore[no-untyped-def]
-        x, reals, wholes, layout = opened(n, point, data)
+        x, y, reals, wholes, layout = opened(n, point, data)
         log_density, by_x = renewal_density(x, reals, wholes, layout)
-        return closed(n, slope, value, log_density + 0 * version, by_x, reals, layout)
+        return closed(n, slope, value, log_density + 0 * version, by_x, y, reals, layout)
 
     return compiled(density)

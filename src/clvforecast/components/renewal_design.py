@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import xlogy
 
 from clvforecast.cells import Frame, RenewalCells
 from clvforecast.cells.frame import N_NUMBERS
 from clvforecast.components.component import Arrays, Floats, Priors, data_first
 from clvforecast.components.pooling import UNTOLD, Pooling, pooled_columns, weighted_mean
-from clvforecast.components.renewal_density import REFERENCE_PHI
+from clvforecast.components.renewal_density import N_BENDS
+from clvforecast.components.renewal_leans import PRIOR_REFERENCE, Reference, leans
 from clvforecast.components.renewal_likelihood import DATA
-from clvforecast.likelihoods import log_survival
 
 OPEN, NOTIFIED, UNREACHED = 0, 1, 2
 LOG_ZERO = -200.0
@@ -26,8 +25,6 @@ LEVEL_PER_CLASS = 1.1
 sampled level (a shift, Jacobian one); the model does not depend on it."""
 INFORMATION_PER_DECISION = 0.16
 """A decision with p near .8 carries about p (1 - p) of information on its logit."""
-REFERENCE_MU = 0.8
-"""Where `_leans` linearises, with REFERENCE_PHI; only speed depends on it."""
 DECISIONS_FOR_C = 5
 """With fewer decisions an account, c and phi cannot be told apart."""
 
@@ -68,8 +65,8 @@ class RenewalDesign:
     All effects are one vector (P,): coordinates of the segments | second spell, tenure unknown | coordinates of the size
     classes | coordinates of the years | effects that are not pooled (term classes but the `reference`, the commonest; numbers
     2..5+; expanded; cut). `column_of` (P,) picks the SD of an effect from (segment SDs, size SD, year SD, 1); `base` (P,) is
-    its prior SD where that is 1; `guess`, `error`, `shift`, `lean` and `level_lean` only serve the sampler, see `pooling` and
-    `_leans`.
+    its prior SD where that is 1; `guess`, `error`, `shift`, the three leans and `reference_point` only serve the sampler, see
+    `pooling` and `renewal_leans`.
     """
 
     segments: Pooling
@@ -84,6 +81,8 @@ class RenewalDesign:
     shift: Floats
     lean: Floats
     level_lean: Floats
+    c_lean: Floats
+    reference_point: Reference
     free_c: bool
     n_lags: int
     uses_notice: bool
@@ -118,10 +117,12 @@ class Regressors:
     reference: int
 
 
-def renewal_design(cells: RenewalCells, frame: Frame, priors: RenewalPriors) -> tuple[RenewalDesign, Arrays]:
+def renewal_design(
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, reference_point: Reference = PRIOR_REFERENCE
+) -> tuple[RenewalDesign, Arrays]:
     """The graph's data and what is needed to name its draws."""
     regressors = _regressors(cells, frame)
-    design = _design(cells, frame, priors, regressors)
+    design = _design(cells, frame, priors, regressors, reference_point)
     return design, _arrays(cells, priors, design, regressors)
 
 
@@ -150,10 +151,20 @@ def _regressors(cells: RenewalCells, frame: Frame) -> Regressors:
     )
 
 
-def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors) -> RenewalDesign:
+def _design(
+    cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors: Regressors, reference_point: Reference
+) -> RenewalDesign:
     segments, sizes, years = regressors.segments, regressors.sizes, regressors.years
     fixed, per_step = regressors.fixed, regressors.per_step
-    lean, level_lean = _leans(cells, fixed, per_step, _fixed_sd(fixed.shape[1], frame.n_term_classes, priors))
+    lean, level_lean, c_lean = leans(
+        cells.step_t0,
+        cells.step_t1,
+        fixed,
+        INFORMATION_PER_DECISION * per_step,
+        _fixed_sd(fixed.shape[1], frame.n_term_classes, priors),
+        priors.log_c_sd,
+        reference_point,
+    )
     pooled = segments.n_coords + sizes.n_coords + years.n_coords
     return RenewalDesign(
         segments=segments,
@@ -171,8 +182,10 @@ def _design(cells: RenewalCells, frame: Frame, priors: RenewalPriors, regressors
                 -LEVEL_PER_CLASS * weighted_mean(fixed, per_step),
             ]
         ),
-        lean=np.vstack([np.zeros((pooled + 2, 2)), lean]),
+        lean=np.vstack([np.zeros((pooled + 2, N_BENDS)), lean]),
         level_lean=-LEVEL_PER_CLASS * level_lean,
+        c_lean=c_lean,
+        reference_point=reference_point,
         free_c=cells.max_decisions >= DECISIONS_FOR_C,
         n_lags=frame.n_lag_bins,
         uses_notice=frame.uses_notice,
@@ -198,6 +211,8 @@ def _arrays(cells: RenewalCells, priors: RenewalPriors, design: RenewalDesign, r
         "shift": design.shift,
         "lean": design.lean.T,
         "level_lean": design.level_lean,
+        "c_lean": design.c_lean,
+        "reference": np.array([design.reference_point.phi]),
         **_path_arrays(cells),
         **_likelihood_arrays(cells),
         **_lag_arrays(cells, design, priors),
@@ -302,43 +317,6 @@ def _fixed_classes(cells: RenewalCells, n_term_classes: int, reference: int) -> 
     terms = cells.step_term_class[:, None] == np.array(others, dtype=int)[None, :]
     numbers = cells.step_number[:, None] == np.arange(1, N_NUMBERS)[None, :]
     return np.column_stack([terms, numbers, cells.step_expanded, cells.step_cut]).astype(float)
-
-
-def _leans(cells: RenewalCells, fixed: Floats, weight: Floats, sd: Floats) -> tuple[Floats, Floats]:
-    """How class effects and level must move with (phi, log c) for the survival curve to stay where it is.
-
-    phi, c and the effects of decision numbers all bend one curve, a ridge that NUTS walks slowly. Keeping S fixed at the
-    reference W(t) = t needs ``dW/d phi = -(d log S/d phi) / (d log S/d W)``, and takes back
-    ``d log(t1^c - t0^c)/d log c = (t1 log t1 - t0 log t0)/(t1 - t0)`` for c. Per step these are slopes of log w; their
-    regression on the class design gives `lean` (P, 2), its constant `level_lean` (2,). The sampled effects are those
-    less lean (phi - reference, log c): a shear, Jacobian one, the model does not depend on it. An effect can only lean as
-    far as its prior SD `sd` (P,) lets it: the regression has the priors' precision beside the data's.
-    """
-    t0, t1 = cells.step_t0, cells.step_t1
-    by_phi = (_clock_slope(t1) - _clock_slope(t0)) / (t1 - t0)
-    by_c = -(xlogy(t1, t1) - xlogy(t0, t0)) / (t1 - t0)
-    root = np.sqrt(INFORMATION_PER_DECISION * weight)[:, None]
-    X = np.column_stack([np.ones(len(t0)), fixed])
-    Y = np.column_stack([by_phi, by_c])
-    of_prior = np.column_stack([np.zeros(len(sd)), np.diag(1.0 / sd)])
-    rows, targets = np.vstack([X * root, of_prior]), np.vstack([Y * root, np.zeros((len(sd), 2))])
-    # Rounded, so that the last bits of LAPACK cannot make other draws: any lean will do.
-    solution = np.linalg.lstsq(rows, targets, rcond=1e-12)[0].round(9)
-    return solution[1:], solution[0]
-
-
-def _clock_slope(W: Floats) -> Floats:
-    """dW / d phi at constant S(W), mu and phi at their references; central differences."""
-    h = 1e-4
-
-    def log_S(W: Floats, phi: float) -> Floats:
-        total = 1.0 / phi - 1.0
-        return log_survival(W, REFERENCE_MU * total, (1.0 - REFERENCE_MU) * total)
-
-    by_phi = (log_S(W, REFERENCE_PHI + h) - log_S(W, REFERENCE_PHI - h)) / (2 * h)
-    below = np.minimum(W, h)
-    by_W = (log_S(W + h, REFERENCE_PHI) - log_S(W - below, REFERENCE_PHI)) / (h + below)
-    return np.asarray(-by_phi / by_W, float)
 
 
 def _likelihood_arrays(cells: RenewalCells) -> Arrays:

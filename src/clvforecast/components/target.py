@@ -24,7 +24,7 @@ from clvforecast import cells, likelihoods
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.components.component import Arrays, Component, packed
 from clvforecast.components.native import Floats, Integers, matrix, native, vector
-from clvforecast.components.pooling import product
+from clvforecast.components.whitening import Whitening, add_bent, add_moved, bend_slopes, move_back, unmoved
 
 SIGNATURE = types.int64(
     types.uint64,
@@ -39,6 +39,8 @@ EXPANDED = types.int64(
 )
 NOT_FINITE = 3
 HEADER = 3
+KINK, TAIL, CENTRE, BY_COLUMN = -4, -3, -2, -1
+"""Places of the whitening's arrays, which stand last."""
 
 
 SOURCES = (Path(__file__).parent, Path(cells.__file__).parent, Path(likelihoods.__file__))
@@ -66,27 +68,6 @@ def kept_as_they_are() -> Any:
         return 0
 
     return nb.cfunc(EXPANDED, cache=True)(copy)
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Where a posterior lies and how it is shaped: ``x = centre + spread z``, z about standard normal, ``z = back (x - centre)``.
-
-    centre is (n,), spread and its inverse `back` (n, n); (1, n) stands for a diagonal.
-    """
-
-    centre: Floats
-    spread: Floats
-    back: Floats
-
-    @property
-    def is_diagonal(self) -> bool:
-        return len(self.spread) == 1
-
-
-def unmoved(n: int) -> Whitening:
-    """x = z."""
-    return Whitening(np.zeros(n), np.ones((1, n)), np.ones((1, n)))
 
 
 @dataclass(frozen=True)
@@ -118,22 +99,21 @@ class Target:
         return raw_parameters(self.component, self.unconstrained(z))
 
     def unconstrained(self, z: Floats) -> Floats:
-        """``x = centre + spread z`` at points z (..., n)."""
-        moved = z * self.whitening.spread[0] if self.whitening.is_diagonal else product(z, self.whitening.spread)
-        return self.whitening.centre + moved
+        """The component's unconstrained parameters x at points z (..., n)."""
+        return self.whitening.unconstrained(z)
 
     def whitened(self, x: Floats) -> Floats:
-        """``z = back (x - centre)`` at points x (..., n)."""
-        moved, back = x - self.whitening.centre, self.whitening.back
-        return moved * back[0] if self.whitening.is_diagonal else product(moved, back)
+        """The inverse of `unconstrained`."""
+        return self.whitening.whitened(x)
 
 
 def target_of(component: Component, whitening: Whitening | None = None) -> Target:
     """The target of a component, in its unconstrained parameters or in coordinates that whiten them."""
     whitening = unmoved(component.n_dim) if whitening is None else whitening
     of_sampler: Arrays = {
+        "kink": whitening.kink,
+        "tail": whitening.tail,
         "centre": whitening.centre,
-        "spread": whitening.spread,
         "spread_by_column": np.ascontiguousarray(whitening.spread.T),
     }
     named = {name: component.arrays.get(name, np.empty(0)) for name in component.density_data}
@@ -154,8 +134,8 @@ def raw_parameters(component: Component, x: Floats) -> dict[str, Floats]:
 
 
 @native
-def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Integers]:
-    """(x, reals, wholes, layout) from what the sampler hands over."""
+def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Floats, Integers, Integers]:
+    """(x, y, reals, wholes, layout) from what the sampler hands over; y is x before its tails are bent."""
     header = nb.carray(data, (HEADER,), np.int64)
     n_arrays, n_reals, n_wholes = int(header[0]), int(header[1]), int(header[2])
     first = HEADER + 3 * n_arrays
@@ -163,32 +143,23 @@ def opened(n: int, point: Any, data: Any) -> tuple[Floats, Floats, Integers, Int
     integers = nb.carray(data, (size,), np.int64)
     reals = nb.carray(data, (size,), np.float64)[first : first + n_reals]
     layout = integers[HEADER:first].reshape((n_arrays, 3))
-    z, x = nb.carray(point, (n,)), vector(reals, layout, n_arrays - 3).copy()
-    by_column = matrix(reals, layout, n_arrays - 1)
-    if by_column.shape[1] == 1:
-        for i in range(n):
-            x[i] += z[i] * by_column[i, 0]
-    else:
-        for k in range(n):
-            for i in range(n):
-                x[i] += z[k] * by_column[k, i]
-    return x, reals, integers[first + n_reals :], layout
+    y = vector(reals, layout, n_arrays + CENTRE).copy()
+    add_moved(y, nb.carray(point, (n,)), matrix(reals, layout, n_arrays + BY_COLUMN))
+    x = vector(reals, layout, n_arrays + KINK).copy()
+    add_bent(x, y, vector(reals, layout, n_arrays + TAIL))
+    return x, y, reals, integers[first + n_reals :], layout
 
 
 @native
-def closed(n: int, slope: Any, value: Any, log_density: float, by_x: Floats, reals: Floats, layout: Integers) -> int:
+def closed(
+    n: int, slope: Any, value: Any, log_density: float, by_x: Floats, y: Floats, reals: Floats, layout: Integers
+) -> int:
     """Hand value and slope by z to the sampler; says whether they are finite."""
-    by_z, spread = nb.carray(slope, (n,)), matrix(reals, layout, layout.shape[0] - 2)
-    by_z[:] = 0.0
-    if spread.shape[0] == 1:
-        for k in range(n):
-            by_z[k] = by_x[k] * spread[0, k]
-    else:
-        for i in range(n):
-            for k in range(n):
-                by_z[k] += by_x[i] * spread[i, k]
-    nb.carray(value, (1,))[0] = log_density
-    finite = math.isfinite(log_density)
+    by_z, last = nb.carray(slope, (n,)), layout.shape[0]
+    value_of_z = log_density + bend_slopes(by_x, y, vector(reals, layout, last + TAIL))
+    move_back(by_z, by_x, matrix(reals, layout, last + BY_COLUMN))
+    nb.carray(value, (1,))[0] = value_of_z
+    finite = math.isfinite(value_of_z)
     for k in range(n):
         finite = finite and math.isfinite(by_z[k])
     return 0 if finite else NOT_FINITE

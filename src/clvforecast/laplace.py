@@ -6,6 +6,7 @@ Its sums are plain ones, see `triangles`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from clvforecast.components import Component
 from clvforecast.components.target import Target, raw_parameters, target_of
 from clvforecast.components.whitening import Whitening, unmoved
 from clvforecast.errors import FitError
+from clvforecast.machine import available_threads
 from clvforecast.triangles import inverse_of_root, lower_root, solved
 
 Floats = NDArray[np.float64]
@@ -107,13 +109,15 @@ def mode_from(target: Target, start: Floats, free: NDArray[np.bool_]) -> Floats:
 
 def hessian(target: Target, x: Floats, free: NDArray[np.bool_]) -> Floats:
     """Second derivatives by the free parameters: differences of slopes, made symmetric; `FitError` if they are not finite."""
-    rows = []
-    for k in np.flatnonzero(free):
+
+    def row(k: int) -> Floats:
         above, below = x.copy(), x.copy()
         above[k] += STEP
         below[k] -= STEP
-        rows.append((target.value_and_slope(above)[1] - target.value_and_slope(below)[1])[free] / (2.0 * STEP))
-    found = np.array(rows)
+        return (target.value_and_slope(above)[1] - target.value_and_slope(below)[1])[free] / (2.0 * STEP)
+
+    with ThreadPoolExecutor(available_threads()) as pool:
+        found = np.array(list(pool.map(row, np.flatnonzero(free))))
     if not np.isfinite(found).all():
         raise FitError(
             f"component {target.component.name!r}: its log density has no finite curvature where sampling would begin. Look for "

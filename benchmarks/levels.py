@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--components", nargs="*", default=list(KINDS))
     parser.add_argument("--accounts", type=int, default=50_000)
     given = parser.parse_args()
-    sampling.nutpie.sample = counted
+    nutpie.sample = counted
     rows: list[dict[str, Any]] = []
     for name, events, accounts, as_of in companies(given.accounts):
         histories = build_histories(read_ledger(events, accounts=accounts, as_of=as_of))

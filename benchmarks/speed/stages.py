@@ -23,6 +23,8 @@ STARTS = 5
 FEW = 100
 HELD_AT_ONE = 0.001
 """Prior SD of the logarithm of the exponent c, so that it is 1 for all that matters."""
+RENEWAL_DRAWS = 1500
+"""A chain, of the renewal component alone: effective draws are then at least those of the 1,000 that others draw."""
 
 
 def count(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str]) -> None:
@@ -77,7 +79,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     with steps.step("read"):
         ledger = read_ledger(events, accounts=accounts, as_of=as_of)
     with steps.step("histories"):
-        histories = build_histories(ledger)
+        histories = build_histories(ledger, money=False)
     with steps.step("cells") as figures:
         frame = build_frame(histories, segments)
         cells = count_renewals(histories, frame, None)
@@ -87,7 +89,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
         component = renewal_component(cells, frame, priors)
         # Labels are only for messages; a place's number will do.
         labels: Any = defaultdict(lambda: [str(place) for place in range(1000)])
-        (sampled,) = sample_components([component], Settings(seed=1), lambda message: None, labels)
+        (sampled,) = sample_components([component], Settings(draws=RENEWAL_DRAWS, seed=1), lambda message: None, labels)
     from scipy.special import expit, logit
 
     from speed.effective import effective, means_and_sds

@@ -78,14 +78,21 @@ def test_ratios_of_betas_are_products() -> None:
 def test_ratios_of_gammas_are_differences_of_their_logarithms() -> None:
     x = np.logspace(-5, 6, 400)
     for ratio in (1.0, 1.001, 3.0, 1e3):
-        found = np.array([log_gamma_ratio_and_slopes(value, ratio * value) for value in x])
-        scale = 1.0 + np.abs(special.gammaln(ratio * x))
-        assert found[:, 0] / scale == pytest.approx(
-            (special.gammaln(x) - special.gammaln(ratio * x)) / scale, abs=1e-13
-        )
+        b = (ratio - 1.0) * x
+        found = np.array([log_gamma_ratio_and_slopes(*pair) for pair in zip(x, b, strict=True)])
+        scale = 1.0 + np.abs(special.gammaln(x + b))
+        assert found[:, 0] / scale == pytest.approx((special.gammaln(x) - special.gammaln(x + b)) / scale, abs=1e-13)
         assert found[:, 1] == pytest.approx(special.digamma(x), rel=1e-12, abs=1e-12)
-        assert found[:, 2] == pytest.approx(special.digamma(ratio * x), rel=1e-12, abs=1e-12)
-    assert [log_gamma_ratio_and_slopes(value, value)[0] for value in x] == pytest.approx(0.0 * x, abs=1e-15)
+        assert found[:, 2] == pytest.approx(special.digamma(x) - special.digamma(x + b), rel=1e-12, abs=1e-12)
+    assert [log_gamma_ratio_and_slopes(value, 0.0)[0] for value in x] == pytest.approx(0.0 * x, abs=1e-15)
+
+
+def test_ratios_of_gammas_keep_their_digits_where_one_step_is_nothing_to_the_other() -> None:
+    """Against ``-b log x``, to which the ratio comes for x endless, with the next term, b (1 - b) / (2 x)."""
+    for x, b in product(np.logspace(8, 16, 9), (0.01, 0.126, 3.0, 40.0)):
+        value, _, difference = log_gamma_ratio_and_slopes(x, b)
+        assert value == pytest.approx(-b * np.log(x) + b * (1.0 - b) / (2.0 * x), rel=1e-13)
+        assert difference == pytest.approx(-b / x, rel=3e-7)
 
 
 def test_logarithm_and_exponential_are_those_of_the_library() -> None:

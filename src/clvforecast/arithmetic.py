@@ -135,24 +135,30 @@ def log_gamma_and_slope(x: float) -> tuple[float, float]:
 
 
 @inlined
-def log_gamma_ratio_and_slopes(x: float, t: float) -> tuple[float, float, float]:
-    """``log Gamma(x) - log Gamma(t)`` and the derivatives of log Gamma at x and at t >= x > 0; as `log_gamma_and_slope`."""
+def log_gamma_ratio_and_slopes(x: float, b: float) -> tuple[float, float, float]:
+    """``log Gamma(x) - log Gamma(x + b)``, x > 0, b >= 0; the derivative of log Gamma at x, and that less the one at x + b.
+
+    As `log_gamma_and_slope`; ``(x - 1/2) log x - (t - 1/2) log t = -(x - 1/2) log(1 + b/x) - b log t`` with t = x + b leaves
+    nothing large to cancel, where x is a thousand million times b as elsewhere.
+    """
     is_small = x < 6.0
     product, derivative = six_steps(x)
-    product_t, derivative_t = six_steps(t)
+    product_t, derivative_t = six_steps(x + b)
     product, derivative = (product if is_small else 1.0), (derivative if is_small else 0.0)
     product_t, derivative_t = (product_t if is_small else 1.0), (derivative_t if is_small else 0.0)
-    up = 6.0 if is_small else 0.0
-    x, t = x + up, t + up
-    log_x, log_t = log(x), log(t)
+    x = x + (6.0 if is_small else 0.0)
+    t = x + b
+    log_x, apart = log(x), log1p(b / x)
     inverse, of_products = 1.0 / (x * t), 1.0 / (product * product_t)
     y, y_t = t * inverse, x * inverse
     rest, series = stirling(y)
     rest_t, series_t = stirling(y_t)
-    stirlings = ((x - 0.5) * log_x - (t - 0.5) * log_t) + (t - x) + (rest - rest_t)
-    slope = log_x - 0.5 * y - series - derivative * product_t * of_products
-    slope_t = log_t - 0.5 * y_t - series_t - derivative_t * product * of_products
-    return stirlings + log(product_t * product_t * of_products), slope, slope_t
+    stirlings = (b - (x - 0.5) * apart) - b * (log_x + apart) + (rest - rest_t)
+    of_product = derivative * product_t * of_products
+    slope = log_x - 0.5 * y - series - of_product
+    difference = -apart - 0.5 * b * inverse - (series - series_t)
+    difference -= of_product - derivative_t * product * of_products
+    return stirlings + log(product_t * product_t * of_products), slope, difference
 
 
 @inlined

@@ -70,7 +70,7 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
         a[g] = total * logistic(eta[g])
     w, by_clock = _weights(theta[CLOCK], theta[K:P], step_X, reals, layout)
     W = _sums_of_paths(w, wholes, layout)
-    log_S, of_a, of_total = _log_survival(a, total, W, wholes, layout)
+    log_S, of_a, of_W = _log_survival(a, total, W, wholes, layout)
 
     value, by_log_S = _last_decisions(theta, slope, P, log_S, reals, wholes, layout)
     node_weight = vector(reals, layout, NODE_WEIGHT)
@@ -78,7 +78,7 @@ def renewal_log_likelihood(theta: Floats, reals: Floats, wholes: Integers, layou
     for v in range(log_S.size):
         by_log_S[v] += node_weight[v]
 
-    by_a, by_w = _slopes_of_nodes(slope, a, total, by_log_S, of_a, of_total, wholes, layout, w.size)
+    by_a, by_w = _slopes_of_nodes(slope, a, total, by_log_S, of_a, of_W, wholes, layout, w.size)
     for g in range(a.size):
         mu = a[g] / total
         slope[TOTAL] += by_a[g] * mu
@@ -119,23 +119,23 @@ def _sums_of_paths(w: Floats, wholes: Integers, layout: Integers) -> Floats:
 def _log_survival(
     a: Floats, total: float, W: Floats, wholes: Integers, layout: Integers
 ) -> tuple[Floats, Floats, Floats]:
-    """``log S = log B(a + W, b) - log B(a, b)`` of every node, and its slopes by a + W and by a + b + W.
+    """``log S = log B(a + W, b) - log B(a, b)`` of every node, its slope by a + W, and that less the one by a + b + W: by W.
 
     a + b is the same for all groups. Where W is 0 both betas are the same numbers, so S is exactly 1.
     """
     node_group, node_path = vector(wholes, layout, NODE_GROUP), vector(wholes, layout, NODE_PATH)
     at_start = np.empty_like(a)
     for g in range(a.size):
-        at_start[g] = log_gamma_ratio_and_slopes(a[g], total)[0]
+        at_start[g] = log_gamma_ratio_and_slopes(a[g], total - a[g])[0]
     n = node_group.size
-    log_S, of_a, of_total = np.empty(n), np.empty(n), np.empty(n)
+    log_S, of_a, of_W = np.empty(n), np.empty(n), np.empty(n)
     for v in range(n):
-        of_a[v], of_total[v] = a[node_group[v]] + W[node_path[v]], total + W[node_path[v]]
+        of_a[v], of_W[v] = a[node_group[v]] + W[node_path[v]], total - a[node_group[v]]
     for v in range(n):
-        log_S[v], of_a[v], of_total[v] = log_gamma_ratio_and_slopes(of_a[v], of_total[v])
+        log_S[v], of_a[v], of_W[v] = log_gamma_ratio_and_slopes(of_a[v], of_W[v])
     for v in range(n):
         log_S[v] -= at_start[node_group[v]]
-    return log_S, of_a, of_total
+    return log_S, of_a, of_W
 
 
 @native
@@ -145,7 +145,7 @@ def _slopes_of_nodes(
     total: float,
     by_log_S: Floats,
     of_a: Floats,
-    of_total: Floats,
+    of_W: Floats,
     wholes: Integers,
     layout: Integers,
     n_steps: int,
@@ -162,8 +162,8 @@ def _slopes_of_nodes(
         g, weight = node_group[v], by_log_S[v]
         by_a[g] += weight * of_a[v]
         weight_of_group[g] += weight
-        by_W[node_path[v]] += weight * (of_a[v] - of_total[v])
-    slope[TOTAL] += weight_of_group.sum() * log_gamma_and_slope(total)[1] - dot(by_log_S, of_total)
+        by_W[node_path[v]] += weight * of_W[v]
+    slope[TOTAL] += weight_of_group.sum() * log_gamma_and_slope(total)[1] + dot(by_log_S, of_W) - dot(by_log_S, of_a)
     for g in range(a.size):
         by_a[g] -= weight_of_group[g] * log_gamma_and_slope(a[g])[1]
     for u in range(by_W.size - 1, 0, -1):

@@ -75,7 +75,8 @@ def test_every_density_and_its_slope_are_those_of_the_pymc_model(shape: str) -> 
 
 @pytest.mark.parametrize("name", ["renewal", "change"])
 def test_they_are_where_the_data_place_the_effects_too(name: str) -> None:
-    assert_like_its_graph(placed(components_of("one segment")[name]))
+    for component in placed(components_of("one segment")[name]):
+        assert_like_its_graph(component)
 
 
 def assert_like_its_graph(component: Component) -> None:
@@ -97,7 +98,7 @@ def assert_like_its_graph(component: Component) -> None:
 
 @pytest.mark.parametrize("name", ["expansion_rate", "contraction_size", "renewal", "change"])
 def test_slopes_of_the_density_are_its_derivatives_in_whitened_coordinates(name: str) -> None:
-    component = placed(components_of("one segment")[name])
+    component = placed(components_of("one segment")[name])[-1]
     target = target_of(component, whitening(component))
     z, h = np.random.default_rng(1).normal(0.0, 1.0, target.n_dim), 1e-5
     by_difference = [
@@ -116,7 +117,7 @@ def log_jacobian(target: Target, z: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", ["expansion_rate", "contraction_size", "renewal", "change"])
 def test_whitening_is_a_change_of_coordinates_about_the_mode(name: str) -> None:
-    component = placed(components_of("one segment")[name])
+    component = placed(components_of("one segment")[name])[-1]
     plain, target = target_of(component), target_of(component, whitening(component))
     x = np.random.default_rng(2).normal(0.0, 0.3, (3, target.n_dim))
     z = target.whitened(x)
@@ -149,7 +150,7 @@ def test_two_hundred_levels_with_and_without_data_pass_the_gate_at_once() -> Non
     component = components_of("200 levels")["expansion_rate"]
     labels = {"segment_level": [str(i) for i in range(200)], "segment": ["s"], "size_class": list("012")}
     sampled = sample_component(component, Settings(), lambda message: None, labels)
-    assert component.n_dim > 200 and sampled.method == "NUTS, target_accept 0.9"
+    assert component.n_dim > 200 and sampled.method == "NUTS, target_accept 0.85"
     assert float(sampled.stats["n_steps"].sum()) < 100 * 1000, "25 gradients a draw of the four thousand"
 
 

@@ -21,6 +21,8 @@ from clvforecast.triangles import inverse_of_root, lower_root, solved
 
 Floats = NDArray[np.float64]
 
+POINTS = 200
+"""At which the coordinates that a component may have are compared."""
 STEP = 1e-4
 """Of the differences of slopes; parameters are scaled so that their priors lie about (-1, 1)."""
 MOST = 1500
@@ -39,10 +41,23 @@ LEAST_PRECISION = 0.04
 """Where a posterior is flatter than Normal(0, 5^2), its scale is taken for that."""
 
 
-def placed(component: Component) -> Component:
+def prepared(component: Component) -> Target:
+    """The component's target in those of the coordinates it may have in which its posterior is nearest to a standard normal."""
+    targets = [target_of(one, whitening(one)) for one in placed(component)]
+    return targets[0] if len(targets) == 1 else min(targets, key=unevenness)
+
+
+def unevenness(target: Target) -> float:
+    """How far the log density is from a standard normal's, on average over points drawn from that, but for a constant."""
+    points = np.random.default_rng(0).standard_normal((POINTS, target.n_dim))
+    excess = np.array([target.value_and_slope(z)[0] + 0.5 * float(z @ z) for z in points])
+    return float(np.abs(excess - np.median(excess)).mean())
+
+
+def placed(component: Component) -> tuple[Component, ...]:
     """The component with its effects sampled relative to what the data say of them, with their SDs held at the priors'."""
     if component.refined is None or component.n_dim > MOST:
-        return component
+        return (component,)
     target = target_of(component)
     free = np.concatenate([np.full(p.size, p.name != "sd") for p in component.parameters])
     start = np.zeros(component.n_dim)

@@ -19,9 +19,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from clvforecast.components import DENSITIES, Component, Variable
-from clvforecast.components.target import Target, kept_as_they_are, target_of
+from clvforecast.components.target import Target, kept_as_they_are
 from clvforecast.errors import ConvergenceError, FitError
-from clvforecast.laplace import placed, whitening
+from clvforecast.laplace import prepared
 
 if TYPE_CHECKING:
     from nutpie.compile_pymc import CompiledPyMCModel
@@ -48,7 +48,7 @@ class Settings:
     chains: int = 4
     cores: int = 2
     seed: int = 7
-    target_accept: float = 0.9
+    target_accept: float = 0.85
     thin: int = 1
 
     def __post_init__(self) -> None:
@@ -140,8 +140,7 @@ def sample_component(
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
     say(f"{component.name}: looking for the mode")
-    component = placed(component)
-    target = target_of(component, whitening(component))
+    target = prepared(component)
     failing: list[Failing] = []
     # Without a whitening the scales are learnt while tuning.
     for attempt in settings.attempts()[target.whitening.is_diagonal :]:

@@ -133,7 +133,7 @@ def change_component(
         variables=lambda raw: change_variables(raw, frame, design, priors),
         n_data=n_data,
         closed_form=prior if n_data == 0 else None,
-        refined=lambda mode, variance: change_component(cells, frame, priors, _refined(mode, variance, design)),
+        refined=lambda mode, variance: (change_component(cells, frame, priors, _refined(mode, variance, design)),),
         note="; ".join(notes),
     )
 

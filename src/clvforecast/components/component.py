@@ -73,7 +73,7 @@ class Component:
         Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
     refined
         (likeliest raw parameters under given SDs, their variances) -> the same component, its effects sampled relative to
-        what that tells of them (`pooling.refined`). The model is the same.
+        what that tells of them (`pooling.refined`); where several coordinates may serve, one component each. The model is the same.
     n_data
         Observations that inform the component.
     note
@@ -90,7 +90,7 @@ class Component:
     variables: Callable[[Raw], dict[str, Variable]]
     n_data: int
     closed_form: Callable[[np.random.Generator, Shape], Raw] | None = None
-    refined: Callable[[Raw, Raw], Component] | None = None
+    refined: Callable[[Raw, Raw], tuple[Component, ...]] | None = None
     note: str = ""
 
     @property

@@ -112,8 +112,10 @@ def rate_component(cells: RateCells, frame: Frame, priors: RatePriors, pooling: 
         variables=lambda raw: rate_variables(raw, name, frame, design, priors),
         n_data=design.n_events,
         closed_form=closed_form if empty else None,
-        refined=lambda mode, variance: rate_component(
-            cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], design.pooling)
+        refined=lambda mode, variance: (
+            rate_component(
+                cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], design.pooling)
+            ),
         ),
         note=seen if empty else "",
     )

@@ -73,8 +73,9 @@ def renewal_component(
         prior=prior,
         variables=lambda raw: renewal_variables(raw, frame, design, priors),
         n_data=design.n_decisions,
-        refined=lambda mode, variance: renewal_component(
-            cells, frame, priors, _refined(mode, variance, design), _reference(mode, design, priors)
+        refined=lambda mode, variance: tuple(
+            renewal_component(cells, frame, priors, _refined(mode, variance, design), reference)
+            for reference in _references(mode, design, priors)
         ),
         note="; ".join(notes),
     )
@@ -213,13 +214,13 @@ def _refined(mode: Raw, variance: Raw, design: RenewalDesign) -> tuple[Floats, F
     return np.where(pooled, guess, 0.0), np.where(pooled, error, UNTOLD)
 
 
-def _reference(mode: Raw, design: RenewalDesign, priors: RenewalPriors) -> Reference:
-    """Where the mode lies."""
+def _references(mode: Raw, design: RenewalDesign, priors: RenewalPriors) -> tuple[Reference, Reference]:
+    """Where the mode lies, leaning with phi's odds and without."""
     logit_mu = priors.logit_mu_mean + priors.logit_mu_sd * mode["level"] - _shift(mode, design, priors)
     c = 1.0 + _bend(mode, design, priors)[..., 3]
     low, high = PLAIN
     phi, mu = np.clip([mode["phi"], expit(logit_mu)], low, high).tolist()
-    return Reference(phi, mu, float(c))
+    return Reference(phi, mu, float(c), with_odds=True), Reference(phi, mu, float(c), with_odds=False)
 
 
 def _shift(raw: Raw, design: RenewalDesign, priors: RenewalPriors) -> Floats:

@@ -104,8 +104,8 @@ def size_component(cells: SizeCells, frame: Frame, priors: SizePriors, pooling: 
         variables=lambda raw: size_variables(raw, name, frame, pooling, priors, n_data),
         n_data=n_data,
         closed_form=closed_form if empty else None,
-        refined=lambda mode, variance: size_component(
-            cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], pooling)
+        refined=lambda mode, variance: (
+            size_component(cells, frame, priors, refined_pooling(mode["raw"], variance["raw"], mode["sd"], pooling)),
         ),
         note=f"no {name.replace('_', ' ')} in the data: the prior alone" if empty else "",
     )

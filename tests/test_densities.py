@@ -132,6 +132,14 @@ def test_whitening_is_a_change_of_coordinates_about_the_mode(name: str) -> None:
     assert value - away == pytest.approx(0.005, rel=0.25), "as curved as a standard normal"
 
 
+def test_a_target_that_is_stopped_lets_no_step_pass() -> None:
+    target = target_of(components_of("one segment")["expansion_rate"])
+    z = np.zeros(target.n_dim)
+    assert np.isfinite(target.value_and_slope(z)[0])
+    target.stop()
+    assert target.value_and_slope(z)[0] == -np.inf
+
+
 def test_effects_that_lean_hold_survival_where_it_was() -> None:
     """Decision numbers of their own for 4 years: theta ~ Beta at another phi, another exponent, the same curve."""
     reference, phi, c = Reference(phi=0.3, mu=0.8, c=1.0), 0.55, 1.4

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FAR_AWAY = date(9999, 12, 31)
+COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+"""Whether what is written into a shallow copy of a table leaves the table as it is."""
 
 
 def forecast(
@@ -279,7 +281,7 @@ class Forecast:
                 f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, self.settings.ci_probs))}. "
                 f"Forecast again with ci_probs=({ci_prob}, ...)."
             )
-        table = self.table.copy(deep=False)  # new columns are its own; none of the old ones is written to
+        table = self.table.copy(deep=not COPIES_ON_WRITE)
         for prefix in ("discounted_", ""):
             at = table.columns.get_loc(f"{prefix}q95") + 1
             for offset, end in enumerate(("lower", "upper")):

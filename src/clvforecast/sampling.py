@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +38,9 @@ ESS_LIMIT = 400.0
 TAIL = (0.05, 0.95)
 QUICK_TUNE = 300
 """So many tuning steps do where the scale of the posterior is known beforehand; more are taken where the gate says so."""
+RUN_OUT = 1.0
+"""Seconds in which chains that are given up run out: nutpie does not wait for their threads, and a process that ended while one
+runs would crash."""
 KEPT_STATS = ("diverging", "n_steps", "depth", "step_size", "mean_tree_accept", "energy")
 
 
@@ -65,6 +70,28 @@ class Settings:
             dataclasses.replace(self, target_accept=0.95),
             dataclasses.replace(self, tune=2 * self.tune, target_accept=0.99, thin=4),
         )
+
+
+class Stop:
+    """Ends sampling that goes on in other threads."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._targets: list[Target] = []
+        self._lock = Lock()
+
+    def watch(self, target: Target) -> None:
+        """End the sampling of this target too, now if it is set already."""
+        with self._lock:
+            self._targets.append(target)
+            if self.is_set:
+                target.stop()
+
+    def set(self) -> None:
+        with self._lock:
+            self.is_set = True
+            for target in self._targets:
+                target.stop()
 
 
 @dataclass(frozen=True)
@@ -108,18 +135,22 @@ def sample_components(
     """
     _load_sampler()  # or wait until it is: two threads that import each other's parts find them half made
     by_size = sorted(components, key=lambda component: (component.n_dim, component.name))
-    workers = ThreadPoolExecutor(2, thread_name_prefix="sample")
+    workers, stop = ThreadPoolExecutor(2, thread_name_prefix="sample"), Stop()
     try:
         sampling = {
-            component.name: workers.submit(sample_component, component, settings, say, labels) for component in by_size
+            component.name: workers.submit(sample_component, component, settings, say, labels, stop)
+            for component in by_size
         }
-        wait(sampling.values(), return_when=FIRST_EXCEPTION)
         for found in sampling.values():
-            if found.done() and (error := found.exception()) is not None:
-                raise error
+            found.result()
         return [sampling[component.name].result() for component in components]
-    finally:  # at once, also where the user breaks off
-        workers.shutdown(wait=False, cancel_futures=True)
+    except BaseException:  # also where the user breaks off
+        stop.set()
+        workers.shutdown(cancel_futures=True)
+        time.sleep(RUN_OUT)
+        raise
+    finally:
+        workers.shutdown()
 
 
 def component_rng(component: str, seed: int, purpose: str) -> np.random.Generator:
@@ -129,12 +160,17 @@ def component_rng(component: str, seed: int, purpose: str) -> np.random.Generato
 
 
 def sample_component(
-    component: Component, settings: Settings, say: Say, labels: Mapping[str, Sequence[str]]
+    component: Component,
+    settings: Settings,
+    say: Say,
+    labels: Mapping[str, Sequence[str]],
+    stop: Stop | None = None,
 ) -> Sampled:
     """Draws that pass the gate: stricter runs when the first ones do not, then `ConvergenceError`.
 
-    `labels` names the levels of the variables' dims in messages.
+    `labels` names the levels of the variables' dims in messages. When `stop` is set, sampling ends with `CancelledError`.
     """
+    stop = stop or Stop()
     if component.closed_form is not None:
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
@@ -147,7 +183,7 @@ def sample_component(
         if failing:
             worst = f"{failing[0].figure} of {failing[0].parameter}"
             say(f"{component.name}: {worst} not good enough, sampling with smaller steps")
-        sampled = _run(target, attempt, say)
+        sampled = _run(target, attempt, say, stop)
         failing = failures(sampled, labels)
         if not failing:
             return sampled
@@ -203,19 +239,20 @@ def prior_component(component: Component, settings: Settings) -> Sampled:
     return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
 
 
-def _run(target: Target, settings: Settings, say: Say) -> Sampled:
+def _run(target: Target, settings: Settings, say: Say, stop: Stop) -> Sampled:
     say(f"{target.component.name}: sampling")
-    raw, stats = _trace(target, settings)
+    raw, stats = _trace(target, settings, stop)
     component = target.component
     return Sampled(component, component.variables(raw), stats, f"NUTS, target_accept {settings.target_accept}")
 
 
-def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Dataset]:
+def _trace(target: Target, settings: Settings, stop: Stop) -> tuple[dict[str, Floats], xr.Dataset]:
     """Raw draws (chain, draw, ...) and sampler statistics of one run."""
     import nutpie
 
     name = target.component.name
     seed = int(component_rng(name, settings.seed, f"nuts {settings.target_accept}").integers(2**32))
+    stop.watch(target)
     try:
         trace = nutpie.sample(
             _sampler_model(target),
@@ -233,6 +270,8 @@ def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Da
             f"component {name!r}: the sampler could not start ({str(error).splitlines()[0]}). Its likelihood is "
             "not finite at any starting point: look for extreme values among the priors given, or in the ledger's amounts."
         ) from error
+    if stop.is_set:
+        raise CancelledError
     thin = settings.thin
     raw = target.raw(trace["posterior"]["z"].values[:, ::thin])
     stats = trace["sample_stats"].dataset
@@ -240,7 +279,7 @@ def _trace(target: Target, settings: Settings) -> tuple[dict[str, Floats], xr.Da
     # A divergence between kept draws counts too: none may be hidden by thinning.
     diverging = kept["diverging"].values.reshape(settings.chains, settings.draws, thin).any(axis=2)
     thinned = kept.isel(draw=slice(None, None, thin)).assign(diverging=(("chain", "draw"), diverging))
-    return raw, thinned
+    return raw, thinned.drop_attrs()  # the hour of sampling among them: equal fits are the same bytes
 
 
 def diagnostics(values: Floats) -> dict[str, Floats]:

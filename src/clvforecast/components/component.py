@@ -73,7 +73,7 @@ class Component:
         Draws of the raw parameters where no sampler is needed (conjugate parts, and kinds without any data), else None.
     refined
         (likeliest raw parameters under given SDs, their variances) -> the same component, its effects sampled relative to
-        what that tells of them (`pooling.refined`); where several coordinates may serve, one component each. The model is the same.
+        what that tells of them (`pooling.refined`), once for each of the coordinates that may serve. The model is the same.
     n_data
         Observations that inform the component.
     note

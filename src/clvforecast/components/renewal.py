@@ -30,7 +30,7 @@ from clvforecast.components.pooling import (
 from clvforecast.components.rates import segment_effects
 from clvforecast.components.renewal_density import DENSITY_DATA, compiled_renewal_density
 from clvforecast.components.renewal_design import RenewalDesign, RenewalPriors, renewal_design, sticks
-from clvforecast.components.renewal_leans import PLAIN, PRIOR_REFERENCE, Reference
+from clvforecast.components.renewal_leans import LOG_CS, PLAIN, PRIOR_REFERENCE, Reference
 from clvforecast.components.renewal_likelihood import DATA, renewal_log_likelihood
 from clvforecast.likelihoods import MAX_TOTAL
 
@@ -219,6 +219,7 @@ def _references(mode: Raw, design: RenewalDesign, priors: RenewalPriors) -> tupl
     logit_mu = priors.logit_mu_mean + priors.logit_mu_sd * mode["level"] - _shift(mode, design, priors)
     c = 1.0 + _bend(mode, design, priors)[..., 3]
     low, high = PLAIN
+    c = np.clip(c, *np.exp(LOG_CS[[0, -1]]))
     phi, mu = np.clip([mode["phi"], expit(logit_mu)], low, high).tolist()
     return Reference(phi, mu, float(c), with_odds=True), Reference(phi, mu, float(c), with_odds=False)
 

@@ -102,8 +102,11 @@ def _slopes_by_phi(t0: Floats, t1: Floats, reference: Reference) -> Floats:
     """(S, 2) slopes by (phi, its odds) of ``log (W(t1) - W(t0))`` with S, mu held and W(t) = t^c at the reference."""
     W0, W1 = t0**reference.c, t1**reference.c
     phis = expit(logit(reference.phi) + AWAY)
-    moved = np.stack([np.log(_held(W1, phi, reference) - _held(W0, phi, reference)) - np.log(W1 - W0) for phi in phis])
-    basis = _of_phi(phis, reference.phi)
+    held = np.stack([_held(W1, phi, reference) - _held(W0, phi, reference) for phi in phis])
+    with np.errstate(divide="ignore"):
+        moved = np.log(held) - np.log(W1 - W0)
+    told = np.isfinite(moved).all(axis=1)  # weights beyond those that survival is looked up among have no slope
+    basis, moved = _of_phi(phis, reference.phi)[told], moved[told]
     if reference.with_odds:
         return _fitted(basis, moved)
     return np.column_stack([_fitted(basis[:, :1], moved), np.zeros(len(t0))])

@@ -39,8 +39,8 @@ EXPANDED = types.int64(
 )
 NOT_FINITE = 3
 HEADER = 3
-KINK, TAIL, CENTRE, BY_COLUMN = -4, -3, -2, -1
-"""Places of the whitening's arrays, which stand last."""
+STOPPED, KINK, TAIL, CENTRE, BY_COLUMN = -5, -4, -3, -2, -1
+"""Places of what is not the component's: whether sampling is to end, and the whitening's arrays."""
 
 
 SOURCES = (Path(__file__).parent, Path(cells.__file__).parent, Path(likelihoods.__file__))
@@ -82,6 +82,13 @@ class Target:
     def n_dim(self) -> int:
         return self.whitening.centre.size
 
+    def stop(self) -> None:
+        """Let all sampling of this target run out quickly, in whatever thread; its draws are of no use then."""
+        n_arrays, n_reals, _ = self.block[:HEADER]
+        first = HEADER + 3 * n_arrays
+        place = self.block[HEADER + 3 * (n_arrays + STOPPED)]
+        self.block[first : first + n_reals].view(np.float64)[place] = 1.0
+
     @property
     def function(self) -> Any:
         """The compiled C function; it takes `block` as its data."""
@@ -111,6 +118,7 @@ def target_of(component: Component, whitening: Whitening | None = None) -> Targe
     """The target of a component, in its unconstrained parameters or in coordinates that whiten them."""
     whitening = unmoved(component.n_dim) if whitening is None else whitening
     of_sampler: Arrays = {
+        "stopped": np.zeros(1),
         "kink": whitening.kink,
         "tail": whitening.tail,
         "centre": whitening.centre,
@@ -159,7 +167,8 @@ def closed(
     value_of_z = log_density + bend_slopes(by_x, y, vector(reals, layout, last + TAIL))
     move_back(by_z, by_x, matrix(reals, layout, last + BY_COLUMN))
     nb.carray(value, (1,))[0] = value_of_z
-    finite = math.isfinite(value_of_z)
+    # Where sampling is to end every step diverges, and draws that are left take one gradient each.
+    finite = math.isfinite(value_of_z) and vector(reals, layout, last + STOPPED)[0] == 0.0
     for k in range(n):
         finite = finite and math.isfinite(by_z[k])
     return 0 if finite else NOT_FINITE

@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from clvforecast.arithmetic import log1p_exp, logistic
 from clvforecast.components.native import Floats, dot, inner
@@ -71,7 +72,7 @@ def unbent(x: Floats, tail: Floats) -> Floats:
     # bent lies below the line y and below any line tangent to it, so every step after the first comes from the left.
     y = np.minimum(x, 0.0) / (1.0 + tail)
     for _ in range(INVERSE_STEPS):
-        y = y + (x - bent(y, tail)) / (1.0 + tail * np.logaddexp(0.0, -y) / (1.0 + np.exp(y)))
+        y = y + (x - bent(y, tail)) / (1.0 + tail * np.logaddexp(0.0, -y) * expit(-y))
     return np.asarray(y, float)
 
 

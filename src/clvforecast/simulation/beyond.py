@@ -57,7 +57,7 @@ TAIL_BLOCKS = 540
 TERMS = TAIL - 3
 """Of the numbers worked out at a time the terms of the sum; the last three say what follows them."""
 NEGLIGIBLE = 3e-4
-"""Share of a sum over renewals: what is left out is an eighth of it at most (`tests/test_beyond.py`)."""
+"""Share of a sum over renewals: what is left out is a quarter of it at most (`tests/test_beyond.py`)."""
 
 
 @jit

@@ -69,13 +69,17 @@ def count_draws(ledger: Ledger, folder: Path) -> dict[str, list[list[float]]]:
 
         return counted
 
-    beyond.exp = math.exp  # the kernel's own is for compiled loops alone
+    beyond.exp, terms.ratio_of_betas = math.exp, plain_ratio_of_betas  # the kernel's own are for compiled loops alone
     for module in (beyond, latents, life, terms):
         for name in COUNTED:
             if hasattr(module, name):
                 setattr(module, name, counting(name))
     simulate_portfolio(*inputs(ledger, folder, SAMPLE_DRAWS), lambda *_: None, threads=1)
     return found
+
+
+def plain_ratio_of_betas(a: float, b: float, w: float) -> float:
+    return math.exp(math.lgamma(a + w) - math.lgamma(a) + math.lgamma(a + b) - math.lgamma(a + b + w))
 
 
 @random.jit

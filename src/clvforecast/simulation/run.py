@@ -46,7 +46,7 @@ from clvforecast.simulation.structures import Classes, Parameters, Settings
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 # The results of a batch are kept under this many bytes; what a draw and an account take is fixed by the slots.
-BATCH_BYTES = 96e6
+BATCH_BYTES = 48e6
 KEPT_SLOTS = 3
 
 

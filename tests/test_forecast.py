@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from scipy.stats import kstest
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
-from clvforecast.histories.slices import account_slices
 from clvforecast.ledger import read_ledger
 from clvforecast.reduction import Reduction
 from clvforecast.simulation.run import Simulated
@@ -121,9 +119,7 @@ def test_threads_batches_and_row_order_change_no_byte(company: tuple[pd.DataFram
 def test_slices_of_accounts_change_no_byte(
     company: tuple[pd.DataFrame, Truth], made: Forecast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        sys.modules["clvforecast.forecast"], "account_slices", partial(account_slices, accounts_each=11)
-    )
+    monkeypatch.setattr(sys.modules["clvforecast.forecast"], "ACCOUNTS_AT_A_TIME", 11)
     assert_same_bytes(made, run(company))
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FAR_AWAY = date(9999, 12, 31)
+ACCOUNTS_AT_A_TIME = 20_000
+"""Whose histories and states are in memory, and as many more whose are worked out meanwhile."""
 COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 """Whether what is written into a shallow copy of a table leaves the table as it is."""
 
@@ -112,7 +114,7 @@ def forecast(
             f"known_by={settings.known_by} is before the ledger's as_of {ledger.as_of}: nothing could be booked by then. Give a "
             "later day, or None to count every booking."
         )
-    slices = account_slices(ledger)
+    slices = account_slices(ledger, ACCOUNTS_AT_A_TIME)
     account_ids = pa.chunked_array([part.account_ids for part in slices])
     columns = list(posterior.frame.segments if group_by is None else group_by)
     accounts = _accounts_table(ledger, account_ids, columns)

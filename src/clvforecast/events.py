@@ -55,7 +55,11 @@ class Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("event_id", False, "identity, unique; the row number when the column is absent, so that the order of rows then counts"),
+    Column(
+        "event_id",
+        False,
+        "identity, unique; the row number where there is no such column: then the order of rows counts",
+    ),
     Column("account_id", True, "the forecast's grain"),
     Column("contract_id", False, "only where one account holds parallel contracts"),
     Column("event_date", True, "day it was booked: what was known by a day is event_date <= that day"),

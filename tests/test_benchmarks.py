@@ -68,6 +68,8 @@ def test_a_process_tells_its_steps_whatever_its_end() -> None:
     assert stopped.ended == TIMED_OUT and stopped.steps and stopped.seconds < 30
     failed = run_child(child("raise SystemExit('no such model')"), 30)
     assert (failed.ended, failed.reason) == (FAILED, "no such model")
+    away = run_child(child("raise SystemExit('no /home/someone/models/best.nc')"), 30)
+    assert (away.ended, away.reason) == (FAILED, "no best.nc"), "where files lie is not kept"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="free memory is read from /proc")

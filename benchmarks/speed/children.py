@@ -1,6 +1,7 @@
 """Run one measured thing in a process of its own, within a time limit and the machine's memory."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 from speed.steps import RSS_UNIT, read_steps
 
 LOOK_EVERY = 0.2
+FOLDERS = re.compile(r"(?:/[\w.+-]+)+/")
+"""Of files named in an error: results are kept with the project, and say nothing of where it lies."""
 LEAST_FREE_BYTES = 750_000_000
 """Below it a process is stopped, before the system stops others in its place."""
 DONE, TIMED_OUT, OUT_OF_MEMORY, FAILED, SKIPPED = "done", "timed out", "out of memory", "failed", "skipped"
@@ -57,7 +60,7 @@ def run_child(command: Sequence[str], limit_seconds: float, environment: Mapping
             DONE: "",
             TIMED_OUT: f"after {limit_seconds:,.0f} s",
             OUT_OF_MEMORY: f"at {max(family, largest) / 1e9:.1f} GB",
-            FAILED: lines[-1] if lines else f"exit code {code}",
+            FAILED: FOLDERS.sub("", lines[-1]) if lines else f"exit code {code}",
         }[ended]
         return Outcome(ended, round(seconds, 3), max(family, largest), read_steps(told), reason)
 

@@ -21,6 +21,7 @@ from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import (
     counted,
     flat_ranges,
+    inverse,
     offsets,
     places,
     run_lengths,
@@ -163,8 +164,7 @@ def count_renewals(histories: Histories, frame: Frame, max_cells: int | None = N
 
     The sample takes lines in the order of their keys (a hash of account and contract), as many as fit.
     """
-    rank = np.empty(histories.lines.num_rows, dtype=np.int64)
-    rank[np.argsort(histories.line_keys, kind="stable")] = np.arange(len(rank))
+    rank = inverse(np.argsort(histories.line_keys, kind="stable"))
     n_tried = LINES_TRIED
     while n_tried < len(rank):
         found = _counted(_of_lines(histories, rank < n_tried), frame, rank, max_cells or MOST_CELLS)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clvforecast.histories.runs import inverse
 from clvforecast.ledger.tables import connect
 
 
@@ -62,17 +63,12 @@ def ranks(texts: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], texts.type)
     codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32()).to_numpy()
     order = pc.sort_indices(distinct).to_numpy()
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return rank[codes], distinct.take(pa.array(order))
+    return inverse(order).astype(np.int32)[codes], distinct.take(pa.array(order))
 
 
 def text_ranks(texts: pa.ChunkedArray) -> NDArray[np.int64]:
     """The place of every text, if they were in order; equal ones keep the order they are in."""
-    order = pc.sort_indices(texts).to_numpy()
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return place
+    return inverse(pc.sort_indices(texts).to_numpy())
 
 
 def with_columns(table: pa.Table, **columns: Any) -> pa.Table:

@@ -27,13 +27,11 @@ def run_starts(*keys: Array) -> Longs:
     return np.flatnonzero(changed).astype(np.int64)
 
 
-def in_order(*keys: Array) -> bool:
-    """Whether the rows increase by the first key, then by the next, and so on."""
-    increases, equal = np.zeros(max(len(keys[0]) - 1, 0), dtype=bool), True
-    for key in keys:
-        increases |= equal & (key[1:] > key[:-1])
-        equal &= key[1:] == key[:-1]
-    return bool(increases.all())
+def inverse(order: Longs) -> Longs:
+    """The place of every row when rows are taken in this order."""
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place
 
 
 def run_lengths(starts: Longs, n: int) -> Longs:

@@ -23,6 +23,7 @@ class KnownPosterior:
     currency: str
     as_of: str
     unseen: tuple[str, ...] = ()
+    unseen_changes: tuple[str, ...] = ()
 
 
 def frame_of(truth: Truth) -> Frame:

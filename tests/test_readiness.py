@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,3 +69,13 @@ def test_kinds_that_were_never_seen_are_named() -> None:
     assert trained.unseen == ("expansion_rate", "contraction_rate", "expansion_size", "contraction_size")
     words = " | ".join(forecast(trained, known_ledger(events, truth), horizon_months=6, draws=10).warnings)
     assert "never seen in training: expansion rate, contraction rate, expansion size, contraction size." in words
+
+
+def test_a_change_of_price_that_was_never_seen_is_named() -> None:
+    """Renewals at the same price leave the sizes of rises and cuts to their prior, whose tails are long."""
+    unchanged = {"change_logit": np.full((5, 2), -30.0), "expansion_rate": 0.0, "contraction_rate": 0.0}
+    events, truth = simulate_events(60, seed=4, parameters=unchanged)
+    trained = prior(known_ledger(events, truth), segments=["segment"], draws=20)
+    assert "change" not in trained.unseen
+    words = " | ".join(forecast(trained, known_ledger(events, truth), horizon_months=6, draws=10).warnings)
+    assert "no price cut and no price rise was seen at any renewal in training" in words

@@ -102,6 +102,12 @@ class Posterior:
         return tuple(component for component, known in seen.items() if not known)
 
     @property
+    def unseen_changes(self) -> tuple[str, ...]:
+        """Which of "price cut" and "price rise" no renewal of the training data holds: their sizes are the prior's."""
+        sides = {"change_down_size_mean": "price cut", "change_up_size_mean": "price rise"}
+        return tuple(words for name, words in sides.items() if int(self.draws[name].attrs["n_data"]) == 0)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was found odd on the way from ledger to cells."""
         return tuple(json.loads(self.idata.attrs["warnings"]))

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         from speed.peers import measure_peers
 
-        measure_peers(bench, sizes, chosen.draws, chosen.python)
+        measure_peers(bench, sizes, chosen.draws, chosen.python, tuple(chosen.samplers))
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -59,6 +59,13 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
         "--floor", nargs=2, default=["2000", "500"], metavar="N", help="accounts and draws of the floor"
     )
     peers.add_argument("--python", type=Path, help="interpreter that has the other packages; by default one is made")
+    peers.add_argument(
+        "--samplers",
+        nargs="+",
+        default=["nutpie", "pymc"],
+        choices=["nutpie", "pymc"],
+        help="that PyMC-Marketing's sBG is sampled with; pymc is what it installs",
+    )
     for command in (growth, peers, report):
         command.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
     chosen = parser.parse_args(arguments)

@@ -27,7 +27,9 @@ PURCHASES = "PyMC-Marketing BG/NBD and Gamma-Gamma, with nutpie"
 POINTS = "lifetimes BG/NBD and Gamma-Gamma"
 
 
-def measure_peers(bench: Bench, sizes: list[int], draws: int, python: Path | None) -> None:
+def measure_peers(
+    bench: Bench, sizes: list[int], draws: int, python: Path | None, samplers: tuple[str, ...] = tuple(SAMPLERS)
+) -> None:
     """Fits and predictions of all packages at every size."""
     python = python or environment()
     source = peers_source(python)
@@ -42,10 +44,10 @@ def measure_peers(bench: Bench, sizes: list[int], draws: int, python: Path | Non
         frames = {name: str(path) for name, path in write_frames(made, bench.work / "frames").items()}
         asked = Asked(bench, python, source, n_accounts)
         asked.measure(POINTS, "points", purchases=frames["purchases"])
-        for sampler, said in reversed(SAMPLERS.items()):
+        for sampler in samplers:
             path = bench.work / "frames" / f"sbg-{sampler}-{n_accounts}.npz"
             given = {"contracts": frames["contracts"], "draws_path": str(path), "sampler": sampler}
-            with_draws(bench, asked.measure(SBG.format(sampler=said), "sbg", **given), path)
+            with_draws(bench, asked.measure(SBG.format(sampler=SAMPLERS[sampler]), "sbg", **given), path)
         path = bench.work / "frames" / f"purchases-{n_accounts}.npz"
         given = {"purchases": frames["purchases"], "draws_path": str(path), "sampler": "nutpie"}
         with_draws(bench, asked.measure(PURCHASES, "purchases", **given), path)

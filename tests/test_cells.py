@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import fields, is_dataclass
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from scipy import stats
 
 from clvforecast.cells import (
+    COUNTED,
     SMALLEST_CHANGE,
     Cells,
     Frame,
@@ -445,6 +447,30 @@ def test_wrong_segments_and_cut_points_say_what_is_there() -> None:
         build_frame(built, [], size_edges=[2, 1])
     with pytest.raises(HistoryError, match="at least 1 month"):
         build_frame(built).term_class_of([0])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("accounts_each", [7, 50_000])
+def test_what_is_counted_needs_no_other_columns(seed: int, accounts_each: int) -> None:
+    """Frame and cells of histories without the columns that nothing counts are those of whole histories."""
+    company, _, _, frame, cells = counted(seed)
+    less = build_histories(company.ledger, accounts_each, COUNTED)
+    assert {name: set(getattr(less, name).column_names) for name in COUNTED} == {
+        name: {*columns, *(("segment:region", "segment:line") if name == "lines" else ())}
+        for name, columns in COUNTED.items()
+    }
+    again = build_frame(less, SEGMENTS)
+    assert as_plain(again) == as_plain(frame)
+    assert as_plain(build_cells(less, again)) == as_plain(cells)
+
+
+def as_plain(record: object) -> object:
+    """Records of arrays as what can be compared, to the last bit."""
+    if is_dataclass(record):
+        return {field.name: as_plain(getattr(record, field.name)) for field in fields(record)}
+    if isinstance(record, dict):
+        return {name: as_plain(value) for name, value in record.items()}
+    return (record.dtype.str, record.shape, record.tobytes()) if isinstance(record, np.ndarray) else record
 
 
 def test_a_ledger_with_one_running_term_has_empty_cells_of_the_right_shape() -> None:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "clvforecast"
 # The data's way. A file or folder may import from earlier layers and from itself, never from its own layer's
 # others.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "arithmetic", "machine", "triangles"),
+    ("errors", "arithmetic", "machine", "progress", "triangles"),
     ("intervals",),
     ("events",),
     ("ledger",),

@@ -12,6 +12,7 @@ from speed.figures import (
     TOOLS,
     Results,
     Timing,
+    Tool,
     account_draws_a_second,
     converged,
     fit_seconds,
@@ -99,18 +100,26 @@ def peers_table(results: Results) -> str:
                 [
                     f"{n:,}",
                     tool.name,
+                    f"{_accounts_fitted(results, tool, n):,}",
                     fit.text,
                     _times(fit, own) if tool is not TOOLS[0] else "",
                     f"{least:,.0f}" if least else "",
                     f"{shared:,.0f}" if shared else "",
-                    f"{least / fit.seconds:,.3g}" if least and fit.seconds else "",
+                    f"{float(f'{least / fit.seconds:.3g}'):,g}" if least and fit.seconds else "",
                     predicted.text if predicted else "",
                     gigabytes(record),
                 ]
             )
-    heads = "accounts|package and model|fit|times the first|least ESS|of mean and polarisation|least ESS a second|"
+    heads = "accounts|package and model|fitted to|fit|times the first|least ESS|of mean and polarisation|least ESS a second|"
     heads += "every account|peak"
     return table_of(heads.split("|"), rows)
+
+
+def _accounts_fitted(results: Results, tool: Tool, accounts: int) -> int:
+    """How many accounts renewal is fitted to: this package takes a random sample where histories are too many."""
+    own = tool in TOOLS[:3]
+    counted = step_of(results.get("peers", RENEWAL, accounts) or {"steps": []}, "cells") if own else {}
+    return int(counted.get("lines_used", accounts))
 
 
 def agreement_table(results: Results) -> str:

@@ -28,23 +28,28 @@ RENEWAL_DRAWS = 1500
 
 
 def count(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str]) -> None:
-    """Everything that grows with the ledger, step by step: reading, histories, cells, states."""
+    """Everything that grows with the ledger, step by step: histories and cells as a fit has them, states as a forecast."""
     with steps.step("import"):
-        from clvforecast.cells import build_cells, build_frame
+        from clvforecast.cells import COUNTED, build_cells, build_frame
+        from clvforecast.forecast import ACCOUNTS_AT_A_TIME
         from clvforecast.histories import build_histories
+        from clvforecast.histories.build import slice_histories
+        from clvforecast.histories.slices import account_slices
         from clvforecast.ledger import read_ledger
         from clvforecast.simulation.states import account_states
     with steps.step("read") as figures:
         ledger = read_ledger(events, accounts=accounts, as_of=as_of)
         figures["events"] = ledger.events.num_rows
     with steps.step("histories"):
-        histories = build_histories(ledger)
+        histories = build_histories(ledger, only=COUNTED)
     with steps.step("cells") as figures:
         frame = build_frame(histories, segments)
         cells = build_cells(histories, frame)
         figures |= {"renewal_cells": len(cells.renewal.count), "lines_used": cells.renewal.n_lines_used}
     with steps.step("states"):
-        account_states(histories, frame)
+        del histories
+        for part in account_slices(ledger, ACCOUNTS_AT_A_TIME):
+            account_states(slice_histories(part)[0], frame, ())
 
 
 def fit(steps: Steps, events: str, accounts: str, as_of: str, segments: list[str], posterior: str) -> None:
@@ -69,7 +74,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     Without a `free_clock` the prior holds the exponent c at 1, where the shifted beta-geometric has it.
     """
     with steps.step("import"):
-        from clvforecast.cells import build_frame
+        from clvforecast.cells import COUNTED, build_frame
         from clvforecast.cells.renewal import count_renewals
         from clvforecast.components import RenewalPriors
         from clvforecast.components.renewal import renewal_component
@@ -79,7 +84,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     with steps.step("read"):
         ledger = read_ledger(events, accounts=accounts, as_of=as_of)
     with steps.step("histories"):
-        histories = build_histories(ledger, money=False)
+        histories = build_histories(ledger, only=COUNTED)
     with steps.step("cells") as figures:
         frame = build_frame(histories, segments)
         cells = count_renewals(histories, frame, None)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,19 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from clvforecast.cells import Cells, Frame, build_cells, build_frame
+from clvforecast.cells import COUNTED, Cells, Frame, build_cells, build_frame
 from clvforecast.components import Component, ModelPriors, build_components
 from clvforecast.errors import FitError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
 from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
+from clvforecast.progress import Say, announcing
 from clvforecast.sampling import (
     ESS_LIMIT,
     Sampled,
-    Say,
     Settings,
     diagnostics,
     made_ready,
@@ -173,7 +170,7 @@ def fit(
     size_edges
         Cut points between size classes on log MRR; by default from the data.
     progress
-        Show on stderr which component is compiling or sampling.
+        Show on stderr what is being counted and sampled: on a terminal in one line, elsewhere a line each.
     max_cells
         Above so many distinct renewal histories (4,000 by default) a random sample of the lines is fitted.
 
@@ -199,7 +196,7 @@ def fit(
         )
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked_priors(priors)
-    with _announcing(progress) as say, made_ready():
+    with announcing(progress) as say, made_ready():
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
         components, labels = build_components(cells, frame, chosen), _coordinates(frame)
@@ -250,18 +247,9 @@ def _count(
 ) -> tuple[Histories, Frame, Cells]:
     if isinstance(segments, str):
         raise FitError(f"fit: segments={segments!r} is one text, but must be a list of column names: [{segments!r}].")
-    histories = build_histories(ledger, money=False)
+    histories = build_histories(ledger, only=COUNTED)
     frame = build_frame(histories, segments, size_edges)
     return histories, frame, build_cells(histories, frame, max_cells)
-
-
-@contextmanager
-def _announcing(progress: bool) -> Iterator[Say]:
-    """A function that shows what is being done, on stderr; silent without `progress`."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not progress) as display:
-        task = display.add_task("", total=None)
-        yield lambda message: display.update(task, description=message)
 
 
 def _about(ledger: Ledger, histories: Histories, cells: Cells, priors: ModelPriors) -> dict[str, str]:

@@ -24,12 +24,12 @@ from clvforecast.components import DENSITIES, Component, Variable
 from clvforecast.components.target import Target, kept_as_they_are
 from clvforecast.errors import ConvergenceError, FitError
 from clvforecast.laplace import prepared
+from clvforecast.progress import DONE, Say
 
 if TYPE_CHECKING:
     from nutpie.compile_pymc import CompiledPyMCModel
 
 Floats = NDArray[np.float64]
-Say = Callable[[str], None]
 
 RHAT_LIMIT = 1.01
 """Rank-normalised R-hat (Vehtari, Gelman, Simpson, Carpenter and Buerkner 2021)."""
@@ -175,7 +175,7 @@ def sample_component(
         rng = component_rng(component.name, settings.seed, "closed form")
         raw = component.closed_form(rng, (settings.chains, settings.draws))
         return Sampled(component, component.variables(raw), xr.Dataset(), "closed form")
-    say(f"{component.name}: looking for the mode")
+    say(f"{component.name}: sampling")
     target = prepared(component)
     failing: list[Failing] = []
     # Without a whitening the scales are learnt while tuning.
@@ -183,9 +183,10 @@ def sample_component(
         if failing:
             worst = f"{failing[0].figure} of {failing[0].parameter}"
             say(f"{component.name}: {worst} not good enough, sampling with smaller steps")
-        sampled = _run(target, attempt, say, stop)
+        sampled = _run(target, attempt, stop)
         failing = failures(sampled, labels)
         if not failing:
+            say(component.name + DONE)
             return sampled
     raise ConvergenceError(_message(component, failing, settings))
 
@@ -239,8 +240,7 @@ def prior_component(component: Component, settings: Settings) -> Sampled:
     return Sampled(component, component.variables(raw), xr.Dataset(), "prior")
 
 
-def _run(target: Target, settings: Settings, say: Say, stop: Stop) -> Sampled:
-    say(f"{target.component.name}: sampling")
+def _run(target: Target, settings: Settings, stop: Stop) -> Sampled:
     raw, stats = _trace(target, settings, stop)
     component = target.component
     return Sampled(component, component.variables(raw), stats, f"NUTS, target_accept {settings.target_accept}")

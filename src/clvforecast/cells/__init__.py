@@ -1,6 +1,6 @@
 """Histories counted into cells: the sufficient statistics of every component."""
 
-from clvforecast.cells.build import build_cells
+from clvforecast.cells.build import COUNTED, build_cells
 from clvforecast.cells.change import SMALLEST_CHANGE, coarse_cells
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.levels import build_frame
@@ -15,6 +15,7 @@ from clvforecast.cells.records import (
 )
 
 __all__ = [
+    "COUNTED",
     "SMALLEST_CHANGE",
     "Cells",
     "ChangeCells",

@@ -15,6 +15,22 @@ from clvforecast.cells.terms import count_refunds, count_terms
 from clvforecast.histories import Histories
 from clvforecast.machine import available_threads
 
+COUNTED = {
+    "lines": (
+        *("line", "account", "account_id", "contract_id", "observed_from", "tenure_unknown"),
+        *("base", "active_days", "n_terminations"),
+    ),
+    "terms": (
+        *("line", "spell", "k", "start_day", "end_day", "months", "served_months", "mrr", "size", "expanded", "cut"),
+        *("prev", "carried0", "carried1", "log_mrr_sum", "n", "amend_cents"),
+    ),
+    "decisions": ("line", "outcome", "d", "lag_days", "returned", "lapsed_days"),
+    "amendments": ("line", "kind", "clipped", "y"),
+    "one_offs": ("line", "kind", "y"),
+    "churns": ("role", "remainder_cents", "debooked_cents"),
+}
+"""Columns of `Histories` that frame and cells are made of, by table: half of them all."""
+
 
 def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None) -> Cells:
     """The sufficient statistics of a training ledger.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from clvforecast.histories.churns import SUPERSEDED, TERMINATED, attach_churns, 
 from clvforecast.histories.decisions import decision_table
 from clvforecast.histories.engine import is_text, values, with_columns
 from clvforecast.histories.items import debookings, item_table, named_items
-from clvforecast.histories.join import joined
+from clvforecast.histories.join import NUMBERED_BY, joined
 from clvforecast.histories.lines import (
     describe_lines,
     find_lines,
@@ -25,7 +26,7 @@ from clvforecast.histories.lines import (
     segment_columns,
 )
 from clvforecast.histories.money import account_money, recognise_items
-from clvforecast.histories.records import EPOCH, Histories
+from clvforecast.histories.records import EPOCH, SEGMENT, Histories
 from clvforecast.histories.runs import run_starts, run_sums
 from clvforecast.histories.slices import ACCOUNTS_EACH, Slice, account_slices
 from clvforecast.histories.terms import (
@@ -50,12 +51,15 @@ PASSED_OVER = (
 """What was passed over, or looks wrong."""
 
 
-def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH, money: bool = True) -> Histories:
+def build_histories(
+    ledger: Ledger, accounts_each: int = ACCOUNTS_EACH, only: Mapping[str, Collection[str]] | None = None
+) -> Histories:
     """Contract terms, renewal decisions, exposures and money as known on the ledger's `as_of`.
 
     Only `ledger.events` are used (booked by `as_of`); a booked term that starts later is committed. The
     order of the ledger's rows does not matter, nor how many accounts are worked on at a time (`accounts_each`).
-    Without `money` the tables items and account_money stay empty: counting needs neither.
+    `only` names the tables and columns to keep, where not all are needed: the other columns are dropped (but for the
+    segments'), the other tables left empty.
 
     Raises
     ------
@@ -70,13 +74,13 @@ def build_histories(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH, money: b
     (1542, 4968)
     """
     with ThreadPoolExecutor(available_threads()) as pool:
-        built = list(pool.map(lambda part: slice_histories(part, money), account_slices(ledger, accounts_each)))
+        built = list(pool.map(lambda part: slice_histories(part, only), account_slices(ledger, accounts_each)))
     passed_over = np.sum([counts for _, counts in built], axis=0)
     warnings = tuple(f"{count} {words}" for count, words in zip(passed_over, PASSED_OVER, strict=True) if count)
     return replace(joined([histories for histories, _ in built]), warnings=warnings)
 
 
-def slice_histories(part: Slice, money: bool = True) -> tuple[Histories, Counts]:
+def slice_histories(part: Slice, only: Mapping[str, Collection[str]] | None = None) -> tuple[Histories, Counts]:
     """The histories of one slice of a ledger, and how often each of `PASSED_OVER` is true of it."""
     ledger = part.ledger
     if not is_in_order(ledger.events):
@@ -93,7 +97,6 @@ def slice_histories(part: Slice, money: bool = True) -> tuple[Histories, Counts]
     decisions = decision_table(terms, churns, as_of_day)
     items = recognise_items(item_table(placed, terms, amendments, churns), as_of_day + 1)
     of_accounts = account_money(items, values(placed, "account"), events.account_ids, ledger.accounts)
-    named = named_items(items, events)
     histories = Histories(
         lines=_with_exposures(describe_lines(events, lines, ledger), terms, decisions, as_of_day + 1),
         terms=terms,
@@ -101,13 +104,25 @@ def slice_histories(part: Slice, money: bool = True) -> tuple[Histories, Counts]
         amendments=amendments.drop_columns(["place"]),
         one_offs=one_off_table(placed, terms),
         churns=churns.drop_columns(["place"]),
-        items=named if money else named.schema.empty_table(),
-        account_money=of_accounts if money else of_accounts.schema.empty_table(),
+        items=named_items(items, events),
+        account_money=of_accounts,
         segment_columns=segment_columns(ledger.accounts),
         as_of=ledger.as_of,
         grace_days=ledger.grace_days,
     )
-    return histories, _passed_over(terms, churns, values(placed, "line"))
+    kept = histories if only is None else _kept(histories, only)
+    return kept, _passed_over(terms, churns, values(placed, "line"))
+
+
+def _kept(histories: Histories, only: Mapping[str, Collection[str]]) -> Histories:
+    """The histories with these columns of these tables, and the lines' segments."""
+    segments = [name for name in histories.lines.column_names if name.startswith(SEGMENT)]
+    tables = {}
+    for name in NUMBERED_BY:
+        table = getattr(histories, name)
+        chosen = [*only.get(name, ()), *(segments if name == "lines" else ())]
+        tables[name] = table.select(chosen) if name in only else table.schema.empty_table()
+    return replace(histories, **tables)
 
 
 def _terms_and_churns(placed: pa.Table, grace_days: int | None) -> tuple[pa.Table, pa.Table]:

@@ -36,8 +36,9 @@ def joined(parts: Sequence[Histories]) -> Histories:
         moved = []
         for place, part in enumerate(parts):
             table = getattr(part, name)
-            for column, of in numbered.items():
-                table = _moved_on(table, column, int(before[of][place]))
+            for column in table.column_names:
+                if column in numbered:
+                    table = _moved_on(table, column, int(before[numbered[column]][place]))
             moved.append(table)
         tables[name] = pa.concat_tables(moved)
     return replace(parts[0], **tables)

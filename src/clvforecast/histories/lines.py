@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clvforecast.events import KINDS, TERM_KINDS
 from clvforecast.histories.engine import Engine, open_engine, ranks, values, with_columns
+from clvforecast.histories.records import SEGMENT
 from clvforecast.histories.runs import run_lengths, run_starts
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import term_ends, whole_days
@@ -164,7 +165,7 @@ def describe_lines(events: Events, lines: pa.Table, ledger: Ledger) -> pa.Table:
             "contract_id": events.contract_ids.take(lines["contract"].combine_chunks()),
             "first_day": first_day,
             "line": lines["line"],
-            **{f"segment:{name}": of_accounts[name] for name in segment_columns(ledger.accounts)},
+            **{SEGMENT + name: of_accounts[name] for name in segment_columns(ledger.accounts)},
             "observed_from": pc.if_else(seen_first, given.fill_null(0), pa.scalar(0, pa.int32())),
             "tenure_unknown": unknown,
             "account": np.repeat(np.arange(len(starts), dtype=np.int64), lengths),

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from clvforecast.histories.keys import line_keys
 
 EPOCH = dt.date(1970, 1, 1)
+SEGMENT = "segment:"
+"""What names of segment columns begin with in `Histories.lines`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +92,7 @@ class Histories:
 
     def segment(self, name: str) -> pa.ChunkedArray:
         """The lines' levels of a segment column."""
-        return self.lines[f"segment:{name}"]
+        return self.lines[SEGMENT + name]
 
     @property
     def origin_day(self) -> int:

@@ -1,0 +1,41 @@
+"""What a user is told while a fit runs: a line that turns on a terminal, a line each elsewhere."""
+
+import io
+import sys
+
+import pytest
+
+from clvforecast.progress import announcing
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def told(progress: bool) -> None:
+    with announcing(progress) as say:
+        for message in ("counting", "renewal: sampling", "change: sampling", "renewal: done"):
+            say(message)
+
+
+def test_in_a_file_every_start_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    told(progress=True)
+    assert capsys.readouterr() == ("", "counting\nrenewal: sampling\nchange: sampling\n")
+
+
+def test_on_a_terminal_what_goes_on_is_shown_together_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with announcing(True) as say:
+        say("counting")
+        say("renewal: sampling")
+        say("change: sampling")
+    shown = sys.stderr.getvalue()
+    assert "renewal: sampling; change: sampling" in shown
+    assert shown.endswith("\x1b[2K") or shown.rstrip("\n").endswith("\x1b[2K")
+
+
+def test_nothing_is_said_when_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    told(progress=False)
+    assert capsys.readouterr() == ("", "")

@@ -23,7 +23,7 @@ STARTS = 5
 FEW = 100
 HELD_AT_ONE = 0.001
 """Prior SD of the logarithm of the exponent c, so that it is 1 for all that matters."""
-RENEWAL_DRAWS = 1500
+RENEWAL_DRAWS = 1250
 """A chain, of the renewal component alone: effective draws are then at least those of the 1,000 that others draw."""
 
 
@@ -74,6 +74,8 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     Without a `free_clock` the prior holds the exponent c at 1, where the shifted beta-geometric has it.
     """
     with steps.step("import"):
+        import nutpie  # noqa: F401  (others' imports load their samplers too; `fit` loads it while it counts)
+
         from clvforecast.cells import COUNTED, build_frame
         from clvforecast.cells.renewal import count_renewals
         from clvforecast.components import RenewalPriors

@@ -23,7 +23,7 @@ STARTS = 5
 FEW = 100
 HELD_AT_ONE = 0.001
 """Prior SD of the logarithm of the exponent c, so that it is 1 for all that matters."""
-RENEWAL_DRAWS = 1250
+RENEWAL_DRAWS = 1200
 """A chain, of the renewal component alone: effective draws are then at least those of the 1,000 that others draw."""
 
 

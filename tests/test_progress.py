@@ -13,6 +13,11 @@ class Terminal(io.StringIO):
         return True
 
 
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
 def told(progress: bool) -> None:
     with announcing(progress) as say:
         for message in ("counting", "renewal: sampling", "change: sampling", "renewal: done"):
@@ -30,10 +35,29 @@ def test_on_a_terminal_what_goes_on_is_shown_together_and_then_gone(monkeypatch:
     with announcing(True) as say:
         say("counting")
         say("renewal: sampling")
-        say("change: sampling")
+        say("change: R-hat of [region=north] not good enough")  # no markup
     shown = sys.stderr.getvalue()
-    assert "renewal: sampling; change: sampling" in shown
-    assert shown.endswith("\x1b[2K") or shown.rstrip("\n").endswith("\x1b[2K")
+    assert "renewal: sampling; change: R-hat of [region=north] not good enough" in shown
+    assert shown.rstrip("\n").endswith("\x1b[2K")
+
+
+def test_what_is_done_is_shown_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with announcing(True) as say:
+        say("renewal: sampling")
+        say("change: sampling")
+        say("renewal: done")
+    last = sys.stderr.getvalue().rpartition("sampling")[0]
+    assert last.endswith("change: ") and not last.endswith("renewal: sampling; change: ")
+
+
+@pytest.mark.parametrize("stderr", [None, Closed(), object()])
+def test_nothing_fails_because_nobody_listens(monkeypatch: pytest.MonkeyPatch, stderr: object) -> None:
+    if stderr is not None and not hasattr(stderr, "write"):
+        stderr = type("Sink", (), {"write": lambda self, text: len(text), "flush": lambda self: None})()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    told(progress=True)
 
 
 def test_nothing_is_said_when_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,11 +71,33 @@ def test_kinds_that_were_never_seen_are_named() -> None:
     assert "never seen in training: expansion rate, contraction rate, expansion size, contraction size." in words
 
 
-def test_a_change_of_price_that_was_never_seen_is_named() -> None:
-    """Renewals at the same price leave the sizes of rises and cuts to their prior, whose tails are long."""
-    unchanged = {"change_logit": np.full((5, 2), -30.0), "expansion_rate": 0.0, "contraction_rate": 0.0}
+@pytest.mark.parametrize("amended", [False, True])
+def test_a_change_of_price_that_was_never_seen_is_named(amended: bool) -> None:
+    """Renewals at the same price leave the sizes of rises and cuts to their prior, whose tails are long.
+
+    Whether an expansion lasts is not seen: a renewal after one, at the price before or after it, is no rise for sure.
+    """
+    unchanged: dict[str, object] = {"change_logit": np.full((5, 2), -30.0)}
+    if not amended:
+        unchanged |= {"expansion_rate": 0.0, "contraction_rate": 0.0}
     events, truth = simulate_events(60, seed=4, parameters=unchanged)
     trained = prior(known_ledger(events, truth), segments=["segment"], draws=20)
     assert "change" not in trained.unseen
     words = " | ".join(forecast(trained, known_ledger(events, truth), horizon_months=6, draws=10).warnings)
     assert "no price cut and no price rise was seen at any renewal in training" in words
+
+
+def test_a_side_of_price_changes_that_was_seen_is_not_named() -> None:
+    rises_alone = {"change_logit": np.tile([-30.0, 1.0], (5, 1)), "expansion_rate": 0.0, "contraction_rate": 0.0}
+    events, truth = simulate_events(60, seed=4, parameters=rises_alone)
+    trained = prior(known_ledger(events, truth), segments=["segment"], draws=20)
+    assert trained.unseen_changes == ("price cut",)
+
+
+def test_without_any_renewal_the_change_is_named_once() -> None:
+    events, truth = simulate_events(60, seed=4)
+    first = events[events["kind"] == "initial"].drop_duplicates("account_id")
+    ledger = known_ledger(first, truth)
+    trained = prior(ledger, segments=["segment"], draws=20)
+    words = " | ".join(forecast(trained, ledger, horizon_months=6, draws=10).warnings)
+    assert "change" in trained.unseen and "at any renewal" not in words

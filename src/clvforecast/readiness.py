@@ -42,10 +42,10 @@ def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels
         warnings.append(
             f"never seen in training: {kinds}. What the forecast has of them is their prior: little, but not nothing."
         )
-    if posterior.unseen_changes:
+    if posterior.unseen_changes and "change" not in posterior.unseen:
         warnings.append(
-            f"no {' and no '.join(posterior.unseen_changes)} was seen at any renewal in training: how often and how large "
-            "they are is the prior's, whose long tail can lift means far above medians. Read medians and ranges."
+            f"no {' and no '.join(posterior.unseen_changes)} was seen at any renewal in training: how large one would be is the "
+            "prior's, whose long tail can lift means far above medians. Read medians and ranges."
         )
     trained = date.fromisoformat(posterior.as_of)
     if trained > ledger.as_of:

@@ -17,7 +17,7 @@ from clvforecast.machine import available_threads
 
 COUNTED = {
     "lines": (
-        *("line", "account", "account_id", "contract_id", "observed_from", "tenure_unknown"),
+        *("account", "account_id", "contract_id", "observed_from", "tenure_unknown"),
         *("base", "active_days", "n_terminations"),
     ),
     "terms": (

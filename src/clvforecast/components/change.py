@@ -163,9 +163,15 @@ def change_design(cells: ChangeCells, frame: Frame, priors: ChangePriors) -> Cha
             [priors.direction_effect_sd] * 2 + [priors.size_effect_sd] * 2 + [priors.persistence_effect_sd]
         ),
         n_direction=int(counts.sum()),
-        n_size=(int(cells.size_n[cells.size_side == 0].sum()), int(cells.size_n[cells.size_side == 1].sum())),
+        n_size=(_sure_changes(cells, 0, DOWN), _sure_changes(cells, 1, UP)),
         n_amended=len(cells.amended_group),
     )
+
+
+def _sure_changes(cells: ChangeCells, side: int, direction: int) -> int:
+    """Renewals that changed the price to that side, however an amendment before them is read."""
+    amended = (cells.amended_direction == direction).all(axis=1).sum()
+    return int(cells.size_n[cells.size_side == side].sum() + amended)
 
 
 def _regressor_mean(cells: ChangeCells, side: int) -> Floats:
@@ -344,13 +350,13 @@ def change_variables(raw: Raw, frame: Frame, design: ChangeDesign, priors: Chang
         "persistence": Variable((), np.asarray(expit(logit_q)), amended),
     }
     for i, side in enumerate(SIDES):
-        n = design.n_size[i] + amended
+        n = design.n_size[i]
         named[f"change_{side}_size_mean"] = Variable((), mean[..., i], n)
         named[f"change_{side}_size_sd"] = Variable((), size_sd[..., i], n)
         named[f"change_{side}_size_reversion"] = Variable((), raw["slope"][..., i, 0], n)
         named[f"change_{side}_size_term_slope"] = Variable((), raw["slope"][..., i, 1], n)
     stems = ("change_down", "change_up", "change_down_size", "change_up_size", "persistence")
-    counts = (directions, directions, *(n + amended for n in design.n_size), amended)
+    counts = (directions, directions, *design.n_size, amended)
     for i, (stem, n, coords) in enumerate(zip(stems, counts, _coords(raw, design), strict=True)):
         effects = effects_of(coords, design.poolings[i])
         named[f"{stem}_segment_effect"] = Variable(("segment_level",), segment_effects(effects[:-1], shape), n)

@@ -59,7 +59,7 @@ def build_histories(
     Only `ledger.events` are used (booked by `as_of`); a booked term that starts later is committed. The
     order of the ledger's rows does not matter, nor how many accounts are worked on at a time (`accounts_each`).
     `only` names the tables and columns to keep, where not all are needed: the other columns are dropped (but for the
-    segments'), the other tables left empty.
+    segments'), the other tables left empty. Of lines it keeps at least `account`, by which slices are put together.
 
     Raises
     ------

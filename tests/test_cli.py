@@ -119,6 +119,23 @@ def test_validate_knows_only_what_was_booked(run, files: Files) -> None:
     assert int(later.split()[1].replace(",", "")) > 0
 
 
+def test_validate_reads_another_system_s_export_by_a_mapping(run, tmp_path: Path) -> None:
+    export, mapping, rejected = tmp_path / "export.csv", tmp_path / "mapping.toml", tmp_path / "rejected.csv"
+    export.write_text("customer,from,to,mrr\na,2024-01-01,,50\nb,2024-01-01,,free\n")
+    mapping.write_text(
+        'shape = "periods"\ncurrency = "USD"\nterm_months = 1\n'
+        '[columns]\naccount_id = "customer"\nstart_date = "from"\nend_date = "to"\nmonthly_amount = "mrr"\n'
+    )
+    call = ["validate", str(export), "--mapping", str(mapping), "--rejected", str(rejected)]
+    outcome = run(*call, "--as-of", "2024-03-15")
+    assert outcome.code == 0, outcome.err
+    assert pd.read_csv(rejected)[["row", "column", "value", "rule"]].values.tolist() == [
+        [2, "mrr", "free", "unreadable_amount"]
+    ]
+    outcome = run(*call)
+    assert outcome.code == 1 and "give as_of" in outcome.err
+
+
 # --- fit ----------------------------------------------------------------------------------------------------
 
 

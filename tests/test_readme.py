@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import clvforecast as clv
@@ -33,6 +34,22 @@ def test_help_is_what_the_command_prints(block: str) -> None:
         env={**os.environ, "COLUMNS": "100"},
     )
     assert printed.stdout.rstrip() == expected.rstrip()
+
+
+def test_the_mapping_reads_the_export_it_speaks_of(tmp_path: Path) -> None:
+    (text,) = (text for language, text in BLOCKS if language == "toml")
+    path = tmp_path / "subscriptions.toml"
+    path.write_text(text, encoding="utf-8")
+    export = pd.DataFrame(
+        [
+            ["a", "s1", "01/02/2023", None, "1,200", "year", "active"],
+            ["b", "s2", "13/02/2023", "13/04/2023", "90", "month", "ended"],
+        ],
+        columns=["customer", "subscription", "from", "to", "price", "interval", "status"],
+    )
+    ledger = clv.read_export(export, path, as_of="2024-06-30")
+    assert ledger.rejected["rule"].tolist() == ["unreadable_amount"]  # a comma is no sign of a number unless it is said
+    assert ledger.accepted["kind"].tolist() == ["initial", "renewal", "churn"]
 
 
 def test_there_is_help_to_compare() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from clvforecast import datasets as datasets
     from clvforecast.actuals import actual_portfolio as actual_portfolio
     from clvforecast.actuals import actual_revenue as actual_revenue
+    from clvforecast.adapters import Mapping as Mapping
+    from clvforecast.adapters import read_export as read_export
     from clvforecast.backtest import Backtest as Backtest
     from clvforecast.backtest import backtest as backtest
     from clvforecast.calibration import coverage as coverage
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
 _HOME = {
     "actual_portfolio": "actuals",
     "actual_revenue": "actuals",
+    "Mapping": "adapters",
+    "read_export": "adapters",
     "Backtest": "backtest",
     "backtest": "backtest",
     "coverage": "calibration",

@@ -86,6 +86,14 @@ Events = Annotated[str, typer.Argument(metavar="EVENTS", help="CSV or Parquet fi
 Accounts = Annotated[
     str | None, typer.Option("--accounts", metavar="FILE", help="Accounts table: account_id, segments, observed_from.")
 ]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE",
+        help="EVENTS is the export of another system: this TOML says how its columns become events.",
+    ),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option(
@@ -103,6 +111,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.
 def validate(
     events: Events,
     accounts: Accounts = None,
+    mapping: MappingFile = None,
     as_of: AsOf = None,
     rejected: Annotated[
         Path | None, typer.Option("--rejected", metavar="FILE", help="Write the rejected rows to this CSV.")
@@ -122,7 +131,7 @@ def validate(
     from clvforecast.report.terminal import make_console, say
 
     console = make_console()
-    ledger = _read(events, accounts, as_of)
+    ledger = _read(events, accounts, as_of, mapping)
     show_ledger(console, ledger, build_histories(ledger))
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
@@ -134,6 +143,7 @@ def fit(
     events: Events,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The posterior to write (netCDF).")],
     accounts: Accounts = None,
+    mapping: MappingFile = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
     ] = "",
@@ -156,7 +166,7 @@ def fit(
     from clvforecast.report.parameters import show_parameters
     from clvforecast.report.terminal import make_console, say
 
-    ledger = _read(events, accounts, as_of)
+    ledger = _read(events, accounts, as_of, mapping)
     output.parent.mkdir(parents=True, exist_ok=True)
     posterior = fit_models(
         ledger, _names(segments), seed=seed, draws=draws, tune=tune, chains=chains, progress=_shows_progress(quiet)
@@ -176,6 +186,7 @@ def score(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for accounts.parquet and portfolio.csv.")
     ],
     accounts: Accounts = None,
+    mapping: MappingFile = None,
     as_of: AsOf = None,
     horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
     discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
@@ -222,7 +233,7 @@ def score(
 
     console = make_console()
     trained = load_posterior(posterior)
-    ledger = _read(events, accounts, as_of)
+    ledger = _read(events, accounts, as_of, mapping)
     split = _names(by)
     with working(console, "simulating", quiet):
         forecast = make_forecast(
@@ -255,6 +266,7 @@ def backtest(
         typer.Option("--origins", callback=_days, metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD."),
     ],
     accounts: Accounts = None,
+    mapping: MappingFile = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
     ] = "",
@@ -286,7 +298,7 @@ def backtest(
     from clvforecast.report.terminal import make_console, say
 
     result = run_backtest(
-        _read(events, accounts, as_of),
+        _read(events, accounts, as_of, mapping),
         _names(origins),
         horizon,
         _names(segments),
@@ -327,10 +339,14 @@ def demo(
     run_demo(output, make_console(), seed=seed, progress=_shows_progress(False))
 
 
-def _read(events: str, accounts: str | None, as_of: datetime | None) -> Ledger:
+def _read(events: str, accounts: str | None, as_of: datetime | None, mapping: Path | None) -> Ledger:
+    day: date | None = None if as_of is None else as_of.date()
+    if mapping is not None:
+        from clvforecast.adapters import read_export
+
+        return read_export(events, mapping, accounts, as_of=day)
     from clvforecast.ledger import read_ledger
 
-    day: date | None = None if as_of is None else as_of.date()
     return read_ledger(events, accounts, as_of=day)
 
 

@@ -87,7 +87,7 @@ def codes(kinds: tuple[str, ...]) -> str:
 # --- typed values -------------------------------------------------------------------------------------------
 
 
-def _date_sql(raw: RawTable, column: str) -> tuple[str, str]:
+def date_sql(raw: RawTable, column: str) -> tuple[str, str]:
     """(the date, null when unreadable; whether a time of day was dropped): date, timestamp or ISO text."""
     name, kind = quoted(column), raw.type_of(column)
     if kind == "DATE":
@@ -151,9 +151,9 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     `contract` are numbers of texts, `kind` is the place in `KINDS`, `rule` that in `RULES`; `changed_by` what rounding to
     cents added, where that is no noise.
     """
-    event_date, event_clock = _date_sql(raw, "event_date")
+    event_date, event_clock = date_sql(raw, "event_date")
     has_start = "start_date" in raw.columns
-    start_date, start_clock = _date_sql(raw, "start_date") if has_start else ("NULL::DATE", "false")
+    start_date, start_clock = date_sql(raw, "start_date") if has_start else ("NULL::DATE", "false")
     event_id = key_sql(raw, "event_id") if "event_id" in raw.columns else f"printf('row-%09d', {NUMBER})"
     contract = f"coalesce({key_sql(raw, 'contract_id')}, '')" if "contract_id" in raw.columns else "''"
     no_term, term_months = _months_sql(raw)
@@ -178,7 +178,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
                    regexp_matches(amount_text, {literal(PLAIN_NUMBER)}) AS amount_is_number,
                    CASE WHEN amount_is_number THEN TRY_CAST(amount_text AS DECIMAL(38, 18)) END AS exact,
                    CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
-                   coalesce(plain_cents, {_cents_sql()}) AS amount_cents,
+                   coalesce(plain_cents, {half_even_cents_sql()}) AS amount_cents,
                    CASE WHEN exact IS NOT NULL THEN CAST(amount_cents AS DECIMAL(38, 18)) / 100 - exact END AS off
             FROM typed
             LEFT JOIN {numbered("account_id")} AS accounts ON account_id = accounts.text
@@ -194,8 +194,9 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     )
 
 
-def _cents_sql() -> str:
-    """Half-even cents. The cast to decimals rounds ties away from zero: an odd last digit steps back."""
+def half_even_cents_sql() -> str:
+    """Half-even cents of columns `exact` and `nearest`, its cast to two places, which rounds ties away from zero: an odd last
+    digit steps back."""
     cents = "CAST(nearest * 100 AS BIGINT)"
     tie = f"abs(exact - nearest) = 0.005 AND {cents} % 2 <> 0"
     return f"{cents} - CASE WHEN {tie} THEN CAST(sign(nearest) AS BIGINT) ELSE 0 END"

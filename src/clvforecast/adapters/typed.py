@@ -1,0 +1,262 @@
+"""The rows of an export with typed values, each with the first rule that it breaks, or none."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.adapters.mapping import Mapping
+from clvforecast.errors import LedgerError
+from clvforecast.events import FIRST_DAY, LARGEST_AMOUNT, LAST_DAY, LONGEST_TERM_MONTHS, REJECTED_SCHEMA, Rule
+from clvforecast.ledger.checks import WHOLE_NUMBER, date_sql, half_even_cents_sql, text_sql
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal
+
+WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
+DAYS = f"dates run from {FIRST_DAY} to {LAST_DAY}: check for typing errors"
+
+RULES: tuple[Rule, ...] = (
+    Rule("not_revenue", "keep", "the mapping keeps other rows only: nothing to do if this one is no revenue"),
+    Rule("missing_account", "account_id", "give every row its account"),
+    Rule("missing_date", "event_date", "give the day of booking"),
+    Rule("unreadable_date", "event_date", WRITE_ALIKE),
+    Rule("date_out_of_range", "event_date", DAYS),
+    Rule("missing_start", "start_date", "give the first day of the period"),
+    Rule("unreadable_start", "start_date", WRITE_ALIKE),
+    Rule("start_out_of_range", "start_date", DAYS),
+    Rule("unreadable_end", "end_date", WRITE_ALIKE),
+    Rule("end_before_start", "end_date", "the end is the first day without: it lies after the start"),
+    Rule("unknown_kind", "kind", "say in the mapping (kinds) what this word is, or keep such rows out (keep)"),
+    Rule("missing_amount", "amount", "give the amount"),
+    Rule("unreadable_amount", "amount", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
+    Rule("amount_out_of_range", "amount", f"one row holds at most {LARGEST_AMOUNT:.0e} currency units"),
+    Rule("no_price", "amount", "free and trial periods bring no revenue: nothing to do if this is one"),
+    Rule("negative_price", "amount", "a price is above 0: a discount lowers the price of its period"),
+    Rule("missing_currency", "currency", "give the ISO 4217 code, for instance USD"),
+    Rule(
+        "unknown_interval",
+        "term_months",
+        f"say in the mapping (months) how many months (1 to {LONGEST_TERM_MONTHS}) this is",
+    ),
+    Rule("duplicate_id", "event_id", "this id stands in an earlier row: that one counts, drop the copy"),
+    Rule("overlapping_period", "start_date", "another period of the account holds then: name the column contract_id"),
+)
+RULE_PLACES = {rule.name: place for place, rule in enumerate(RULES)}
+
+
+def found_columns(raw: RawTable, mapping: Mapping) -> dict[str, str]:
+    """What -> the column of the export that it is in, as it is written there.
+
+    Raises
+    ------
+    LedgerError
+        With the columns that are missing and those that are there.
+    """
+    there = {name.strip().lower(): name for name in raw.columns}
+    wanted = (*mapping.columns.values(), *mapping.keep, *mapping.segments)
+    missing = [name for name in dict.fromkeys(wanted) if name.strip().lower() not in there]
+    if missing:
+        raise LedgerError(
+            f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
+            "in the mapping."
+        )
+    return {what: there[name.strip().lower()] for what, name in mapping.columns.items()}
+
+
+def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]) -> None:
+    """Make the table `typed` of an export.
+
+    Number of the row; account_id, contract_id, event_id, kind and currency as text; event_date, start_date and end_date as days;
+    amount_cents (for periods: of a whole term); term_months; rule: the place in `RULES`, or null.
+    """
+
+    def text(name: str) -> str:
+        return text_sql(columns[name]) if name in columns else "NULL::VARCHAR"
+
+    amount = "amount" if "amount" in columns else "monthly_amount"
+    values = {
+        "account_id": text("account_id"),
+        "contract_id": f"coalesce({text('contract_id')}, '')",
+        "event_id": text("event_id"),
+        "kind_text": text("kind"),
+        "kind": _looked_up(text("kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
+        "currency": f"upper({text('currency')})" if "currency" in columns else literal(mapping.currency or ""),
+        "months_text": text("term_months"),
+        "term_months": _months_sql(text("term_months"), columns, mapping),
+        "amount_text": text(amount),
+        "given": _number_sql(text(amount), mapping),
+        "is_kept": _kept_sql(raw, mapping),
+    }
+    for name in ("event_date", "start_date", "end_date"):
+        values |= {f"{name}_text": text(name), name: _day_sql(raw, columns, mapping, name)}
+    times = "coalesce(term_months, 1)" if amount == "monthly_amount" else "1"
+    scale = " * 0.01" if mapping.cents else ""
+    connection.execute(
+        f"""
+        CREATE TABLE typed AS
+        WITH texts AS (SELECT {NUMBER}, {", ".join(f"{sql} AS {name}" for name, sql in values.items())} FROM {raw.name}),
+        numbers AS (
+            SELECT *, CASE WHEN abs(given) <= {100 * LARGEST_AMOUNT}
+                           THEN CAST(given * {times}{scale} AS DECIMAL(38, 18)) END AS exact,
+                   CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
+                   {half_even_cents_sql()} AS amount_cents
+            FROM texts
+        )
+        SELECT *, CAST({_first_broken_sql(columns, mapping)} AS UTINYINT) AS rule FROM numbers
+        """
+    )
+    if mapping.shape == "periods" and "event_id" in columns:
+        connection.execute(
+            f"""
+            UPDATE typed SET rule = {RULE_PLACES["duplicate_id"]} FROM (
+                SELECT {NUMBER} AS copy FROM typed WHERE rule IS NULL AND event_id IS NOT NULL
+                QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY {NUMBER}) > 1
+            ) WHERE {NUMBER} = copy
+            """
+        )
+
+
+def refuse(connection: duckdb.DuckDBPyConnection, rule: str, numbers: NDArray[np.int64]) -> None:
+    """Let rows of `typed` break a rule that cannot be seen from the row alone."""
+    connection.register("refused_rows", pa.table({"refused": numbers}))
+    connection.execute(f"UPDATE typed SET rule = {RULE_PLACES[rule]} FROM refused_rows WHERE {NUMBER} = refused")
+    connection.unregister("refused_rows")
+
+
+def set_aside(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]
+) -> pa.Table:
+    """The rows of `typed` that break a rule, in the order of the export, as `events.REJECTED_SCHEMA`."""
+    amount = columns.get("amount", columns.get("monthly_amount", "amount"))
+    shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
+    shown |= {"keep": _in_raw(raw, mapping.keep), "amount": [amount]}
+    labels = ", ".join(
+        f"({place}, {literal(rule.name)}, {literal(', '.join(shown[rule.column]) or rule.column)}, {literal(rule.hint)})"
+        for place, rule in enumerate(RULES)
+    )
+    cases = " ".join(
+        f"WHEN {place} THEN concat_ws(', ', {', '.join(map(text_sql, shown[rule.column]))})"
+        for place, rule in enumerate(RULES)
+        if shown[rule.column]
+    )
+    return (
+        connection.sql(
+            f"""
+        WITH broken AS (SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents FROM typed WHERE rule IS NOT NULL),
+        shown AS (
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE rule {cases} END, '') AS value
+            FROM {raw.name} JOIN (SELECT {NUMBER}, rule FROM broken) USING ({NUMBER})
+        )
+        SELECT source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
+               amount_cents
+        FROM broken JOIN (VALUES {labels}) AS rules(rule, name, label, hint) USING (rule) JOIN shown USING ({NUMBER})
+        ORDER BY {NUMBER}
+        """
+        )
+        .to_arrow_table()
+        .cast(REJECTED_SCHEMA)
+    )
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def _in_raw(raw: RawTable, names: object) -> list[str]:
+    """Columns of the export as they are written there."""
+    there = {name.strip().lower(): name for name in raw.columns}
+    return [there[str(name).strip().lower()] for name in names]  # type: ignore[attr-defined]
+
+
+def _looked_up(text: str, words: dict[str, str]) -> str:
+    """What stands for a word, whatever its letters' case; null where nothing does."""
+    cases = " ".join(f"WHEN {literal(word.strip().lower())} THEN {sql}" for word, sql in words.items())
+    return f"CASE lower({text}) {cases} END" if words else "NULL::VARCHAR"
+
+
+def _kept_sql(raw: RawTable, mapping: Mapping) -> str:
+    parts = []
+    for name, wanted in zip(_in_raw(raw, mapping.keep), mapping.keep.values(), strict=True):
+        words = ", ".join(literal(word.strip().lower()) for word in wanted)
+        parts.append(f"coalesce(lower({text_sql(name)}) IN ({words}), false)")
+    return " AND ".join(parts) or "true"
+
+
+def _day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str) -> str:
+    if name not in columns:
+        return "NULL::DATE"
+    kind = raw.type_of(columns[name])
+    if mapping.dates is None or kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return date_sql(raw, columns[name])[0]
+    return f"CAST(try_strptime({text_sql(columns[name])}, {literal(mapping.dates)}) AS DATE)"
+
+
+def _months_sql(text: str, columns: dict[str, str], mapping: Mapping) -> str:
+    if "term_months" not in columns:
+        return "NULL::INTEGER" if mapping.term_months is None else f"{mapping.term_months}::INTEGER"
+    if mapping.months:
+        return f"CAST({_looked_up(text, {word: str(months) for word, months in mapping.months.items()})} AS INTEGER)"
+    whole = f"regexp_matches({text}, {literal(WHOLE_NUMBER)})"
+    return f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
+
+
+def _number_sql(text: str, mapping: Mapping) -> str:
+    """An amount as an exact number, null where its text is none: thousands stand where they belong, or not at all."""
+    if mapping.prefix:
+        text = (
+            f"regexp_replace({text}, {literal('^([+-]?)' + _escaped(mapping.prefix) + ' ?')}, {literal(chr(92) + '1')})"
+        )
+    point, between = _escaped(mapping.decimal), _escaped(mapping.thousands)
+    grouped = rf"\d{{1,3}}({between}\d{{3}})+|" if between else ""
+    number = rf"^[+-]?(({grouped}\d+)({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$"
+    plain = f"replace({text}, {literal(mapping.thousands)}, '')" if mapping.thousands else text
+    plain = f"replace({plain}, ',', '.')" if mapping.decimal == "," else plain
+    return f"CASE WHEN regexp_matches({text}, {literal(number)}) THEN TRY_CAST({plain} AS DECIMAL(38, 18)) END"
+
+
+def _escaped(sign: str) -> str:
+    """A sign as itself in a regular expression."""
+    return "".join(f"[{character}]" if character not in "^\\]" else "\\" + character for character in sign)
+
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+
+def _first_broken_sql(columns: dict[str, str], mapping: Mapping) -> str:
+    conditions = _conditions(columns, mapping)
+    cases = " ".join(
+        f"WHEN {conditions[rule.name]} THEN {place}" for place, rule in enumerate(RULES) if rule.name in conditions
+    )
+    return f"CASE {cases} END"
+
+
+def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
+    """When a row breaks a rule, for the rules that need nothing but the row."""
+    days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
+    conditions = {
+        "not_revenue": "NOT is_kept",
+        "missing_account": "account_id IS NULL",
+        "unreadable_start": "start_date_text IS NOT NULL AND start_date IS NULL",
+        "start_out_of_range": f"start_date NOT BETWEEN {days}",
+        "unreadable_end": "end_date_text IS NOT NULL AND end_date IS NULL",
+        "end_before_start": "end_date <= coalesce(start_date, event_date)",
+        "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
+        "amount_out_of_range": "given IS NOT NULL AND amount_cents IS NULL",
+        "missing_currency": "currency IS NULL",
+        "unknown_interval": f"months_text IS NOT NULL AND coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
+    }
+    if mapping.shape == "bookings":
+        conditions |= {
+            "missing_date": "event_date_text IS NULL",
+            "unreadable_date": "event_date IS NULL",
+            "date_out_of_range": f"event_date NOT BETWEEN {days}",
+            "missing_amount": "amount_text IS NULL AND kind IS DISTINCT FROM 'churn'",
+        }
+        return conditions | ({"unknown_kind": "kind IS NULL"} if "kind" in columns else {})
+    return conditions | {
+        "missing_start": "start_date_text IS NULL",
+        "missing_amount": "amount_text IS NULL",
+        "no_price": "amount_cents = 0",
+        "negative_price": "amount_cents < 0",
+        "unknown_interval": f"coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
+    }

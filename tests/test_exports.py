@@ -1,0 +1,237 @@
+"""Exports of other systems by a mapping: rows and money are accounted for, and nothing is guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from clvforecast.adapters import read_export
+from clvforecast.errors import LedgerError
+from clvforecast.ledger import Ledger
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+real_data = pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared/data is not here")
+
+PERIODS: dict[str, Any] = {
+    "shape": "periods",
+    "columns": {
+        "account_id": "Customer",
+        "start_date": "from",
+        "end_date": "to",
+        "monthly_amount": "mrr",
+    },
+    "currency": "EUR",
+    "term_months": 1,
+}
+BOOKINGS: dict[str, Any] = {
+    "shape": "bookings",
+    "columns": {"account_id": "account", "event_date": "day", "amount": "value", "event_id": "id"},
+    "currency": "EUR",
+    "term_months": 12,
+}
+
+
+def periods(*rows: tuple[Any, ...], **more: Any) -> Ledger:
+    table = pd.DataFrame(rows, columns=["customer", "from", "to", "mrr"])
+    return read_export(table, {**PERIODS, **more}, as_of="2024-12-31")
+
+
+def bookings(*rows: tuple[Any, ...], **more: Any) -> Ledger:
+    table = pd.DataFrame(rows, columns=["id", "account", "day", "value"])
+    return read_export(table, {**BOOKINGS, **more})
+
+
+def assert_accounted(ledger: Ledger) -> None:
+    last = ledger.reconciliation().iloc[-1]
+    assert (last["rows"], last["rows_with_amount"], last["amount_cents"]) == (0, 0, 0)
+
+
+def rules(ledger: Ledger) -> list[tuple[int, str, str | None, str]]:
+    rows = ledger.rejected_rows.to_pylist()
+    return [(row["row"], row["column"], row["value"], row["rule"]) for row in rows]
+
+
+def test_every_row_of_periods_is_used_or_set_aside_with_its_reason() -> None:
+    ledger = periods(
+        ("a", "2024-01-01", "2024-03-01", "50"),
+        ("", "2024-01-01", None, "50"),
+        ("b", "01/02/2024", None, "50"),
+        ("b", None, None, "50"),
+        ("b", "2024-05-01", "2024-05-01", "50"),
+        ("b", "2024-05-01", "soon", "50"),
+        ("b", "2024-05-01", None, "1,50"),
+        ("b", "2024-05-01", None, None),
+        ("b", "2024-05-01", None, "0"),
+        ("b", "2024-05-01", None, "-5"),
+        ("b", "2024-05-01", None, "1e13"),
+        ("a", "2024-02-15", None, "70"),
+        ("b", "0024-05-01", None, "70"),
+    )
+    assert rules(ledger) == [
+        (2, "customer", None, "missing_account"),
+        (3, "from", "01/02/2024", "unreadable_start"),
+        (4, "from", None, "missing_start"),
+        (5, "to", "2024-05-01", "end_before_start"),
+        (6, "to", "soon", "unreadable_end"),
+        (7, "mrr", "1,50", "unreadable_amount"),
+        (8, "mrr", None, "missing_amount"),
+        (9, "mrr", "0", "no_price"),
+        (10, "mrr", "-5", "negative_price"),
+        (11, "mrr", "1e13", "amount_out_of_range"),
+        (12, "from", "2024-02-15", "overlapping_period"),
+        (13, "from", "0024-05-01", "start_out_of_range"),
+    ]
+    assert ledger.rejected["hint"].notna().all()
+    assert_accounted(ledger)
+    assert ledger.accepted[["kind", "amount"]].values.tolist()[:2] == [["initial", 50.0], ["renewal", 50.0]]
+
+
+def test_prices_a_month_are_multiplied_before_they_are_rounded() -> None:
+    """33.335 x 3 = 100.005, a tie: half-even to 100.00; rounded first it would be 100.02."""
+    ledger = periods(("a", "2024-01-01", "2024-04-01", "33.335"), term_months=3)
+    assert ledger.accepted["amount"].tolist()[0] == 100.0
+    cents = periods(("a", "2024-01-01", "2024-04-01", "3333"), term_months=3, cents=True)
+    assert cents.accepted["amount"].tolist()[0] == 99.99
+
+
+@pytest.mark.parametrize(
+    ("style", "written", "amount"),
+    [
+        ({}, "1234.5", 1234.5),
+        ({}, "1.2345e3", 1234.5),
+        ({"thousands": ","}, "1,234.5", 1234.5),
+        ({"thousands": ".", "decimal": ","}, "1.234,5", 1234.5),
+        ({"thousands": " ", "decimal": ","}, "1 234,5", 1234.5),
+        ({"prefix": "$", "thousands": ","}, "$1,234.50", 1234.5),
+        ({"thousands": ","}, "12,34.5", None),
+        ({"thousands": ","}, "1,2345", None),
+        ({}, "1,234.5", None),
+        ({}, "$1234.5", None),
+        ({"decimal": ","}, "1234.5", None),
+    ],
+)
+def test_numbers_are_read_as_their_style_says_or_not_at_all(style: dict, written: str, amount: float | None) -> None:
+    ledger = bookings(("1", "a", "2024-01-01", "10"), ("2", "a", "2025-01-01", written), **style)
+    if amount is None:
+        assert rules(ledger) == [(2, "value", written, "unreadable_amount")]
+    else:
+        assert ledger.accepted["amount"].tolist() == [10.0, amount]
+    assert_accounted(ledger)
+
+
+def test_days_are_never_guessed() -> None:
+    rows = (("1", "a", "31-01-2024", "10"), ("2", "a", "2024-02-28", "10"), ("3", "a", "01-02-2025", "10"))
+    ledger = bookings(*rows, dates="%d-%m-%Y")
+    assert ledger.accepted["event_date"].dt.strftime("%Y-%m-%d").tolist() == ["2024-01-31", "2025-02-01"]
+    assert rules(ledger) == [(2, "day", "2024-02-28", "unreadable_date")]
+    assert [row[3] for row in rules(bookings(*rows))] == ["unreadable_date", "unreadable_date"]
+
+
+def test_kinds_are_those_that_are_said() -> None:
+    table = pd.DataFrame(
+        {
+            "account": "a",
+            "day": ["2024-01-01", "2024-03-01", "2024-04-01", "2024-05-01"],
+            "value": ["100", "10", "10", "10"],
+            "type": ["New Customer", "existing customer - upgrade", "Existing Business", "New Customer"],
+            "stage": ["Won", "won", "Won", "Lost"],
+        }
+    )
+    mapping = {
+        **BOOKINGS,
+        "columns": {"account_id": "account", "event_date": "day", "amount": "value", "kind": "type"},
+        "kinds": {"New Customer": "initial", "Existing Customer - Upgrade": "expansion"},
+        "keep": {"stage": ["won"]},
+    }
+    ledger = read_export(table, mapping)
+    assert ledger.accepted["kind"].tolist() == ["initial", "expansion"]
+    assert rules(ledger) == [(3, "type", "Existing Business", "unknown_kind"), (4, "stage", "Lost", "not_revenue")]
+    assert_accounted(ledger)
+
+
+def test_what_the_ledger_itself_rejects_points_to_the_export(tmp_path: Path) -> None:
+    path = tmp_path / "deals.csv"
+    path.write_text("id,account,day,value\n1,,2024-01-01,5\n2,a,2024-01-01,0\n3,a,2024-02-01,5\n3,a,2024-02-02,5\n")
+    ledger = read_export(str(path), BOOKINGS)
+    found = ledger.rejected[["source", "row", "event_id", "rule"]].values.tolist()
+    assert found == [
+        [str(path), 1, "1", "missing_account"],
+        [str(path), 2, "2", "wrong_sign"],
+        [str(path), 4, "3", "duplicate_event"],
+    ]
+    assert_accounted(ledger)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"columns": {**PERIODS["columns"], "term_months": "interval"}},
+            "no column interval; found are customer, from, to, mrr",
+        ),
+        ({"currency": None}, "name a currency for all rows"),
+        ({"term_months": None}, "say term_months"),
+        ({"term_months": 0}, "term_months: Input should be greater than or equal to 1"),
+        ({"shape": "movement"}, "shape: Input should be 'bookings' or 'periods'"),
+        ({"column": {}}, "column: Extra inputs are not permitted"),
+        ({"columns": {"account_id": "customer"}}, "start_date must be named for periods"),
+        ({"thousands": "."}, "decimal and thousands are both '.'"),
+        ({"rest": "upsell"}, "kinds: upsell are none of ours"),
+    ],
+)
+def test_a_mapping_that_cannot_be_says_where_and_why(change: dict, words: str) -> None:
+    with pytest.raises(LedgerError, match=words):
+        periods(("a", "2024-01-01", None, "5"), **change)
+
+
+def test_periods_need_the_day_of_the_export_and_some_usable_row() -> None:
+    table = pd.DataFrame([("a", "2024-01-01", None, "5")], columns=["customer", "from", "to", "mrr"])
+    with pytest.raises(LedgerError, match="give as_of, the day of the export"):
+        read_export(table, PERIODS)
+    with pytest.raises(LedgerError, match=r"none of 1 rows can be used \(no_price 1\)"):
+        periods(("a", "2024-01-01", None, "0"))
+
+
+def test_a_mapping_can_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "export.toml"
+    path.write_text(
+        'shape = "periods"\ncurrency = "EUR"\nterm_months = 1\n[columns]\naccount_id = "customer"\nstart_date = "from"\n'
+        'end_date = "to"\nmonthly_amount = "mrr"\n'
+    )
+    table = pd.DataFrame([("a", "2024-01-01", None, 5)], columns=["customer", "from", "to", "mrr"])
+    assert read_export(table, path, as_of="2024-03-15").events.num_rows == 3
+    path.write_text("shape =")
+    with pytest.raises(LedgerError, match="not a readable TOML file"):
+        read_export(table, path, as_of="2024-03-15")
+
+
+@real_data
+def test_real_exports_are_accounted_for_row_by_row() -> None:
+    """Ravenstack: 778 of 5,000 subscriptions are free or trials, 13 end on the day they start."""
+    mapping = {
+        "shape": "periods",
+        "currency": "USD",
+        "months": {"monthly": 1, "annual": 12},
+        "columns": {
+            "event_id": "subscription_id",
+            "account_id": "account_id",
+            "contract_id": "subscription_id",
+            "start_date": "start_date",
+            "end_date": "end_date",
+            "monthly_amount": "mrr_amount",
+            "term_months": "billing_frequency",
+        },
+    }
+    path = SHARED / "ravenstack" / "ravenstack_subscriptions.csv"
+    ledger = read_export(path, mapping, as_of="2024-12-31")
+    assert ledger.rejected["rule"].value_counts().to_dict() == {"no_price": 778, "end_before_start": 13}
+    raw = pd.read_csv(path)
+    used = raw.drop(index=ledger.rejected["row"] - 1)
+    firsts = ledger.accepted[ledger.accepted["kind"] == "initial"].set_index("contract_id")
+    months = used["billing_frequency"].map({"monthly": 1, "annual": 12})
+    told = (used["mrr_amount"] * months).set_axis(used["subscription_id"]).astype(float)
+    pd.testing.assert_series_equal(firsts["amount"].sort_index(), told.sort_index(), check_names=False)
+    assert_accounted(ledger)

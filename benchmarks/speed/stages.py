@@ -74,29 +74,29 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
     Without a `free_clock` the prior holds the exponent c at 1, where the shifted beta-geometric has it.
     """
     with steps.step("import"):
+        import nutpie  # noqa: F401  (PyMC's own sampler comes with its import too)
+
         from clvforecast.cells import COUNTED, build_frame
         from clvforecast.cells.renewal import count_renewals
         from clvforecast.components import RenewalPriors
         from clvforecast.components.renewal import renewal_component
         from clvforecast.histories import build_histories
         from clvforecast.ledger import read_ledger
-        from clvforecast.sampling import Settings, made_ready, sample_components
+        from clvforecast.sampling import Settings, sample_components
     with steps.step("read"):
         ledger = read_ledger(events, accounts=accounts, as_of=as_of)
-    with made_ready():  # as `fit` does it: the sampler is loaded while histories are counted
-        with steps.step("histories"):
-            histories = build_histories(ledger, only=COUNTED)
-        with steps.step("cells") as figures:
-            frame = build_frame(histories, segments)
-            cells = count_renewals(histories, frame, None)
-            figures |= {"renewal_cells": len(cells.count), "lines": cells.n_lines, "lines_used": cells.n_lines_used}
-        with steps.step("sampling"):
-            priors = RenewalPriors() if free_clock else RenewalPriors(log_c_sd=HELD_AT_ONE)
-            component = renewal_component(cells, frame, priors)
-            # Labels are only for messages; a place's number will do.
-            labels: Any = defaultdict(lambda: [str(place) for place in range(1000)])
-            settings = Settings(draws=RENEWAL_DRAWS, seed=1)
-            (sampled,) = sample_components([component], settings, lambda message: None, labels)
+    with steps.step("histories"):
+        histories = build_histories(ledger, only=COUNTED)
+    with steps.step("cells") as figures:
+        frame = build_frame(histories, segments)
+        cells = count_renewals(histories, frame, None)
+        figures |= {"renewal_cells": len(cells.count), "lines": cells.n_lines, "lines_used": cells.n_lines_used}
+    with steps.step("sampling"):
+        priors = RenewalPriors() if free_clock else RenewalPriors(log_c_sd=HELD_AT_ONE)
+        component = renewal_component(cells, frame, priors)
+        # Labels are only for messages; a place's number will do.
+        labels: Any = defaultdict(lambda: [str(place) for place in range(1000)])
+        (sampled,) = sample_components([component], Settings(draws=RENEWAL_DRAWS, seed=1), lambda message: None, labels)
     from scipy.special import expit, logit
 
     from speed.effective import effective, means_and_sds

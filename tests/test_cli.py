@@ -136,6 +136,26 @@ def test_validate_reads_another_system_s_export_by_a_mapping(run, tmp_path: Path
     assert outcome.code == 1 and "give as_of" in outcome.err
 
 
+def test_too_many_rejected_rows_fail_before_any_fit(run, files: Files, tmp_path: Path) -> None:
+    events = pd.read_csv(files.events, dtype=str)
+    events.loc[: len(events) // 50, "amount"] = "=1+1"
+    broken, rejected = tmp_path / "broken.csv", tmp_path / "rejected.csv"
+    events.to_csv(broken, index=False)
+    call = [str(broken), "--accounts", files.accounts]
+    outcome = run("validate", *call, "--max-rejected", "1%", "--rejected", str(rejected))
+    assert outcome.code == 1 and "more than 1%" in outcome.err and "unreadable_amount" in outcome.err
+    assert set(pd.read_csv(rejected)["value"]) >= {"'=1+1"}, "a spreadsheet would run the value as it stands"
+    assert run("validate", *call, "--max-rejected", "90%").code == 0
+    for command in (
+        ["fit", *call, "-o", "p.nc"],
+        ["score", *call, "--posterior", files.posterior, "-o", str(tmp_path / "s")],
+    ):
+        outcome = run(*command, "--max-rejected", "0.5%")
+        assert outcome.code == 1 and "more than 0.5%" in outcome.err
+    assert not (tmp_path / "s").exists()
+    assert run("validate", *call, "--max-rejected", "2").code == 2
+
+
 # --- fit ----------------------------------------------------------------------------------------------------
 
 

@@ -70,6 +70,12 @@ def _days(value: str) -> str:
     return value
 
 
+def _percentage(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"\d+(\.\d+)?%", value):
+        raise typer.BadParameter(f"{value!r} is not a percentage; for example 1%.")
+    return value
+
+
 def _probability(value: float) -> float:
     if not 0.0 < value < 1.0:
         raise typer.BadParameter(f"{value} is not between 0 and 1; for example 0.9.")
@@ -103,6 +109,15 @@ AsOf = Annotated[
         help="Use only what was booked by this day. Default: the latest booking.",
     ),
 ]
+MaxRejected = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rejected",
+        metavar="N%",
+        callback=_percentage,
+        help="Exit 1 when more of the rows are rejected.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
@@ -112,6 +127,7 @@ def validate(
     events: Events,
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    max_rejected: MaxRejected = None,
     as_of: AsOf = None,
     rejected: Annotated[
         Path | None, typer.Option("--rejected", metavar="FILE", help="Write the rejected rows to this CSV.")
@@ -119,7 +135,7 @@ def validate(
 ) -> None:
     """Check revenue events row by row and show what would be used.
 
-    Rejected rows are listed with their rule and what to do; they do not fail the command.
+    Rejected rows are listed with their rule and what to do; they fail the command only with --max-rejected.
 
     \b
     Example:
@@ -136,6 +152,7 @@ def validate(
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
         say(console, f"rejected rows: {rejected}")
+    _check_rejected(ledger, max_rejected)
 
 
 @app.command()
@@ -144,6 +161,7 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The posterior to write (netCDF).")],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    max_rejected: MaxRejected = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
     ] = "",
@@ -167,6 +185,7 @@ def fit(
     from clvforecast.report.terminal import make_console, say
 
     ledger = _read(events, accounts, as_of, mapping)
+    _check_rejected(ledger, max_rejected)
     output.parent.mkdir(parents=True, exist_ok=True)
     posterior = fit_models(
         ledger, _names(segments), seed=seed, draws=draws, tune=tune, chains=chains, progress=_shows_progress(quiet)
@@ -187,6 +206,7 @@ def score(
     ],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    max_rejected: MaxRejected = None,
     as_of: AsOf = None,
     horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
     discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
@@ -234,6 +254,7 @@ def score(
     console = make_console()
     trained = load_posterior(posterior)
     ledger = _read(events, accounts, as_of, mapping)
+    _check_rejected(ledger, max_rejected)
     split = _names(by)
     with working(console, "simulating", quiet):
         forecast = make_forecast(
@@ -267,6 +288,7 @@ def backtest(
     ],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    max_rejected: MaxRejected = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
     ] = "",
@@ -297,8 +319,10 @@ def backtest(
     from clvforecast.report.backtests import show_backtest, write_backtest
     from clvforecast.report.terminal import make_console, say
 
+    ledger = _read(events, accounts, as_of, mapping)
+    _check_rejected(ledger, max_rejected)
     result = run_backtest(
-        _read(events, accounts, as_of, mapping),
+        ledger,
         _names(origins),
         horizon,
         _names(segments),
@@ -348,6 +372,11 @@ def _read(events: str, accounts: str | None, as_of: datetime | None, mapping: Pa
     from clvforecast.ledger import read_ledger
 
     return read_ledger(events, accounts, as_of=day)
+
+
+def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
+    if max_rejected is not None:
+        ledger.check_rejected(float(max_rejected.removesuffix("%")) / 100)
 
 
 def _names(text: str) -> list[str]:

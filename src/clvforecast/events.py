@@ -107,6 +107,9 @@ REJECTED_SCHEMA = pa.schema(
 # Columns that the ledger itself adds; an input column of these names would be ambiguous.
 RESERVED_COLUMNS: tuple[str, ...] = ("amount_cents", "reason")
 
+# Rules of exports by which rows are no revenue, rather than wrong.
+LEFT_OUT: tuple[str, ...] = ("not_revenue", "no_price")
+
 NOT_RECORDED = "not recorded"  # the level of a segment column without a value
 
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)  # outside: a typing error, not a contract

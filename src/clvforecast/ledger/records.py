@@ -9,7 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clvforecast.errors import LedgerError
+from clvforecast.events import LEFT_OUT
 from clvforecast.ledger.known import as_day, fingerprint_of, split
+from clvforecast.ledger.notes import counts_by_rule
 from clvforecast.ledger.rows import in_order
 
 
@@ -113,6 +116,18 @@ class Ledger:
                 "amount": [part.amount_cents / 100 for part in named.values()],
             }
         )
+
+    def check_rejected(self, most: float) -> None:
+        """Raise `LedgerError` when more than this share of the rows read are rejected, as 0.01 for one in a hundred.
+
+        Rows of an export that are no revenue do not count (`events.LEFT_OUT`).
+        """
+        wrong = self.rejected_rows.filter(pc.invert(pc.is_in(self.rejected_rows["rule"], pa.array(LEFT_OUT))))
+        if wrong.num_rows > most * self.read.rows:
+            raise LedgerError(
+                f"{wrong.num_rows:,} of {self.read.rows:,} rows are rejected ({counts_by_rule(wrong)}), more than "
+                f"{100 * most:g}%. See them with `clvforecast validate --rejected FILE` or ledger.rejected."
+            )
 
     def at(self, as_of: date | str) -> Ledger:
         """The same ledger as known on another day, earlier or later.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MONEY_DIGITS = 2
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 MONEY_COLUMNS = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper")
 
 
@@ -67,9 +70,24 @@ def write_portfolio(
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Any table as UTF-8 CSV, dates as YYYY-MM-DD."""
+    """Any table as UTF-8 CSV, dates as YYYY-MM-DD; texts that a spreadsheet would run as a formula begin with an apostrophe."""
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+        safe = table.apply(lambda column: column.map(without_formula) if _holds_text(column) else column)
+        safe.to_csv(temporary, index=False, date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def without_formula(value: object) -> object:
+    """A text that a spreadsheet reads as text: what begins as a formula, and is no number, gets an apostrophe in front.
+
+    OWASP, "CSV Injection": =, +, -, @, tab and carriage return begin one.
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA_SIGNS) or PLAIN_NUMBER.fullmatch(value):
+        return value
+    return "'" + value
+
+
+def _holds_text(column: pd.Series) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
 
 
 def write_plot(axes: Axes, path: Path) -> None:

@@ -175,7 +175,7 @@ def test_what_the_ledger_itself_rejects_points_to_the_export(tmp_path: Path) -> 
         ({"currency": None}, "name a currency for all rows"),
         ({"term_months": None}, "say term_months"),
         ({"term_months": 0}, "term_months: Input should be greater than or equal to 1"),
-        ({"shape": "movement"}, "shape: Input should be 'bookings' or 'periods'"),
+        ({"shape": "movement"}, "shape: Input should be 'bookings', 'periods' or 'movements'"),
         ({"column": {}}, "column: Extra inputs are not permitted"),
         ({"columns": {"account_id": "customer"}}, "start_date must be named for periods"),
         ({"thousands": "."}, "decimal and thousands are both '.'"),
@@ -206,6 +206,57 @@ def test_a_mapping_can_be_a_file(tmp_path: Path) -> None:
     path.write_text("shape =")
     with pytest.raises(LedgerError, match="not a readable TOML file"):
         read_export(table, path, as_of="2024-03-15")
+
+
+MOVEMENTS: dict[str, Any] = {
+    "shape": "movements",
+    "columns": {
+        "account_id": "CUSTOMER_EXTERNAL_ID",
+        "event_date": "DATE",
+        "monthly_amount": "MRR",
+        "change": "MRR_MOVEMENT",
+    },
+    "currency": "USD",
+    "cents": True,
+    "term_months": 1,
+}
+
+
+def movements(*rows: tuple[Any, ...], **more: Any) -> Ledger:
+    table = pd.DataFrame(rows, columns=["customer_external_id", "date", "mrr", "mrr_movement"])
+    return read_export(table, {**MOVEMENTS, **more}, as_of="2024-05-15")
+
+
+def test_movements_are_terms_that_run_until_the_next_one() -> None:
+    """A new customer, a raise in the middle of June's 30 days, an end and a return: the walk of one subscription."""
+    ledger = movements(
+        ("a", "2023-06-01", "3000", "3000"),
+        ("a", "2023-06-16", "5000", "2000"),
+        ("a", "2023-08-01", "0", "-5000"),
+        ("a", "2024-04-10", "1000", "1000"),
+        ("b", "2024-05-01", "100", "100"),
+        ("b", "2024-05-01", "700", "600"),
+    )
+    events = ledger.accepted.assign(day=lambda table: table["start_date"].dt.strftime("%Y-%m-%d"))
+    assert events[["account_id", "kind", "day", "amount"]].fillna(-1.0).values.tolist() == [
+        ["a", "initial", "2023-06-01", 30.0],
+        ["a", "expansion", "2023-06-16", 10.0],
+        ["a", "renewal", "2023-07-01", 50.0],
+        ["a", "churn", "2023-08-01", -1.0],
+        ["a", "initial", "2024-04-10", 10.0],
+        ["a", "renewal", "2024-05-10", 10.0],
+        ["b", "initial", "2024-05-01", 7.0],
+    ]
+    assert ledger.warnings == () and ledger.rejected.empty
+    assert_accounted(ledger)
+
+
+def test_movements_that_do_not_add_up_are_told() -> None:
+    ledger = movements(
+        ("a", "2024-01-01", "3000", "3000"), ("a", "2024-03-01", "9000", "1000"), ("b", "2024-01-01", "x", "5")
+    )
+    assert "1 movements do not lead from the amount before to theirs (the first in row 2)" in ledger.warnings[1]
+    assert rules(ledger) == [(3, "mrr", "x", "unreadable_amount")]
 
 
 @real_data

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clvforecast.errors import LedgerError
 from clvforecast.events import KINDS, LONGEST_TERM_MONTHS
 
-Shape = Literal["bookings", "periods"]
+Shape = Literal["bookings", "periods", "movements"]
 Months = Annotated[int, Field(ge=1, le=LONGEST_TERM_MONTHS)]
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "bookings": ("account_id", "event_date", "amount"),
     "periods": ("account_id", "start_date"),
+    "movements": ("account_id", "event_date", "monthly_amount"),
 }
 KNOWN: dict[str, tuple[str, ...]] = {
     "bookings": (
@@ -27,6 +28,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "periods": (
         *("event_id", "account_id", "contract_id", "start_date", "end_date"),
         *("monthly_amount", "amount", "currency", "term_months"),
+    ),
+    "movements": (
+        *("event_id", "account_id", "contract_id", "event_date"),
+        *("monthly_amount", "change", "currency", "term_months"),
     ),
 }
 """What columns can be named for each shape, and which must be."""
@@ -39,7 +44,8 @@ class Mapping(BaseModel):
     ----------
     shape
         ``bookings``: a row is an event. ``periods``: a row is a price from a first day to an end (the first day without; empty
-        while it runs), as subscription systems tell it.
+        while it runs), as subscription systems tell it. ``movements``: a row is the monthly amount from a day on, 0 where it
+        ends; with a column `change` they are checked to add up.
     columns
         What -> the export's column, in any letter case. See `KNOWN` for what can be named.
     kinds
@@ -96,7 +102,7 @@ class Mapping(BaseModel):
             raise ValueError("name a currency for all rows, or the column that holds it")
         if "term_months" not in self.columns and self.term_months is None and "end_date" not in self.columns:
             raise ValueError("say term_months for all rows, or name its column")
-        if self.shape == "periods" and "term_months" not in self.columns and self.term_months is None:
+        if self.shape != "bookings" and "term_months" not in self.columns and self.term_months is None:
             raise ValueError(
                 "say term_months, the billing interval of all rows (1 for month-to-month), or name its column"
             )

@@ -23,7 +23,7 @@ from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.known import as_day
 from clvforecast.ledger.notes import counts_by_rule
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, quoted, read_table
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, counts, quoted, read_table
 
 Longs = NDArray[np.int64]
 
@@ -46,8 +46,8 @@ def read_export(
     mapping
         How its columns become events: a `Mapping`, a dict with its keys, or a TOML file.
     accounts, as_of, grace_days
-        As in `read_ledger`. An export of periods needs `as_of`, the day of the export: until then periods without an end
-        have run.
+        As in `read_ledger`. An export of periods or movements needs `as_of`, the day of the export: until then what has no
+        end has run.
 
     Returns
     -------
@@ -74,17 +74,20 @@ def read_export(
     [[3, 'mrr', '0', 'no_price']]
     """
     chosen = as_mapping(mapping)
-    if chosen.shape == "periods" and as_of is None:
-        raise LedgerError("export: give as_of, the day of the export: until then periods without an end have run.")
+    if chosen.shape != "bookings" and as_of is None:
+        raise LedgerError("export: give as_of, the day of the export: until then what has no end has run.")
     with connect() as connection:
         raw = read_table(connection, export, "export", ())
         columns = found_columns(raw, chosen)
         make_typed(connection, raw, chosen, columns)
-        if chosen.shape == "periods":
-            assert as_of is not None
-            events, number = _period_events(connection, as_day(as_of, "as_of"))
-        else:
+        warnings: tuple[str, ...] = ()
+        if chosen.shape == "bookings":
             events, number = _booking_events(connection, chosen, columns)
+        else:
+            if chosen.shape == "movements":
+                warnings = _missing_movements(connection, "change" in columns)
+                connection.execute(MOVEMENTS_AS_PERIODS)
+            events, number = _period_events(connection, as_day(as_of or "", "as_of"))
         events = _with_segments(connection, raw, chosen, events, number)
         aside = set_aside(connection, raw, chosen, columns)
         if not events.num_rows:
@@ -95,7 +98,7 @@ def read_export(
         ledger,
         rejected_rows=pa.concat_tables([aside, rejected]),
         read=_with_rows(ledger.read, aside),
-        warnings=(*_set_aside_warning(aside), *ledger.warnings),
+        warnings=(*_set_aside_warning(aside), *warnings, *ledger.warnings),
     )
 
 
@@ -150,6 +153,44 @@ def _with_segments(
     return events
 
 
+# --- movements ------------------------------------------------------------------------------------------------------
+
+MOVEMENTS_AS_PERIODS = f"""
+    CREATE OR REPLACE TABLE typed AS
+    WITH ended AS (
+        SELECT *, CASE WHEN rule IS NULL THEN lead(event_date) OVER (
+                      PARTITION BY account_id, contract_id, rule IS NULL ORDER BY event_date, {NUMBER}) END AS next_date
+        FROM typed
+    )
+    SELECT * EXCLUDE (next_date, start_date, end_date, holds), event_date AS start_date, next_date AS end_date,
+           rule IS NULL AND amount_cents > 0 AND event_date IS DISTINCT FROM next_date AS holds
+    FROM ended
+"""
+"""Each movement holds until the next one of its line: none of that day, and 0 not at all."""
+
+
+def _missing_movements(connection: duckdb.DuckDBPyConnection, has_change: bool) -> tuple[str, ...]:
+    """A warning where movements do not lead from one monthly amount to the next."""
+    if not has_change:
+        return ()
+    wrong, first = counts(
+        connection,
+        f"""
+        SELECT count(*), min({NUMBER}) FROM (
+            SELECT {NUMBER}, given - lag(given, 1, 0) OVER (
+                PARTITION BY account_id, contract_id ORDER BY event_date, {NUMBER}) <> change AS off
+            FROM typed WHERE rule IS NULL
+        ) WHERE off
+        """,
+    )
+    if not wrong:
+        return ()
+    return (
+        f"export: {wrong} movements do not lead from the amount before to theirs (the first in row {first}): rows seem to be "
+        "missing; the amounts after them count.",
+    )
+
+
 # --- periods --------------------------------------------------------------------------------------------------------
 
 
@@ -159,7 +200,7 @@ def _period_events(connection: duckdb.DuckDBPyConnection, as_of: date) -> tuple[
         f"""
         SELECT {NUMBER} AS number, account_id, contract_id, currency, start_date, end_date, amount_cents, term_months,
                dense_rank() OVER (ORDER BY account_id, contract_id) - 1 AS line
-        FROM typed WHERE rule IS NULL ORDER BY line, start_date, {NUMBER}
+        FROM typed WHERE rule IS NULL AND holds ORDER BY line, start_date, {NUMBER}
         """
     ).to_arrow_table()
     line, number = (found[name].to_numpy().astype(np.int64) for name in ("line", "number"))

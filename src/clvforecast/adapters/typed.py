@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     Rule("unknown_kind", "kind", "say in the mapping (kinds) what this word is, or keep such rows out (keep)"),
     Rule("missing_amount", "amount", "give the amount"),
     Rule("unreadable_amount", "amount", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
+    Rule("unreadable_change", "change", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
     Rule("amount_out_of_range", "amount", f"one row holds at most {LARGEST_AMOUNT:.0e} currency units"),
     Rule("no_price", "amount", "free and trial periods bring no revenue: nothing to do if this is one"),
     Rule("negative_price", "amount", "a price is above 0: a discount lowers the price of its period"),
@@ -86,6 +87,7 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
         "term_months": _months_sql(text("term_months"), columns, mapping),
         "amount_text": text(amount),
         "given": _number_sql(text(amount), mapping),
+        "change": _number_sql(text("change"), mapping),
         "is_kept": _kept_sql(raw, mapping),
     }
     for name in ("event_date", "start_date", "end_date"):
@@ -103,10 +105,10 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
                    {half_even_cents_sql()} AS amount_cents
             FROM texts
         )
-        SELECT *, CAST({_first_broken_sql(columns, mapping)} AS UTINYINT) AS rule FROM numbers
+        SELECT *, CAST({_first_broken_sql(columns, mapping)} AS UTINYINT) AS rule, true AS holds FROM numbers
         """
     )
-    if mapping.shape == "periods" and "event_id" in columns:
+    if mapping.shape != "bookings" and "event_id" in columns:
         connection.execute(
             f"""
             UPDATE typed SET rule = {RULE_PLACES["duplicate_id"]} FROM (
@@ -245,18 +247,20 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         "missing_currency": "currency IS NULL",
         "unknown_interval": f"months_text IS NOT NULL AND coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
     }
-    if mapping.shape == "bookings":
+    if mapping.shape != "periods":
         conditions |= {
             "missing_date": "event_date_text IS NULL",
             "unreadable_date": "event_date IS NULL",
             "date_out_of_range": f"event_date NOT BETWEEN {days}",
-            "missing_amount": "amount_text IS NULL AND kind IS DISTINCT FROM 'churn'",
         }
+    if mapping.shape == "bookings":
+        conditions["missing_amount"] = "amount_text IS NULL AND kind IS DISTINCT FROM 'churn'"
         return conditions | ({"unknown_kind": "kind IS NULL"} if "kind" in columns else {})
-    return conditions | {
-        "missing_start": "start_date_text IS NULL",
+    conditions |= {
         "missing_amount": "amount_text IS NULL",
-        "no_price": "amount_cents = 0",
         "negative_price": "amount_cents < 0",
         "unknown_interval": f"coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
     }
+    if mapping.shape == "movements":
+        return conditions | ({"unreadable_change": "change IS NULL"} if "change" in columns else {})
+    return conditions | {"missing_start": "start_date_text IS NULL", "no_price": "amount_cents = 0"}

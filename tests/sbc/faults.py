@@ -122,11 +122,19 @@ FAULTS = (
             (
                 "simulation/kernel.py",
                 "                    results.revenue[account, draw] = add_to_sums(results.sums[account, block], whole, real)\n"
-                "                    results.value[account, draw] = real[0]\n",
+                "                    results.value[account, draw] = real[0]\n"
+                "                    results.renewal[account, draw] = real[NEXT_RENEWAL - VALUE]\n"
+                "                    if keeps_all:\n"
+                "                        copy(results.whole[account, draw], whole, 0)\n"
+                "                        copy(results.real[account, draw], real, 0)\n",
                 "                    start = block * DRAWS_EACH\n"
                 "                    other = start + (draw - start + 37 * account) % len(draws)\n"
                 "                    results.revenue[account, other] = add_to_sums(results.sums[account, block], whole, real)\n"
-                "                    results.value[account, other] = real[0]\n",
+                "                    results.value[account, other] = real[0]\n"
+                "                    results.renewal[account, other] = real[NEXT_RENEWAL - VALUE]\n"
+                "                    if keeps_all:\n"
+                "                        copy(results.whole[account, other], whole, 0)\n"
+                "                        copy(results.real[account, other], real, 0)\n",
             ),
         ),
     ),

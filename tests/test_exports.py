@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clvforecast.adapters import read_export
 from clvforecast.errors import LedgerError
@@ -154,13 +157,13 @@ def test_kinds_are_those_that_are_said() -> None:
 
 def test_what_the_ledger_itself_rejects_points_to_the_export(tmp_path: Path) -> None:
     path = tmp_path / "deals.csv"
-    path.write_text("id,account,day,value\n1,,2024-01-01,5\n2,a,2024-01-01,0\n3,a,2024-02-01,5\n3,a,2024-02-02,5\n")
+    path.write_text("id,account,day,value\n1,,2024-01-01,5\n2,a,2024-01-01,-4\n3,a,2024-02-01,5\n3,a,2024-02-02,5\n")
     ledger = read_export(str(path), BOOKINGS)
-    found = ledger.rejected[["source", "row", "event_id", "rule"]].values.tolist()
+    found = ledger.rejected[["source", "row", "event_id", "column", "rule"]].values.tolist()
     assert found == [
-        [str(path), 1, "1", "missing_account"],
-        [str(path), 2, "2", "wrong_sign"],
-        [str(path), 4, "3", "duplicate_event"],
+        [str(path), 1, "1", "account", "missing_account"],
+        [str(path), 2, "2", "value", "wrong_sign"],
+        [str(path), 4, "3", "id", "duplicate_event"],
     ]
     assert_accounted(ledger)
 
@@ -247,7 +250,7 @@ def test_movements_are_terms_that_run_until_the_next_one() -> None:
         ["a", "renewal", "2024-05-10", 10.0],
         ["b", "initial", "2024-05-01", 7.0],
     ]
-    assert ledger.warnings == () and ledger.rejected.empty
+    assert rules(ledger) == [(5, "date", "2024-05-01", "superseded")]
     assert_accounted(ledger)
 
 
@@ -257,6 +260,167 @@ def test_movements_that_do_not_add_up_are_told() -> None:
     )
     assert "1 movements do not lead from the amount before to theirs (the first in row 2)" in ledger.warnings[1]
     assert rules(ledger) == [(3, "mrr", "x", "unreadable_amount")]
+
+
+def test_a_row_without_effect_is_set_aside_with_its_reason() -> None:
+    """Nothing is dropped because it changes nothing: not what begins later, goes on, or waits for another term to end."""
+    ledger = periods(
+        ("a", "2025-01-01", None, "70"),
+        ("b", "2024-01-01", "2024-01-10", "50"),
+        ("b", "2024-01-10", "2024-03-01", "50"),
+        ("b", "2024-03-01", "2024-03-05", "50"),
+        ("b", "2024-03-05", None, "50"),
+    )
+    assert rules(ledger) == [(1, "from", "2025-01-01", "after_as_of")]
+    days = ["2024-01-01", "2024-01-10", "2024-01-15", "2024-01-20"]
+    ledger = periods(*(("c", first, end, "50") for first, end in pairwise(days)))
+    assert rules(ledger) == [(2, "from", "2024-01-10", "nothing_new")]
+    table = pd.DataFrame(
+        {
+            "customer": "a",
+            "from": ["2024-01-01", "2024-03-01", "2024-06-01"],
+            "to": ["2024-03-01", "2024-06-01", None],
+            "mrr": [50, 500, 50],
+            "every": [12, 1, 12],
+        }
+    )
+    mapping = {**PERIODS, "columns": {**PERIODS["columns"], "term_months": "every"}, "term_months": None}
+    found = rules(read_export(table, mapping, as_of="2024-12-31"))
+    assert found == [(2, "from", "2024-03-01", "inside_other_term"), (3, "from", "2024-06-01", "nothing_new")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", ""]),
+            st.sampled_from(["2024-01-01", "2024-01-15", "2024-02-01", "2024-05-01", "2025-06-01", "x"]),
+            st.sampled_from([None, "2024-01-15", "2024-02-01", "2024-04-20", "2025-03-01"]),
+            st.sampled_from(["0", "5", "7.005", "-1", "y"]),
+            st.sampled_from(["1", "3", "12", "z"]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_any_export_is_used_or_set_aside_row_by_row(rows: list[tuple[str | None, ...]], as_movements: bool) -> None:
+    table = pd.DataFrame(rows, columns=["customer", "from", "to", "mrr", "every"]).astype("string")
+    columns = {**PERIODS["columns"], "term_months": "every"}
+    if as_movements:
+        columns = {"account_id": "customer", "event_date": "from", "monthly_amount": "mrr", "term_months": "every"}
+    mapping = {**PERIODS, "shape": "movements" if as_movements else "periods", "columns": columns, "term_months": None}
+    try:
+        ledger = read_export(table, mapping, as_of="2024-12-31")
+    except LedgerError as error:
+        assert "rows can be used" in str(error)
+        return
+    assert_accounted(ledger)
+    assert ledger.read.export_rows == len(rows)
+    made = {int(event_id.split(".")[0]) for event_id in ledger.accepted["event_id"]}
+    aside = set(ledger.rejected["row"])
+    assert not made & aside
+    ends = {number for number, row in enumerate(rows, start=1) if as_movements and row[3] == "0"}
+    assert made | aside | ends == set(range(1, len(rows) + 1))
+
+
+def test_numbers_of_a_typed_column_are_what_they_are() -> None:
+    """The style is that of texts: 50.125 in a column of numbers is no 50 thousand."""
+    table = pd.DataFrame({"customer": ["a"], "from": ["2024-12-01"], "to": [None], "mrr": [50.125]})
+    ledger = read_export(table, {**PERIODS, "decimal": ",", "thousands": "."}, as_of="2024-12-15")
+    assert ledger.accepted["amount"].tolist() == [50.12]
+    assert "1 amounts with fractions of a cent were rounded" in ledger.warnings[0]
+
+
+@pytest.mark.parametrize("written", ["0.001", "1.234e2"])
+def test_a_sign_of_thousands_stands_between_groups(written: str) -> None:
+    ledger = bookings(("1", "a", "2024-01-01", "10"), ("2", "a", "2025-01-01", written), decimal=",", thousands=".")
+    assert rules(ledger) == [(2, "value", written, "unreadable_amount")]
+
+
+@pytest.mark.parametrize("written", ["epoch", "infinity", "-infinity"])
+def test_words_are_no_days(written: str) -> None:
+    ledger = bookings(("1", "a", "01/02/2024", "10"), ("2", "a", written, "10"), dates="%d/%m/%Y")
+    assert rules(ledger) == [(2, "day", written, "unreadable_date")]
+
+
+@pytest.mark.parametrize("style", ["%d/%m", "%d/%m/%y", "%Y-%m-%d %z", "%Q", "%s", "%", "%d.%m.%Y %d"])
+def test_a_style_says_the_whole_day_and_moves_it_by_no_zone(style: str) -> None:
+    with pytest.raises(LedgerError, match="dates: "):
+        bookings(("1", "a", "01/02/2024", "10"), dates=style)
+
+
+def test_an_end_needs_neither_interval_nor_currency() -> None:
+    table = pd.DataFrame(
+        {
+            "account": ["a", "a"],
+            "day": ["2024-01-01", "2024-03-01"],
+            "mrr": ["10", "0"],
+            "every": ["1", None],
+            "money": ["USD", None],
+        }
+    )
+    columns = {
+        "account_id": "account",
+        "event_date": "day",
+        "monthly_amount": "mrr",
+        "term_months": "every",
+        "currency": "money",
+    }
+    ledger = read_export(table, {"shape": "movements", "columns": columns}, as_of="2024-12-31")
+    assert ledger.accepted["kind"].tolist() == ["initial", "renewal", "churn"]
+
+
+def test_a_line_with_a_row_that_cannot_be_read_does_not_run_on() -> None:
+    ledger = movements(
+        ("a", "2024-01-01", "3000", "3000"), ("a", "2024-03-01", "x", "0"), ("b", "2024-01-01", "3000", "3000")
+    )
+    assert [row[::3] for row in rules(ledger)] == [(1, "broken_line"), (2, "unreadable_amount")]
+    assert set(ledger.accepted["account_id"]) == {"b"}
+
+
+def test_names_of_columns_and_ids_are_the_exports_own() -> None:
+    table = pd.DataFrame(
+        {
+            "place": [7.0, 7.0],
+            "rule": ["2024-01-01", None],
+            "number": ["5", "x"],
+            "given": ["north", "south"],
+            "typed": [1, 2],
+        }
+    )
+    mapping = {
+        **BOOKINGS,
+        "columns": {"account_id": "place", "event_date": "rule", "amount": "number"},
+        "segments": ["given"],
+    }
+    ledger = read_export(table, mapping)
+    assert ledger.accepted["account_id"].tolist() == ["7"]
+    assert rules(ledger) == [(2, "rule", None, "missing_date")]
+
+
+def test_the_share_of_rejected_rows_is_of_the_exports_rows() -> None:
+    good = [("a", "2020-01-01", None, "50")]
+    ledger = periods(*good, ("b", "x", None, "5"), ("c", "2024-01-01", None, "0"))
+    assert ledger.events.num_rows == 60 and ledger.read.export_rows == 3
+    with pytest.raises(LedgerError, match=r"1 of 3 rows are rejected \(unreadable_start 1\), more than 33%"):
+        ledger.check_rejected(0.33)
+    ledger.check_rejected(0.34)
+
+
+def test_ends_of_bookings_make_their_terms() -> None:
+    table = pd.DataFrame(
+        {"account": ["a", "b", "c"], "day": "2024-01-01", "until": ["2024-04-01", "2026-12-20", None], "value": "100"}
+    )
+    columns = {"account_id": "account", "event_date": "day", "end_date": "until", "amount": "value"}
+    mapping = {"shape": "bookings", "columns": columns, "currency": "EUR"}
+    ledger = read_export(table, mapping)
+    assert ledger.accepted["term_months"].tolist() == [3, 36]
+    assert rules(ledger) == [(3, "term_months", None, "missing_term")]
+    assert ledger.warnings[0].startswith(
+        "export: 1 terms end inside a month and count as the nearest whole months, at most 12"
+    )
+    assert read_export(table, {**mapping, "term_months": 24}).accepted["term_months"].tolist() == [3, 36, 24]
 
 
 @real_data

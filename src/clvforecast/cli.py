@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -376,7 +377,7 @@ def _read(events: str, accounts: str | None, as_of: datetime | None, mapping: Pa
 
 def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
     if max_rejected is not None:
-        ledger.check_rejected(float(max_rejected.removesuffix("%")) / 100)
+        ledger.check_rejected(float(Decimal(max_rejected.removesuffix("%")) / 100))
 
 
 def _names(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping as AnyMapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from clvforecast.events import KINDS, LONGEST_TERM_MONTHS
 
 Shape = Literal["bookings", "periods", "movements"]
 Months = Annotated[int, Field(ge=1, le=LONGEST_TERM_MONTHS)]
+
+DATE_CODES = "YmbBdHMSfIp"
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "bookings": ("account_id", "event_date", "amount"),
@@ -110,9 +113,31 @@ class Mapping(BaseModel):
         wrong = [kind for kind in (*self.kinds.values(), self.rest) if kind not in names]
         if wrong:
             raise ValueError(f"kinds: {', '.join(wrong)} are none of ours ({', '.join(names)})")
+        for name, words in (("kinds", self.kinds), ("months", self.months)):
+            column = {"kinds": "kind", "months": "term_months"}[name]
+            if words and column not in self.columns:
+                raise ValueError(f"{name}: the columns name no {column} that holds these words")
+            if len({word.strip().lower() for word in words}) < len(words):
+                raise ValueError(f"{name}: two words are the same but for letter case or blanks")
+        if self.dates is not None:
+            _check_dates(self.dates)
+        if any(character.isdigit() or character in "+-.," for character in self.prefix):
+            raise ValueError(f"prefix: {self.prefix!r} holds digits or signs of numbers")
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}")
         return self
+
+
+def _check_dates(style: str) -> None:
+    """A day must be said whole: year with its century, month and day, and no zone, which would move it."""
+    found = re.findall("%(.?)", style)
+    wrong = [code for code in found if code not in tuple(DATE_CODES)]
+    once = found.count("Y") == 1 and found.count("d") == 1 and sum(found.count(code) for code in "mbB") == 1
+    if wrong or not once:
+        raise ValueError(
+            f"dates: {style!r} must hold %Y, %d and one of %m, %b, %B once each, and else only %H, %M, %S, %f, %I and %p, as in "
+            "'%d/%m/%Y'"
+        )
 
 
 def as_mapping(given: Mapping | AnyMapping[str, Any] | str | Path) -> Mapping:

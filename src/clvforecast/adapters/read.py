@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.adapters.mapping import Mapping, as_mapping
-from clvforecast.adapters.timeline import KIND_NAMES, OPEN, Periods, booked
-from clvforecast.adapters.typed import found_columns, make_typed, refuse, set_aside
+from clvforecast.adapters.timeline import KIND_NAMES, OPEN, Periods, booked, months_in_force
+from clvforecast.adapters.typed import ONLY_ONE, RULE_PLACES, found_columns, make_typed, refuse, set_aside
 from clvforecast.errors import LedgerError
-from clvforecast.events import REJECTED_SCHEMA
+from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.known import as_day
@@ -74,31 +74,45 @@ def read_export(
     [[3, 'mrr', '0', 'no_price']]
     """
     chosen = as_mapping(mapping)
-    if chosen.shape != "bookings" and as_of is None:
+    day = None if as_of is None else as_day(as_of, "as_of")
+    if day is None and chosen.shape != "bookings":
         raise LedgerError("export: give as_of, the day of the export: until then what has no end has run.")
+    if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+        raise LedgerError(f"as_of is {day}; days run from {FIRST_DAY} to {LAST_DAY}.")
     with connect() as connection:
         raw = read_table(connection, export, "export", ())
         columns = found_columns(raw, chosen)
         make_typed(connection, raw, chosen, columns)
-        warnings: tuple[str, ...] = ()
+        warnings = value_warnings(connection)
         if chosen.shape == "bookings":
             events, number = _booking_events(connection, chosen, columns)
+            warnings += _month_warnings(connection)
+            used = len(number)
         else:
+            assert day is not None
             if chosen.shape == "movements":
-                warnings = _missing_movements(connection, "change" in columns)
-                connection.execute(MOVEMENTS_AS_PERIODS)
-            events, number = _period_events(connection, as_day(as_of or "", "as_of"))
-        events = _with_segments(connection, raw, chosen, events, number)
+                warnings += _movements_as_periods(connection, "change" in columns)
+            events, number = _period_events(connection, chosen.shape, day)
+            (used,) = counts(connection, "SELECT count(*) FROM typed WHERE rule IS NULL")
         aside = set_aside(connection, raw, chosen, columns)
+        (rows,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
+        if rows != used + aside.num_rows:
+            raise AssertionError(f"{rows} rows of the export are {used} used and {aside.num_rows} set aside")
         if not events.num_rows:
-            raise LedgerError(f"export: none of {aside.num_rows} rows can be used ({counts_by_rule(aside)}).")
+            raise LedgerError(f"export: none of {rows} rows can be used ({counts_by_rule(aside)}).")
+        events = _with_segments(connection, raw, chosen, events, number)
         ledger = read_ledger(events, accounts, as_of, grace_days)
-        rejected = _as_read(connection, raw, ledger.rejected_rows, number)
+        rejected = _as_read(connection, raw, columns, ledger.rejected_rows, number)
+    told = (
+        ()
+        if not aside.num_rows
+        else (f"export: {aside.num_rows} of {rows} rows set aside ({counts_by_rule(aside)}); see ledger.rejected",)
+    )
     return replace(
         ledger,
         rejected_rows=pa.concat_tables([aside, rejected]),
-        read=_with_rows(ledger.read, aside),
-        warnings=(*_set_aside_warning(aside), *warnings, *ledger.warnings),
+        read=replace(_with_rows(ledger.read, aside), export_rows=rows),
+        warnings=(*told, *warnings, *ledger.warnings),
     )
 
 
@@ -112,24 +126,45 @@ def _with_rows(read: Totals, aside: pa.Table) -> Totals:
     )
 
 
-def _set_aside_warning(aside: pa.Table) -> tuple[str, ...]:
-    if not aside.num_rows:
-        return ()
-    return (f"export: {aside.num_rows} rows set aside ({counts_by_rule(aside)}); see ledger.rejected",)
+def value_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """What was changed in rows that are used: fractions of a cent, times of day."""
+    rounded, clocks = counts(
+        connection,
+        """
+        SELECT count(*) FILTER (WHERE abs(CAST(amount_cents AS DECIMAL(38, 18)) / 100 - exact) > 1e-6),
+               count(*) FILTER (WHERE has_clock)
+        FROM typed WHERE rule IS NULL
+        """,
+    )
+    return (
+        *(
+            (f"export: {rounded} amounts with fractions of a cent were rounded half-even to the cent",)
+            if rounded
+            else ()
+        ),
+        *((f"export: {clocks} rows have a time of day in a date column; only the day is used",) if clocks else ()),
+    )
 
 
-def _as_read(connection: duckdb.DuckDBPyConnection, raw: RawTable, rejected: pa.Table, number: Longs) -> pa.Table:
-    """Events that the ledger rejects, with the source and row of the export that they come from."""
+def _as_read(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, columns: dict[str, str], rejected: pa.Table, number: Longs
+) -> pa.Table:
+    """Events that the ledger rejects, with the source, row and column of the export that they come from."""
     if not rejected.num_rows:
         return rejected
     of_event = number[rejected["row"].to_numpy() - 1]
-    connection.register("asked", pa.table({NUMBER: of_event, "place": np.arange(len(of_event))}))
+    connection.register("asked", pa.table({"__asked": of_event, "__place": np.arange(len(of_event))}))
     found = connection.sql(
-        f"SELECT CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row FROM {raw.name} JOIN asked USING ({NUMBER}) ORDER BY place"
+        f"""
+        SELECT CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row
+        FROM {raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place
+        """
     ).to_arrow_table()
     connection.unregister("asked")
-    for name in ("source", "row"):
-        rejected = rejected.set_column(rejected.column_names.index(name), name, found[name])
+    amount = columns.get("amount", columns.get("monthly_amount", "amount"))
+    named = [columns.get(name, amount if name == "amount" else name) for name in rejected["column"].to_pylist()]
+    for name, values in (("source", found["source"]), ("row", found["row"]), ("column", pa.array(named, pa.string()))):
+        rejected = rejected.set_column(rejected.column_names.index(name), name, values)
     return rejected.cast(REJECTED_SCHEMA)
 
 
@@ -141,11 +176,11 @@ def _with_segments(
         return events
     there = {name.strip().lower(): name for name in raw.columns}
     chosen = ", ".join(
-        f"CAST({quoted(there[name.strip().lower()])} AS VARCHAR) AS {quoted(name)}" for name in mapping.segments
+        f"CAST(raw.{quoted(there[name.strip().lower()])} AS VARCHAR) AS {quoted(name)}" for name in mapping.segments
     )
-    connection.register("asked", pa.table({NUMBER: number, "place": np.arange(len(number))}))
+    connection.register("asked", pa.table({"__asked": number, "__place": np.arange(len(number))}))
     carried = connection.sql(
-        f"SELECT {chosen} FROM {raw.name} JOIN asked USING ({NUMBER}) ORDER BY place"
+        f"SELECT {chosen} FROM {raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place"
     ).to_arrow_table()
     connection.unregister("asked")
     for name in mapping.segments:
@@ -155,47 +190,75 @@ def _with_segments(
 
 # --- movements ------------------------------------------------------------------------------------------------------
 
-MOVEMENTS_AS_PERIODS = f"""
-    CREATE OR REPLACE TABLE typed AS
-    WITH ended AS (
-        SELECT *, CASE WHEN rule IS NULL THEN lead(event_date) OVER (
-                      PARTITION BY account_id, contract_id, rule IS NULL ORDER BY event_date, {NUMBER}) END AS next_date
-        FROM typed
+KEEPS_A_LINE = ("not_revenue", "duplicate_id")
+"""Rules whose rows say nothing of what holds."""
+
+
+def _movements_as_periods(connection: duckdb.DuckDBPyConnection, has_change: bool) -> tuple[str, ...]:
+    """Let each movement hold until the next one of its line: none of that day but the last, and 0 not at all.
+
+    What holds is not known where a row of the line cannot be used: then none of it is.
+    """
+    saying_nothing = ", ".join(str(ONLY_ONE[name]) for name in KEEPS_A_LINE)
+    connection.execute(
+        f"""
+        UPDATE typed SET rule = {ONLY_ONE["broken_line"]} FROM (
+            SELECT DISTINCT account_id AS broken, contract_id AS of_contract FROM typed
+            WHERE rule IS NOT NULL AND rule NOT IN ({saying_nothing}) AND account_id IS NOT NULL
+        ) WHERE rule IS NULL AND account_id = broken AND contract_id = of_contract
+        """
     )
-    SELECT * EXCLUDE (next_date, start_date, end_date, holds), event_date AS start_date, next_date AS end_date,
-           rule IS NULL AND amount_cents > 0 AND event_date IS DISTINCT FROM next_date AS holds
-    FROM ended
-"""
-"""Each movement holds until the next one of its line: none of that day, and 0 not at all."""
+    warnings = _missing_movements(connection) if has_change else ()
+    line = f"PARTITION BY account_id, contract_id, rule IS NULL ORDER BY event_date, {NUMBER}"
+    connection.execute(
+        f"""
+        CREATE TABLE following AS
+        SELECT {NUMBER} AS number, amount_cents, lead(event_date) OVER ({line}) AS next_date,
+               lag(amount_cents) OVER ({line}) AS before
+        FROM typed WHERE rule IS NULL
+        """
+    )
+    connection.execute(
+        f"""
+        UPDATE typed SET start_date = event_date, end_date = next_date, holds = following.amount_cents > 0,
+               rule = CASE WHEN next_date = event_date THEN {RULE_PLACES["superseded", "event_date"]}
+                           WHEN following.amount_cents = 0 AND coalesce(before, 0) = 0 THEN {ONLY_ONE["nothing_ended"]} END
+        FROM following WHERE {NUMBER} = number
+        """
+    )
+    return warnings
 
 
-def _missing_movements(connection: duckdb.DuckDBPyConnection, has_change: bool) -> tuple[str, ...]:
-    """A warning where movements do not lead from one monthly amount to the next."""
-    if not has_change:
-        return ()
-    wrong, first = counts(
+def _missing_movements(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """A warning where movements do not lead from one monthly amount to the next, or do not say from which."""
+    wrong, silent, first = counts(
         connection,
         f"""
-        SELECT count(*), min({NUMBER}) FROM (
-            SELECT {NUMBER}, given - lag(given, 1, 0) OVER (
+        SELECT count(*) FILTER (WHERE off), count(*) FILTER (WHERE off IS NULL), min({ROW}) FILTER (WHERE off) FROM (
+            SELECT {ROW}, given - lag(given, 1, 0) OVER (
                 PARTITION BY account_id, contract_id ORDER BY event_date, {NUMBER}) <> change AS off
-            FROM typed WHERE rule IS NULL
-        ) WHERE off
+            FROM typed JOIN raw_export USING ({NUMBER}) WHERE rule IS NULL
+        )
         """,
     )
-    if not wrong:
-        return ()
     return (
-        f"export: {wrong} movements do not lead from the amount before to theirs (the first in row {first}): rows seem to be "
-        "missing; the amounts after them count.",
+        *(
+            (
+                f"export: {wrong} movements do not lead from the amount before to theirs (the first in row {first}): rows seem "
+                "to be missing; the amounts after them count",
+            )
+            if wrong
+            else ()
+        ),
+        *((f"export: {silent} movements have no readable change and are not checked",) if silent else ()),
     )
 
 
 # --- periods --------------------------------------------------------------------------------------------------------
 
 
-def _period_events(connection: duckdb.DuckDBPyConnection, as_of: date) -> tuple[pa.Table, Longs]:
-    """Events of periods of prices, and the row of the export that each comes from."""
+def _period_events(connection: duckdb.DuckDBPyConnection, shape: str, as_of: date) -> tuple[pa.Table, Longs]:
+    """Events of periods of prices, and the row of the export that each comes from; rows without effect are set aside."""
     found = connection.sql(
         f"""
         SELECT {NUMBER} AS number, account_id, contract_id, currency, start_date, end_date, amount_cents, term_months,
@@ -203,41 +266,48 @@ def _period_events(connection: duckdb.DuckDBPyConnection, as_of: date) -> tuple[
         FROM typed WHERE rule IS NULL AND holds ORDER BY line, start_date, {NUMBER}
         """
     ).to_arrow_table()
+    known_day = int(np.datetime64(as_of, "D").astype(np.int64))
+    day = "start_date" if shape == "periods" else "event_date"
+    connection.execute(  # also ends of what begins after as_of
+        f"UPDATE typed SET rule = {RULE_PLACES['after_as_of', day]} WHERE rule IS NULL AND start_date > DATE '{as_of}'"
+    )
     line, number = (found[name].to_numpy().astype(np.int64) for name in ("line", "number"))
     start = whole_days(found["start_date"])
     end = found["end_date"].cast(pa.int32()).cast(pa.int64()).fill_null(OPEN).to_numpy()
-    kept = _apart(line, start, end)
-    refuse(connection, "overlapping_period", number[~kept])
-    found = found.filter(pa.array(kept))
-    known_day = int(np.datetime64(as_of, "D").astype(np.int64))
-    events = booked(
-        Periods(
-            line=line[kept],
-            start=start[kept],
-            end=end[kept],
-            price=found["amount_cents"].to_numpy().astype(np.int64),
-            months=found["term_months"].to_numpy().astype(np.int64),
-            row=np.arange(found.num_rows),
-        ),
-        known_day,
+    apart, known = _apart(line, start, end), start <= known_day
+    refuse(connection, "overlapping_period", "start_date", number[~apart & known])
+    found = found.filter(pa.array(apart & known))
+    kept = apart & known
+    periods = Periods(
+        line=line[kept],
+        start=start[kept],
+        end=end[kept],
+        price=found["amount_cents"].to_numpy().astype(np.int64),
+        months=found["term_months"].to_numpy().astype(np.int64),
+        row=np.arange(found.num_rows),
     )
-    rows = pa.array(events.row)
+    events = booked(periods, known_day)
+    silent = np.setdiff1d(periods.row, events.row)
+    goes_on = months_in_force(periods, events)[silent] == periods.months[silent]
+    for rule, rows in (("nothing_new", silent[goes_on]), ("inside_other_term", silent[~goes_on])):
+        refuse(connection, rule, day, number[kept][rows])
     days = pa.array(events.day.astype(np.int32)).cast(pa.date32())
-    amount = pa.array(events.amount / 100, mask=~events.has_amount)
-    of_rows = found.take(rows)
-    return pa.table(
+    of_rows = found.take(pa.array(events.row))
+    of_number = of_rows["number"].to_numpy().astype(np.int64)
+    table = pa.table(
         {
-            "event_id": _event_ids(of_rows["number"].to_numpy().astype(np.int64)),
+            "event_id": _event_ids(of_number),
             "account_id": of_rows["account_id"],
             "contract_id": of_rows["contract_id"],
             "event_date": days,
             "kind": pa.array(KIND_NAMES).take(pa.array(events.kind)),
-            "amount": amount,
+            "amount": pa.array(events.amount / 100, mask=~events.has_amount),
             "currency": of_rows["currency"],
             "start_date": days,
             "term_months": pa.array(events.months.astype(np.int32), mask=events.months == 0),
         }
-    ), of_rows["number"].to_numpy().astype(np.int64)
+    )
+    return table, of_number
 
 
 def _apart(line: Longs, start: Longs, end: Longs) -> NDArray[np.bool_]:
@@ -278,11 +348,8 @@ def _booking_events(
     if "kind" not in columns:
         order = f"PARTITION BY account_id, contract_id ORDER BY coalesce(start_date, event_date), event_date, {NUMBER}"
         kind = f"CASE WHEN row_number() OVER ({order}) = 1 THEN 'initial' ELSE '{mapping.rest}' END"
-    months = "term_months"
-    if "end_date" in columns:  # the nearest whole number of months
-        days = "date_diff('day', coalesce(start_date, event_date), end_date)"
-        months = f"coalesce(term_months, greatest(1, CAST(round({days} / {DAYS_PER_MONTH}) AS INTEGER)))"
-    event_id = "event_id" if "event_id" in columns else f"CAST({NUMBER} AS VARCHAR)"
+    months = f"CASE WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
+    event_id = "event_id" if "event_id" in columns else f"printf('%09d', {NUMBER})"
     found = connection.sql(
         f"""
         SELECT {NUMBER} AS number, {event_id} AS event_id, account_id, contract_id, event_date, {kind} AS kind,
@@ -291,3 +358,23 @@ def _booking_events(
         """
     ).to_arrow_table()
     return found.drop_columns(["number"]), found["number"].to_numpy().astype(np.int64)
+
+
+SERVED_DAYS = "date_diff('day', coalesce(start_date, event_date), end_date)"
+NEAREST_MONTHS = f"greatest(1, CAST(round({SERVED_DAYS} / {DAYS_PER_MONTH}) AS INTEGER))"
+
+
+def _month_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Bookings whose end is not that of a whole number of months."""
+    ends = f"CAST(coalesce(start_date, event_date) + to_months({NEAREST_MONTHS}) AS DATE)"
+    off, most = counts(
+        connection,
+        f"""
+        SELECT count(*), max(days) FROM (
+            SELECT abs(date_diff('day', {ends}, end_date)) AS days FROM typed WHERE rule IS NULL AND end_date IS NOT NULL
+        ) WHERE days > 1
+        """,
+    )
+    if not off:
+        return ()
+    return (f"export: {off} terms end inside a month and count as the nearest whole months, at most {most} days off",)

@@ -75,6 +75,18 @@ def booked(periods: Periods, known_day: int) -> Booked:
     return Booked(*(getattr(whole, name)[order] for name in Booked.__annotations__))
 
 
+def months_in_force(periods: Periods, events: Booked) -> Longs:
+    """Months of the term that runs when each period begins."""
+    terms = np.flatnonzero(events.kind <= RENEWAL)
+    if not len(terms):  # then no period is known yet either
+        return np.zeros(len(periods.line), np.int64)
+    first = int(min(events.day[terms].min(), periods.start.min()))
+    days = int(max(events.day[terms].max(), periods.start.max())) - first + 2
+    key = events.line[terms] * days + (events.day[terms] - first)
+    at = np.searchsorted(key, periods.line * days + (periods.start - first), side="right") - 1
+    return events.months[terms[at]]
+
+
 @dataclass(frozen=True)
 class _Terms:
     """Every term's first and next day, and its events."""

@@ -9,12 +9,22 @@ from numpy.typing import NDArray
 
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.errors import LedgerError
-from clvforecast.events import FIRST_DAY, LARGEST_AMOUNT, LAST_DAY, LONGEST_TERM_MONTHS, REJECTED_SCHEMA, Rule
-from clvforecast.ledger.checks import WHOLE_NUMBER, date_sql, half_even_cents_sql, text_sql
+from clvforecast.events import (
+    FIRST_DAY,
+    LARGEST_AMOUNT,
+    LAST_DAY,
+    LONGEST_TERM_MONTHS,
+    REJECTED_SCHEMA,
+    TERM_KINDS,
+    Rule,
+)
+from clvforecast.ledger.checks import PLAIN_NUMBER, WHOLE_NUMBER, date_sql, half_even_cents_sql, key_sql, text_sql
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal
 
 WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
 DAYS = f"dates run from {FIRST_DAY} to {LAST_DAY}: check for typing errors"
+
+DIGIT_FIRST_OR_LAST = r"^\d|\d$"
 
 RULES: tuple[Rule, ...] = (
     Rule("not_revenue", "keep", "the mapping keeps other rows only: nothing to do if this one is no revenue"),
@@ -30,7 +40,6 @@ RULES: tuple[Rule, ...] = (
     Rule("unknown_kind", "kind", "say in the mapping (kinds) what this word is, or keep such rows out (keep)"),
     Rule("missing_amount", "amount", "give the amount"),
     Rule("unreadable_amount", "amount", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
-    Rule("unreadable_change", "change", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
     Rule("amount_out_of_range", "amount", f"one row holds at most {LARGEST_AMOUNT:.0e} currency units"),
     Rule("no_price", "amount", "free and trial periods bring no revenue: nothing to do if this is one"),
     Rule("negative_price", "amount", "a price is above 0: a discount lowers the price of its period"),
@@ -41,9 +50,30 @@ RULES: tuple[Rule, ...] = (
         f"say in the mapping (months) how many months (1 to {LONGEST_TERM_MONTHS}) this is",
     ),
     Rule("duplicate_id", "event_id", "this id stands in an earlier row: that one counts, drop the copy"),
-    Rule("overlapping_period", "start_date", "another period of the account holds then: name the column contract_id"),
+    Rule(
+        "overlapping_period", "start_date", "another period of the account and contract holds then: end that one before"
+    ),
+    Rule("after_as_of", "start_date", "it begins after as_of: give the day of the export as as_of"),
+    Rule("after_as_of", "event_date", "it begins after as_of: give the day of the export as as_of"),
+    Rule("superseded", "event_date", "a later row of the same day says what holds"),
+    Rule("nothing_ended", "amount", "it ends what had not begun: a row before it seems to be missing"),
+    Rule("nothing_new", "start_date", "the price and the term before it go on: nothing to do"),
+    Rule("nothing_new", "event_date", "the price and the term before it go on: nothing to do"),
+    Rule("inside_other_term", "start_date", "a term of another length runs on past its end: its money is not counted"),
+    Rule("inside_other_term", "event_date", "a term of another length runs on past its end: its money is not counted"),
+    Rule(
+        "broken_line",
+        "account_id",
+        "what holds is not known, as another row of this account and contract is set aside: mend that",
+    ),
 )
-RULE_PLACES = {rule.name: place for place, rule in enumerate(RULES)}
+OF_A_PRICE = ("missing_currency", "invalid_currency", "unknown_interval")
+TERMS = ", ".join(map(literal, TERM_KINDS))
+RULE_PLACES = {(rule.name, rule.column): place for place, rule in enumerate(RULES)}
+ONLY_ONE = {
+    rule.name: place for place, rule in enumerate(RULES) if sum(other.name == rule.name for other in RULES) == 1
+}
+"""Place of each rule that stands for one column alone."""
 
 
 def found_columns(raw: RawTable, mapping: Mapping) -> dict[str, str]:
@@ -75,23 +105,31 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
     def text(name: str) -> str:
         return text_sql(columns[name]) if name in columns else "NULL::VARCHAR"
 
+    def key(name: str) -> str:
+        return key_sql(raw, columns[name]) if name in columns else "NULL::VARCHAR"
+
+    def number(name: str) -> str:
+        return _number_sql(text(name), mapping, name in columns and raw.type_of(columns[name]) != "VARCHAR")
+
     amount = "amount" if "amount" in columns else "monthly_amount"
     values = {
-        "account_id": text("account_id"),
-        "contract_id": f"coalesce({text('contract_id')}, '')",
-        "event_id": text("event_id"),
+        "account_id": key("account_id"),
+        "contract_id": f"coalesce({key('contract_id')}, '')",
+        "event_id": key("event_id"),
         "kind_text": text("kind"),
         "kind": _looked_up(text("kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
         "currency": f"upper({text('currency')})" if "currency" in columns else literal(mapping.currency or ""),
         "months_text": text("term_months"),
         "term_months": _months_sql(text("term_months"), columns, mapping),
         "amount_text": text(amount),
-        "given": _number_sql(text(amount), mapping),
-        "change": _number_sql(text("change"), mapping),
+        "given": number(amount),
+        "change": number("change"),
         "is_kept": _kept_sql(raw, mapping),
     }
     for name in ("event_date", "start_date", "end_date"):
         values |= {f"{name}_text": text(name), name: _day_sql(raw, columns, mapping, name)}
+    clocks = [date_sql(raw, columns[name])[1] for name in ("event_date", "start_date", "end_date") if name in columns]
+    values["has_clock"] = " OR ".join(clocks) if mapping.dates is None and clocks else "false"
     times = "coalesce(term_months, 1)" if amount == "monthly_amount" else "1"
     scale = " * 0.01" if mapping.cents else ""
     connection.execute(
@@ -111,7 +149,7 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
     if mapping.shape != "bookings" and "event_id" in columns:
         connection.execute(
             f"""
-            UPDATE typed SET rule = {RULE_PLACES["duplicate_id"]} FROM (
+            UPDATE typed SET rule = {ONLY_ONE["duplicate_id"]} FROM (
                 SELECT {NUMBER} AS copy FROM typed WHERE rule IS NULL AND event_id IS NOT NULL
                 QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY {NUMBER}) > 1
             ) WHERE {NUMBER} = copy
@@ -119,10 +157,12 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
         )
 
 
-def refuse(connection: duckdb.DuckDBPyConnection, rule: str, numbers: NDArray[np.int64]) -> None:
+def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, numbers: NDArray[np.int64]) -> None:
     """Let rows of `typed` break a rule that cannot be seen from the row alone."""
     connection.register("refused_rows", pa.table({"refused": numbers}))
-    connection.execute(f"UPDATE typed SET rule = {RULE_PLACES[rule]} FROM refused_rows WHERE {NUMBER} = refused")
+    connection.execute(
+        f"UPDATE typed SET rule = {RULE_PLACES[rule, column]} FROM refused_rows WHERE {NUMBER} = refused"
+    )
     connection.unregister("refused_rows")
 
 
@@ -147,8 +187,8 @@ def set_aside(
             f"""
         WITH broken AS (SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents FROM typed WHERE rule IS NOT NULL),
         shown AS (
-            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE rule {cases} END, '') AS value
-            FROM {raw.name} JOIN (SELECT {NUMBER}, rule FROM broken) USING ({NUMBER})
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE __rule {cases} END, '') AS value
+            FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS __rule FROM broken) USING ({NUMBER})
         )
         SELECT source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
                amount_cents
@@ -190,7 +230,10 @@ def _day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str
     kind = raw.type_of(columns[name])
     if mapping.dates is None or kind == "DATE" or kind.startswith("TIMESTAMP"):
         return date_sql(raw, columns[name])[0]
-    return f"CAST(try_strptime({text_sql(columns[name])}, {literal(mapping.dates)}) AS DATE)"
+    text = text_sql(columns[name])
+    # DuckDB also takes words such as 'epoch' for days, whatever the style
+    digits = f"regexp_matches({text}, {literal(DIGIT_FIRST_OR_LAST)})"
+    return f"CASE WHEN {digits} THEN CAST(try_strptime({text}, {literal(mapping.dates)}) AS DATE) END"
 
 
 def _months_sql(text: str, columns: dict[str, str], mapping: Mapping) -> str:
@@ -199,18 +242,24 @@ def _months_sql(text: str, columns: dict[str, str], mapping: Mapping) -> str:
     if mapping.months:
         return f"CAST({_looked_up(text, {word: str(months) for word, months in mapping.months.items()})} AS INTEGER)"
     whole = f"regexp_matches({text}, {literal(WHOLE_NUMBER)})"
-    return f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
+    read = f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
+    return f"CASE WHEN {read} BETWEEN 1 AND {LONGEST_TERM_MONTHS} THEN {read} END"
 
 
-def _number_sql(text: str, mapping: Mapping) -> str:
-    """An amount as an exact number, null where its text is none: thousands stand where they belong, or not at all."""
+def _number_sql(text: str, mapping: Mapping, is_number: bool) -> str:
+    """An amount as an exact number, null where its text is none; a column of numbers is taken as it is.
+
+    Signs of thousands stand where they belong, or not at all; 0.125 is no grouped number, and an exponent has no groups.
+    """
+    if is_number:
+        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN TRY_CAST({text} AS DECIMAL(38, 18)) END"
     if mapping.prefix:
         text = (
             f"regexp_replace({text}, {literal('^([+-]?)' + _escaped(mapping.prefix) + ' ?')}, {literal(chr(92) + '1')})"
         )
     point, between = _escaped(mapping.decimal), _escaped(mapping.thousands)
-    grouped = rf"\d{{1,3}}({between}\d{{3}})+|" if between else ""
-    number = rf"^[+-]?(({grouped}\d+)({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$"
+    grouped = rf"[1-9]\d{{0,2}}({between}\d{{3}})+({point}\d*)?|" if between else ""
+    number = rf"^[+-]?({grouped}(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?)$"
     plain = f"replace({text}, {literal(mapping.thousands)}, '')" if mapping.thousands else text
     plain = f"replace({plain}, ',', '.')" if mapping.decimal == "," else plain
     return f"CASE WHEN regexp_matches({text}, {literal(number)}) THEN TRY_CAST({plain} AS DECIMAL(38, 18)) END"
@@ -245,7 +294,8 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
         "amount_out_of_range": "given IS NOT NULL AND amount_cents IS NULL",
         "missing_currency": "currency IS NULL",
-        "unknown_interval": f"months_text IS NOT NULL AND coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
+        "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
+        "unknown_interval": f"months_text IS NOT NULL AND term_months IS NULL AND coalesce(kind IN ({TERMS}), true)",
     }
     if mapping.shape != "periods":
         conditions |= {
@@ -255,12 +305,14 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         }
     if mapping.shape == "bookings":
         conditions["missing_amount"] = "amount_text IS NULL AND kind IS DISTINCT FROM 'churn'"
-        return conditions | ({"unknown_kind": "kind IS NULL"} if "kind" in columns else {})
+        return conditions | (
+            {"unknown_kind": "kind IS NULL"} if "kind" in columns else {"no_price": "amount_cents = 0"}
+        )
     conditions |= {
         "missing_amount": "amount_text IS NULL",
         "negative_price": "amount_cents < 0",
-        "unknown_interval": f"coalesce(term_months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
+        "unknown_interval": "term_months IS NULL",
     }
-    if mapping.shape == "movements":
-        return conditions | ({"unreadable_change": "change IS NULL"} if "change" in columns else {})
+    if mapping.shape == "movements":  # where it ends, neither interval nor currency matters
+        return conditions | {name: f"amount_cents IS DISTINCT FROM 0 AND {conditions[name]}" for name in OF_A_PRICE}
     return conditions | {"missing_start": "start_date_text IS NULL", "no_price": "amount_cents = 0"}

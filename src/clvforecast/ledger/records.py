@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
@@ -18,11 +19,15 @@ from clvforecast.ledger.rows import in_order
 
 @dataclass(frozen=True)
 class Totals:
-    """Rows, how many of them hold a readable amount, and the sum of those in cents."""
+    """Rows, how many of them hold a readable amount, and the sum of those in cents.
+
+    Of another system's export the rows are the events it makes and those set aside; `export_rows` are its own.
+    """
 
     rows: int = 0
     rows_with_amount: int = 0
     amount_cents: int = 0
+    export_rows: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,9 +128,14 @@ class Ledger:
         Rows of an export that are no revenue do not count (`events.LEFT_OUT`).
         """
         wrong = self.rejected_rows.filter(pc.invert(pc.is_in(self.rejected_rows["rule"], pa.array(LEFT_OUT))))
-        if wrong.num_rows > most * self.read.rows:
+        n_wrong, rows = (
+            wrong.select(["source", "row"]).group_by(["source", "row"]).aggregate([]).num_rows,
+            self.read.rows,
+        )
+        rows = self.read.export_rows or rows
+        if n_wrong > Decimal(str(most)) * rows:
             raise LedgerError(
-                f"{wrong.num_rows:,} of {self.read.rows:,} rows are rejected ({counts_by_rule(wrong)}), more than "
+                f"{n_wrong:,} of {rows:,} rows are rejected ({counts_by_rule(wrong)}), more than "
                 f"{100 * most:g}%. See them with `clvforecast validate --rejected FILE` or ledger.rejected."
             )
 

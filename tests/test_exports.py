@@ -289,6 +289,18 @@ def test_a_row_without_effect_is_set_aside_with_its_reason() -> None:
     assert found == [(2, "from", "2024-03-01", "inside_other_term"), (3, "from", "2024-06-01", "nothing_new")]
 
 
+def test_ends_can_be_last_days_and_look_like_it() -> None:
+    months = (
+        ("a", "2024-01-01", "2024-01-31", "50"),
+        ("a", "2024-02-01", "2024-02-29", "50"),
+        ("a", "2024-03-01", None, "50"),
+    )
+    taken = periods(*months)
+    assert "2 of 2 periods begin a day after the end of the one before" in taken.warnings[0]
+    said = periods(*months, ends="last day")
+    assert said.warnings == () and said.accepted["kind"].value_counts().to_dict() == {"initial": 1, "renewal": 11}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

@@ -64,6 +64,8 @@ class Mapping(BaseModel):
         Column -> values: only such rows are revenue; the others are set aside as `not_revenue`.
     dates
         How days are written, as in `strptime`; without it as YYYY-MM-DD, with or without a time of day.
+    ends
+        What the column end_date holds: the first day without (what ends on 1 February served 31 January), or the last day.
     decimal, thousands
         Signs in amounts; currency signs and blanks around them are no part of a number and reject the row.
     prefix
@@ -85,6 +87,7 @@ class Mapping(BaseModel):
     currency: str | None = Field(None, pattern="^[A-Z]{3}$")
     keep: dict[str, tuple[str, ...]] = {}
     dates: str | None = None
+    ends: Literal["first day without", "last day"] = "first day without"
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ",", ".", " ", "'"] = ""
     prefix: str = ""

@@ -92,6 +92,8 @@ def read_export(
             assert day is not None
             if chosen.shape == "movements":
                 warnings += _movements_as_periods(connection, "change" in columns)
+            elif chosen.ends != "last day":
+                warnings += _last_day_warning(connection)
             events, number = _period_events(connection, chosen.shape, day)
             (used,) = counts(connection, "SELECT count(*) FROM typed WHERE rule IS NULL")
         aside = set_aside(connection, raw, chosen, columns)
@@ -308,6 +310,25 @@ def _period_events(connection: duckdb.DuckDBPyConnection, shape: str, as_of: dat
         }
     )
     return table, of_number
+
+
+def _last_day_warning(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """A warning where most periods that follow one begin a day after its end: the ends are then last days."""
+    following, next_day = counts(
+        connection,
+        f"""
+        SELECT count(*) FILTER (WHERE gap >= 0), count(*) FILTER (WHERE gap = 1) FROM (
+            SELECT start_date - lag(end_date) OVER (PARTITION BY account_id, contract_id ORDER BY start_date, {NUMBER}) AS gap
+            FROM typed WHERE rule IS NULL
+        )
+        """,
+    )
+    if not next_day or 2 * next_day < following:
+        return ()
+    return (
+        f"export: {next_day} of {following} periods begin a day after the end of the one before, which counts as a lapse of a "
+        'day. If the ends are last days, say ends = "last day" in the mapping',
+    )
 
 
 def _apart(line: Longs, start: Longs, end: Longs) -> NDArray[np.bool_]:

@@ -227,6 +227,12 @@ def _kept_sql(raw: RawTable, mapping: Mapping) -> str:
 def _day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str) -> str:
     if name not in columns:
         return "NULL::DATE"
+    if name == "end_date" and mapping.ends == "last day":
+        return f"({_written_day_sql(raw, columns, mapping, name)}) + 1"
+    return _written_day_sql(raw, columns, mapping, name)
+
+
+def _written_day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str) -> str:
     kind = raw.type_of(columns[name])
     if mapping.dates is None or kind == "DATE" or kind.startswith("TIMESTAMP"):
         return date_sql(raw, columns[name])[0]

@@ -383,6 +383,15 @@ def test_an_end_needs_neither_interval_nor_currency() -> None:
     assert ledger.accepted["kind"].tolist() == ["initial", "renewal", "churn"]
 
 
+def test_a_currency_that_is_none_rejects_the_row_once() -> None:
+    table = pd.DataFrame(
+        {"customer": ["a", "b"], "from": "2023-01-01", "to": None, "mrr": "10", "money": ["usd", "US$"]}
+    )
+    mapping = {**PERIODS, "currency": None, "columns": {**PERIODS["columns"], "currency": "money"}}
+    ledger = read_export(table, mapping, as_of="2024-12-31")
+    assert ledger.currency == "USD" and rules(ledger) == [(2, "money", "US$", "invalid_currency")]
+
+
 def test_a_line_with_a_row_that_cannot_be_read_does_not_run_on() -> None:
     ledger = movements(
         ("a", "2024-01-01", "3000", "3000"), ("a", "2024-03-01", "x", "0"), ("b", "2024-01-01", "3000", "3000")

@@ -44,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no_price", "amount", "free and trial periods bring no revenue: nothing to do if this is one"),
     Rule("negative_price", "amount", "a price is above 0: a discount lowers the price of its period"),
     Rule("missing_currency", "currency", "give the ISO 4217 code, for instance USD"),
+    Rule("invalid_currency", "currency", "use the three letters of ISO 4217, for instance USD"),
     Rule(
         "unknown_interval",
         "term_months",

@@ -3,8 +3,8 @@
 #   make demo        the shipped contracts, from events to a forecast, into ./demo-output
 #   make test        style, types, tests (what CI runs)
 #   make slow        the tests that take minutes
-#   make calibrate   simulation-based calibration of the whole line, and of planted faults: an hour
-#   make portfolios  how often ranges hold, over two hundred synthetic companies: half an hour
+#   make calibrate   simulation-based calibration of the whole line, and of planted faults: half an hour
+#   make portfolios  how often ranges hold, over two hundred synthetic companies: a quarter of an hour
 #   make bench       time and memory of every stage, a thousand to a million accounts: half an hour
 #   make bench-peers other packages on the same data, with a time limit each: hours
 #   make clean       remove .venv, caches and demo-output

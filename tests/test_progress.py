@@ -29,26 +29,32 @@ def test_in_a_file_every_start_is_a_line(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr() == ("", "counting\nrenewal: sampling\nchange: sampling\n")
 
 
-def test_on_a_terminal_what_goes_on_is_shown_together_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """To be called in the test itself: between set-up and test pytest puts its own stderr in place."""
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setenv("TERM", "xterm")
+    return stderr
+
+
+def test_on_a_terminal_what_goes_on_is_shown_together_and_then_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
     with announcing(True) as say:
         say("counting")
         say("renewal: sampling")
         say("change: R-hat of [region=north] not good enough")  # no markup
-    shown = sys.stderr.getvalue()
+    shown = terminal.getvalue()
     assert "renewal: sampling; change: R-hat of [region=north] not good enough" in shown
     assert shown.rstrip("\n").endswith("\x1b[2K")
 
 
 def test_what_is_done_is_shown_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = on_a_terminal(monkeypatch)
     with announcing(True) as say:
         say("renewal: sampling")
         say("change: sampling")
         say("renewal: done")
-    last = sys.stderr.getvalue().rpartition("sampling")[0]
+    last = terminal.getvalue().rpartition("sampling")[0]
     assert last.endswith("change: ") and not last.endswith("renewal: sampling; change: ")
 
 

@@ -16,13 +16,23 @@ from numpy.typing import NDArray
 
 from clvforecast.adapters.mapping import Mapping, as_mapping
 from clvforecast.adapters.timeline import KIND_NAMES, OPEN, Periods, booked, months_in_force
-from clvforecast.adapters.typed import ONLY_ONE, RULE_PLACES, found_columns, make_typed, refuse, set_aside
+from clvforecast.adapters.typed import (
+    ONLY_ONE,
+    RULE_PLACES,
+    amount_column,
+    found_columns,
+    in_raw,
+    make_typed,
+    refuse,
+    set_aside,
+)
 from clvforecast.errors import LedgerError
 from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.known import as_day
 from clvforecast.ledger.notes import counts_by_rule
+from clvforecast.ledger.records import totals_of
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, counts, quoted, read_table
 
 Longs = NDArray[np.int64]
@@ -110,21 +120,18 @@ def read_export(
         if not aside.num_rows
         else (f"export: {aside.num_rows} of {rows} rows set aside ({counts_by_rule(aside)}); see ledger.rejected",)
     )
+    before = totals_of(aside)
+    read = Totals(
+        ledger.read.rows + before.rows,
+        ledger.read.rows_with_amount + before.rows_with_amount,
+        ledger.read.amount_cents + before.amount_cents,
+        export_rows=rows,
+    )
     return replace(
         ledger,
         rejected_rows=pa.concat_tables([aside, rejected]),
-        read=replace(_with_rows(ledger.read, aside), export_rows=rows),
+        read=read,
         warnings=(*told, *warnings, *ledger.warnings),
-    )
-
-
-def _with_rows(read: Totals, aside: pa.Table) -> Totals:
-    cents = aside["amount_cents"]
-    total = pc.sum(cents.cast(pa.decimal128(38, 0))).as_py()
-    return Totals(
-        read.rows + aside.num_rows,
-        read.rows_with_amount + len(cents) - cents.null_count,
-        read.amount_cents + int(total or 0),
     )
 
 
@@ -154,17 +161,14 @@ def _as_read(
     """Events that the ledger rejects, with the source, row and column of the export that they come from."""
     if not rejected.num_rows:
         return rejected
-    of_event = number[rejected["row"].to_numpy() - 1]
-    connection.register("asked", pa.table({"__asked": of_event, "__place": np.arange(len(of_event))}))
-    found = connection.sql(
-        f"""
-        SELECT CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row
-        FROM {raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place
-        """
-    ).to_arrow_table()
-    connection.unregister("asked")
-    amount = columns.get("amount", columns.get("monthly_amount", "amount"))
-    named = [columns.get(name, amount if name == "amount" else name) for name in rejected["column"].to_pylist()]
+    found = _of_rows(
+        connection,
+        raw,
+        number[rejected["row"].to_numpy() - 1],
+        f"CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row",
+    )
+    written = {"amount": amount_column(columns), **columns}
+    named = [written.get(name, name) for name in rejected["column"].to_pylist()]
     for name, values in (("source", found["source"]), ("row", found["row"]), ("column", pa.array(named, pa.string()))):
         rejected = rejected.set_column(rejected.column_names.index(name), name, values)
     return rejected.cast(REJECTED_SCHEMA)
@@ -176,18 +180,22 @@ def _with_segments(
     """Events with the columns of the export that are carried along."""
     if not mapping.segments:
         return events
-    there = {name.strip().lower(): name for name in raw.columns}
-    chosen = ", ".join(
-        f"CAST(raw.{quoted(there[name.strip().lower()])} AS VARCHAR) AS {quoted(name)}" for name in mapping.segments
-    )
-    connection.register("asked", pa.table({"__asked": number, "__place": np.arange(len(number))}))
-    carried = connection.sql(
-        f"SELECT {chosen} FROM {raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place"
-    ).to_arrow_table()
-    connection.unregister("asked")
+    pairs = zip(in_raw(raw, mapping.segments), mapping.segments, strict=True)
+    chosen = ", ".join(f"CAST(raw.{quoted(written)} AS VARCHAR) AS {quoted(name)}" for written, name in pairs)
+    carried = _of_rows(connection, raw, number, chosen)
     for name in mapping.segments:
         events = events.append_column(name, carried[name])
     return events
+
+
+def _of_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable, number: Longs, columns: str) -> pa.Table:
+    """Columns (SQL, of table `raw`) of these rows of the export, one after the other."""
+    connection.register("asked", pa.table({"__asked": number, "__place": np.arange(len(number))}))
+    found = connection.sql(
+        f"SELECT {columns} FROM {raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place"
+    ).to_arrow_table()
+    connection.unregister("asked")
+    return found
 
 
 # --- movements ------------------------------------------------------------------------------------------------------

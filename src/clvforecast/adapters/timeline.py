@@ -78,13 +78,7 @@ def booked(periods: Periods, known_day: int) -> Booked:
 def months_in_force(periods: Periods, events: Booked) -> Longs:
     """Months of the term that runs when each period begins."""
     terms = np.flatnonzero(events.kind <= RENEWAL)
-    if not len(terms):  # then no period is known yet either
-        return np.zeros(len(periods.line), np.int64)
-    first = int(min(events.day[terms].min(), periods.start.min()))
-    days = int(max(events.day[terms].max(), periods.start.max())) - first + 2
-    key = events.line[terms] * days + (events.day[terms] - first)
-    at = np.searchsorted(key, periods.line * days + (periods.start - first), side="right") - 1
-    return events.months[terms[at]]
+    return events.months[terms[_last_begun(events.line[terms], events.day[terms], periods.line, periods.start)]]
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,7 @@ def _terms(periods: Periods, run_starts: Longs, known_day: int) -> _Terms:
     piece, start, end = (np.concatenate(columns) for columns in zip(*found, strict=True))
     order = np.lexsort((start, piece))
     piece, start, end = piece[order], start[order], end[order]
-    at = _covering(periods, periods.line[piece_starts[piece]], start)
+    at = _last_begun(periods.line, periods.start, periods.line[piece_starts[piece]], start)
     first = np.append(True, run[piece][1:] != run[piece][:-1]) if len(piece) else np.empty(0, bool)
     events = Booked(
         line=periods.line[at],
@@ -146,19 +140,18 @@ def _grid(begin: Longs, last: Longs, months: Longs) -> tuple[Longs, Longs, Longs
     return place, start, term_ends(begin[place], (k + 1) * months[place])
 
 
-def _covering(periods: Periods, line: Longs, day: Longs) -> Longs:
-    """The period of a line that holds on a day: the last one that began by then."""
-    first, days = int(periods.start.min()), int(periods.start.max()) - int(periods.start.min()) + 2
-    key = periods.line * days + (periods.start - first)
-    return np.searchsorted(key, line * days + np.minimum(day - first, days - 1), side="right") - 1
+def _last_begun(line: Longs, begun: Longs, of_line: Longs, day: Longs) -> Longs:
+    """Place of what began last by each day, in the same line, of what is in order of line and first day."""
+    if not len(begun):  # then nothing is known that could be asked for
+        return np.empty(0, np.int64)
+    first = int(min(begun.min(), day.min(initial=begun.min())))
+    days = int(max(begun.max(), day.max(initial=begun.max()))) - first + 1
+    return np.searchsorted(line * days + (begun - first), of_line * days + (day - first), side="right") - 1
 
 
 def _changes(periods: Periods, term: _Terms) -> Booked:
     """Prices that change inside a term, against the price in force: one of another length of terms waits for the term's end."""
-    first = int(term.start.min())
-    days = int(max(term.start.max(), periods.start.max())) - first + 2
-    key = term.events.line * days + (term.start - first)
-    at = np.searchsorted(key, periods.line * days + (periods.start - first), side="right") - 1
+    at = _last_begun(term.events.line, term.start, periods.line, periods.start)
     inside = (periods.start > term.start[at]) & (periods.start < term.end[at])
     changing = np.flatnonzero(inside & (term.events.months[at] == periods.months))
     at = at[changing]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -85,15 +87,20 @@ def found_columns(raw: RawTable, mapping: Mapping) -> dict[str, str]:
     LedgerError
         With the columns that are missing and those that are there.
     """
-    there = {name.strip().lower(): name for name in raw.columns}
+    there = _as_written(raw)
     wanted = (*mapping.columns.values(), *mapping.keep, *mapping.segments)
-    missing = [name for name in dict.fromkeys(wanted) if name.strip().lower() not in there]
+    missing = [name for name in dict.fromkeys(wanted) if _plain(name) not in there]
     if missing:
         raise LedgerError(
             f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
             "in the mapping."
         )
-    return {what: there[name.strip().lower()] for what, name in mapping.columns.items()}
+    return {what: there[_plain(name)] for what, name in mapping.columns.items()}
+
+
+def amount_column(columns: dict[str, str]) -> str:
+    """The column of the export that holds the money."""
+    return columns["amount" if "amount" in columns else "monthly_amount"]
 
 
 def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]) -> None:
@@ -117,7 +124,6 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
         "account_id": key("account_id"),
         "contract_id": f"coalesce({key('contract_id')}, '')",
         "event_id": key("event_id"),
-        "kind_text": text("kind"),
         "kind": _looked_up(text("kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
         "currency": f"upper({text('currency')})" if "currency" in columns else literal(mapping.currency or ""),
         "months_text": text("term_months"),
@@ -171,9 +177,8 @@ def set_aside(
     connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]
 ) -> pa.Table:
     """The rows of `typed` that break a rule, in the order of the export, as `events.REJECTED_SCHEMA`."""
-    amount = columns.get("amount", columns.get("monthly_amount", "amount"))
     shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
-    shown |= {"keep": _in_raw(raw, mapping.keep), "amount": [amount]}
+    shown |= {"keep": in_raw(raw, mapping.keep), "amount": [amount_column(columns)]}
     labels = ", ".join(
         f"({place}, {literal(rule.name)}, {literal(', '.join(shown[rule.column]) or rule.column)}, {literal(rule.hint)})"
         for place, rule in enumerate(RULES)
@@ -205,10 +210,18 @@ def set_aside(
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _in_raw(raw: RawTable, names: object) -> list[str]:
+def in_raw(raw: RawTable, names: Iterable[str]) -> list[str]:
     """Columns of the export as they are written there."""
-    there = {name.strip().lower(): name for name in raw.columns}
-    return [there[str(name).strip().lower()] for name in names]  # type: ignore[attr-defined]
+    there = _as_written(raw)
+    return [there[_plain(name)] for name in names]
+
+
+def _as_written(raw: RawTable) -> dict[str, str]:
+    return {_plain(name): name for name in raw.columns}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
 
 
 def _looked_up(text: str, words: dict[str, str]) -> str:
@@ -219,7 +232,7 @@ def _looked_up(text: str, words: dict[str, str]) -> str:
 
 def _kept_sql(raw: RawTable, mapping: Mapping) -> str:
     parts = []
-    for name, wanted in zip(_in_raw(raw, mapping.keep), mapping.keep.values(), strict=True):
+    for name, wanted in zip(in_raw(raw, mapping.keep), mapping.keep.values(), strict=True):
         words = ", ".join(literal(word.strip().lower()) for word in wanted)
         parts.append(f"coalesce(lower({text_sql(name)}) IN ({words}), false)")
     return " AND ".join(parts) or "true"

@@ -102,9 +102,9 @@ class Ledger:
         Columns: part, rows, rows_with_amount (readable), amount_cents (exact), amount (currency units).
         """
         parts = {
-            "accepted": _totals(self.events),
-            "later": _totals(self.later),
-            "rejected": _totals(self.rejected_rows),
+            "accepted": totals_of(self.events),
+            "later": totals_of(self.later),
+            "rejected": totals_of(self.rejected_rows),
         }
         difference = Totals(
             self.read.rows - sum(part.rows for part in parts.values()),
@@ -128,11 +128,8 @@ class Ledger:
         Rows of an export that are no revenue do not count (`events.LEFT_OUT`).
         """
         wrong = self.rejected_rows.filter(pc.invert(pc.is_in(self.rejected_rows["rule"], pa.array(LEFT_OUT))))
-        n_wrong, rows = (
-            wrong.select(["source", "row"]).group_by(["source", "row"]).aggregate([]).num_rows,
-            self.read.rows,
-        )
-        rows = self.read.export_rows or rows
+        n_wrong = wrong.group_by(["source", "row"]).aggregate([]).num_rows  # a row of an export can make several events
+        rows = self.read.export_rows or self.read.rows
         if n_wrong > Decimal(str(most)) * rows:
             raise LedgerError(
                 f"{n_wrong:,} of {rows:,} rows are rejected ({counts_by_rule(wrong)}), more than "
@@ -158,7 +155,8 @@ class Ledger:
         return replace(self, events=events, later=later, as_of=day, fingerprint=fingerprint)
 
 
-def _totals(table: pa.Table) -> Totals:
+def totals_of(table: pa.Table) -> Totals:
+    """Totals of events or of rejected rows."""
     cents = table["amount_cents"]
     # in decimals: the sum of rejected cents may leave int64
     total = pc.sum(cents.cast(pa.decimal128(38, 0))).as_py()

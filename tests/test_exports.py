@@ -471,3 +471,106 @@ def test_real_exports_are_accounted_for_row_by_row() -> None:
     told = (used["mrr_amount"] * months).set_axis(used["subscription_id"]).astype(float)
     pd.testing.assert_series_equal(firsts["amount"].sort_index(), told.sort_index(), check_names=False)
     assert_accounted(ledger)
+
+
+# --- zones, quantities, signs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "day"),
+    [
+        ("2024-03-01T23:30:00Z", None, None),
+        ("2024-03-01T23:30:00Z", "UTC", "2024-03-01"),
+        ("2024-03-01T23:30:00Z", "Europe/Berlin", "2024-03-02"),
+        ("2024-03-01 23:30:00 UTC", "Europe/Berlin", "2024-03-02"),
+        ("2024-03-01T23:30:00.000+0000", "America/New_York", "2024-03-01"),
+        ("2024-03-01T00:30:00+05:30", "UTC", "2024-02-29"),
+        ("2024-03-01T00:30:00+05", "UTC", "2024-02-29"),
+        ("2024-03-01 23:30:00", "Europe/Berlin", "2024-03-01"),  # without a zone: as it stands
+        ("2024-03-01", "Europe/Berlin", "2024-03-01"),
+        ("2024-03-01T25:30:00Z", "UTC", None),
+        ("2024-03-01T23:30:00 Mars", "UTC", None),
+    ],
+)
+def test_times_with_a_zone_count_on_the_day_of_the_zone_that_is_named(
+    text: str, zone: str | None, day: str | None
+) -> None:
+    good = ("1", "a", "2024-01-01", "100")
+    ledger = bookings(good, ("2", "a", text, "100"), **({} if zone is None else {"time_zone": zone}))
+    if day is None:
+        assert rules(ledger) == [(2, "day", text, "unreadable_date")]
+    else:
+        assert str(ledger.events["event_date"][1]) == day
+
+
+def test_a_zone_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(LedgerError, match="'Mars/Olympus' is no IANA time zone"):
+        bookings(("1", "a", "2024-01-01", "100"), time_zone="Mars/Olympus")
+
+
+def test_amounts_of_one_are_multiplied_by_quantities() -> None:
+    table = pd.DataFrame(
+        [
+            ("a", "2024-01-01", "19.99", "3"),
+            ("b", "2024-01-01", "0.333", "3"),
+            ("c", "2024-01-01", "5", "x"),
+            ("d", "2024-01-01", "5", ""),
+        ],
+        columns=["account", "day", "value", "n"],
+    )
+    columns = {"account_id": "account", "event_date": "day", "amount": "value", "quantity": "n"}
+    ledger = read_export(table, {**BOOKINGS, "columns": columns})
+    assert ledger.events["amount_cents"].to_pylist() == [5997, 100]
+    assert rules(ledger) == [(3, "n", "x", "unreadable_quantity"), (4, "n", None, "unreadable_quantity")]
+
+
+@pytest.mark.parametrize(
+    ("text", "cents", "signs"),
+    [
+        ("1.234,56 €", 123456, {"decimal": ",", "thousands": ".", "suffix": "€"}),
+        ("1 234,56 €", 123456, {"decimal": ",", "thousands": " ", "suffix": "€"}),
+        ("1\u202f234,56\u00a0€", 123456, {"decimal": ",", "thousands": "\u202f", "suffix": "€"}),
+        ("1’234.56", 123456, {"thousands": "’"}),
+        ("1234.56 CHF", 123456, {"suffix": "CHF"}),
+        ("1234.56 EUR", None, {"suffix": "CHF"}),
+        ("12,34.56", None, {"thousands": ","}),
+    ],
+)
+def test_signs_of_numbers_are_those_that_are_named(text: str, cents: int | None, signs: dict[str, str]) -> None:
+    ledger = bookings(("1", "a", "2024-01-01", "1"), ("2", "b", "2024-01-01", text), **signs)
+    if cents is None:
+        assert rules(ledger) == [(2, "value", text, "unreadable_amount")]
+    else:
+        assert ledger.events["amount_cents"][1].as_py() == cents
+
+
+def test_the_smallest_unit_is_that_of_the_currency() -> None:
+    table = pd.DataFrame(
+        [("a", "1000", "eur"), ("b", "1000", "jpy"), ("c", "1000", "kwd")], columns=["a", "v", "c"]
+    ).assign(d="2024-01-01")
+    mapping = {
+        "shape": "bookings", "columns": {"account_id": "a", "event_date": "d", "amount": "v", "currency": "c"}, "term_months": 12,
+        "cents": True, "undivided": ["JPY"], "thousandths": ["KWD"],
+    }  # fmt: skip
+    for code, cents in (("eur", 1000), ("jpy", 100000), ("kwd", 100)):
+        assert read_export(table[table["c"] == code], mapping).events["amount_cents"].to_pylist() == [cents]
+
+
+def test_a_term_without_a_column_s_value_is_the_one_that_the_mapping_says() -> None:
+    table = pd.DataFrame(
+        [("a", "2024-01-01", "9", "36"), ("b", "2024-01-01", "9", None)], columns=["account", "day", "value", "months"]
+    )
+    columns = {"account_id": "account", "event_date": "day", "amount": "value", "term_months": "months"}
+    ledger = read_export(table, {**BOOKINGS, "columns": columns})
+    assert ledger.events["term_months"].to_pylist() == [36, 12]
+
+
+def test_a_refund_opens_no_term() -> None:
+    ledger = bookings(
+        ("1", "a", "2024-01-01", "-5"),
+        ("2", "a", "2024-01-02", "100"),
+        ("3", "a", "2024-02-01", "7"),
+        rest="change_order",
+    )
+    assert ledger.events["kind"].to_pylist() == ["initial", "change_order"]
+    assert rules(ledger) == [(1, "value", "-5.0", "wrong_sign")]

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -89,7 +89,12 @@ def _margin(value: float) -> float:
     return value
 
 
-Events = Annotated[str, typer.Argument(metavar="EVENTS", help="CSV or Parquet file of events, or a glob of them.")]
+Events = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EVENTS...", help="CSV or Parquet files of events, or another system's export, told by its columns."
+    ),
+]
 Accounts = Annotated[
     str | None, typer.Option("--accounts", metavar="FILE", help="Accounts table: account_id, segments, observed_from.")
 ]
@@ -98,7 +103,25 @@ MappingFile = Annotated[
     typer.Option(
         "--mapping",
         metavar="FILE",
-        help="EVENTS is the export of another system: this TOML says how its columns become events.",
+        help="This TOML says how the export's columns become events.",
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="NAME", help="EVENTS is the export of this system, as stripe, salesforce or periods."
+    ),
+]
+Rates = Annotated[
+    str | None,
+    typer.Option("--rates", metavar="FILE", help="Exchange rates, to convert an export: date, currency, rate."),
+]
+Currency = Annotated[
+    str | None,
+    typer.Option(
+        "--currency",
+        metavar="CODE",
+        help="Of the ledger: what --rates convert into, or that of an export that names none.",
     ),
 ]
 AsOf = Annotated[
@@ -128,6 +151,9 @@ def validate(
     events: Events,
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    export_format: FormatName = None,
+    rates: Rates = None,
+    currency: Currency = None,
     max_rejected: MaxRejected = None,
     as_of: AsOf = None,
     rejected: Annotated[
@@ -148,7 +174,7 @@ def validate(
     from clvforecast.report.terminal import make_console, say
 
     console = make_console()
-    ledger = _read(events, accounts, as_of, mapping)
+    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     show_ledger(console, ledger, build_histories(ledger))
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
@@ -162,6 +188,9 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The posterior to write (netCDF).")],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    export_format: FormatName = None,
+    rates: Rates = None,
+    currency: Currency = None,
     max_rejected: MaxRejected = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
@@ -185,7 +214,7 @@ def fit(
     from clvforecast.report.parameters import show_parameters
     from clvforecast.report.terminal import make_console, say
 
-    ledger = _read(events, accounts, as_of, mapping)
+    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     _check_rejected(ledger, max_rejected)
     output.parent.mkdir(parents=True, exist_ok=True)
     posterior = fit_models(
@@ -207,6 +236,9 @@ def score(
     ],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    export_format: FormatName = None,
+    rates: Rates = None,
+    currency: Currency = None,
     max_rejected: MaxRejected = None,
     as_of: AsOf = None,
     horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
@@ -254,7 +286,7 @@ def score(
 
     console = make_console()
     trained = load_posterior(posterior)
-    ledger = _read(events, accounts, as_of, mapping)
+    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     _check_rejected(ledger, max_rejected)
     split = _names(by)
     with working(console, "simulating", quiet):
@@ -289,6 +321,9 @@ def backtest(
     ],
     accounts: Accounts = None,
     mapping: MappingFile = None,
+    export_format: FormatName = None,
+    rates: Rates = None,
+    currency: Currency = None,
     max_rejected: MaxRejected = None,
     segments: Annotated[
         str, typer.Option("--segments", metavar="A,B", help="Columns of the accounts table whose levels differ.")
@@ -320,7 +355,7 @@ def backtest(
     from clvforecast.report.backtests import show_backtest, write_backtest
     from clvforecast.report.terminal import make_console, say
 
-    ledger = _read(events, accounts, as_of, mapping)
+    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     _check_rejected(ledger, max_rejected)
     result = run_backtest(
         ledger,
@@ -364,15 +399,28 @@ def demo(
     run_demo(output, make_console(), seed=seed, progress=_shows_progress(False))
 
 
-def _read(events: str, accounts: str | None, as_of: datetime | None, mapping: Path | None) -> Ledger:
-    day: date | None = None if as_of is None else as_of.date()
-    if mapping is not None:
-        from clvforecast.adapters import read_export
+class Export(NamedTuple):
+    """What is said of an export of another system."""
 
-        return read_export(events, mapping, accounts, as_of=day)
+    mapping: Path | None
+    name: str | None
+    rates: str | None
+    currency: str | None
+
+
+def _read(events: list[str], accounts: str | None, as_of: datetime | None, export: Export) -> Ledger:
+    from clvforecast.adapters import holds_events, read_export
     from clvforecast.ledger import read_ledger
 
-    return read_ledger(events, accounts, as_of=day)
+    day: date | None = None if as_of is None else as_of.date()
+    if not any(export) and holds_events(events):
+        return read_ledger(events, accounts, as_of=day)
+    mapping = export.mapping
+    if mapping is not None and export.name is not None:
+        raise typer.BadParameter("give --format or --mapping; a mapping can name its format, as format = 'stripe'.")
+    return read_export(
+        events, export.name if mapping is None else mapping, accounts, day, rates=export.rates, currency=export.currency
+    )
 
 
 def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:

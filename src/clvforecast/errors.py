@@ -1,12 +1,26 @@
 """What can go wrong, one class a boundary. Every message says what, where, the value, and what to do next."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class ClvError(Exception):
     """Anything this package refuses to do; catch it to catch them all."""
 
 
 class LedgerError(ClvError):
-    """The revenue events or the accounts table cannot be used as a whole; single rows are rejected."""
+    """The revenue events or the accounts table cannot be used as a whole; single rows are rejected.
+
+    rejected: where no row can be used, all of them with their reasons (`events.REJECTED_SCHEMA`), else None.
+    """
+
+    def __init__(self, message: str, rejected: pa.Table | None = None) -> None:
+        super().__init__(message)
+        self.rejected = rejected
 
 
 class HistoryError(ClvError):

@@ -2,5 +2,6 @@
 
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.read import read_export
+from clvforecast.adapters.sources import holds_events
 
-__all__ = ["Mapping", "read_export"]
+__all__ = ["Mapping", "holds_events", "read_export"]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.adapters.mapping import Mapping
-from clvforecast.errors import LedgerError
+from clvforecast.adapters.mapping import BY_ORDER
+from clvforecast.adapters.sources import Source, plain, written
+from clvforecast.adapters.values import (
+    DAYS_OF_AN_EXPORT,
+    day_sql,
+    has_clock_sql,
+    kept_sql,
+    looked_up,
+    months_sql,
+    number_sql,
+    text_of,
+    unit_sql,
+)
 from clvforecast.events import (
     FIRST_DAY,
     LARGEST_AMOUNT,
@@ -20,13 +29,11 @@ from clvforecast.events import (
     TERM_KINDS,
     Rule,
 )
-from clvforecast.ledger.checks import PLAIN_NUMBER, WHOLE_NUMBER, date_sql, half_even_cents_sql, key_sql, text_sql
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal
+from clvforecast.ledger.checks import half_even_cents_sql, key_sql, text_sql
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, literal
 
 WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
 DAYS = f"dates run from {FIRST_DAY} to {LAST_DAY}: check for typing errors"
-
-DIGIT_FIRST_OR_LAST = r"^\d|\d$"
 
 RULES: tuple[Rule, ...] = (
     Rule("not_revenue", "keep", "the mapping keeps other rows only: nothing to do if this one is no revenue"),
@@ -42,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     Rule("unknown_kind", "kind", "say in the mapping (kinds) what this word is, or keep such rows out (keep)"),
     Rule("missing_amount", "amount", "give the amount"),
     Rule("unreadable_amount", "amount", "name the signs of the numbers in the mapping (decimal, thousands, prefix)"),
+    Rule("unreadable_quantity", "quantity", "give a number: how many the amount is for one of"),
     Rule("amount_out_of_range", "amount", f"one row holds at most {LARGEST_AMOUNT:.0e} currency units"),
     Rule("no_price", "amount", "free and trial periods bring no revenue: nothing to do if this is one"),
     Rule("negative_price", "amount", "a price is above 0: a discount lowers the price of its period"),
@@ -54,7 +62,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("duplicate_id", "event_id", "this id stands in an earlier row: that one counts, drop the copy"),
     Rule(
-        "overlapping_period", "start_date", "another period of the account and contract holds then: end that one before"
+        "overlapping_period",
+        "start_date",
+        "another period of the account and contract holds then: end that one before, or tell contracts apart by contract_id",
     ),
     Rule("after_as_of", "start_date", "it begins after as_of: give the day of the export as as_of"),
     Rule("after_as_of", "event_date", "it begins after as_of: give the day of the export as as_of"),
@@ -71,7 +81,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 OF_A_PRICE = ("missing_currency", "invalid_currency", "unknown_interval")
-TERMS = ", ".join(map(literal, TERM_KINDS))
+TERMS = ", ".join(map(literal, (*TERM_KINDS, BY_ORDER)))
 RULE_PLACES = {(rule.name, rule.column): place for place, rule in enumerate(RULES)}
 ONLY_ONE = {
     rule.name: place for place, rule in enumerate(RULES) if sum(other.name == rule.name for other in RULES) == 1
@@ -79,81 +89,37 @@ ONLY_ONE = {
 """Place of each rule that stands for one column alone."""
 
 
-def found_columns(raw: RawTable, mapping: Mapping) -> dict[str, str]:
-    """What -> the column of the export that it is in, as it is written there.
-
-    Raises
-    ------
-    LedgerError
-        With the columns that are missing and those that are there.
-    """
-    there = _as_written(raw)
-    wanted = (*mapping.columns.values(), *mapping.keep, *mapping.segments)
-    missing = [name for name in dict.fromkeys(wanted) if _plain(name) not in there]
-    if missing:
-        raise LedgerError(
-            f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
-            "in the mapping."
-        )
-    return {what: there[_plain(name)] for what, name in mapping.columns.items()}
-
-
 def amount_column(columns: dict[str, str]) -> str:
     """The column of the export that holds the money."""
     return columns["amount" if "amount" in columns else "monthly_amount"]
 
 
-def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]) -> None:
+def make_typed(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     """Make the table `typed` of an export.
 
     Number of the row; account_id, contract_id, event_id, kind and currency as text; event_date, start_date and end_date as days;
     amount_cents (for periods: of a whole term); term_months; rule: the place in `RULES`, or null.
     """
-
-    def text(name: str) -> str:
-        return text_sql(columns[name]) if name in columns else "NULL::VARCHAR"
-
-    def key(name: str) -> str:
-        return key_sql(raw, columns[name]) if name in columns else "NULL::VARCHAR"
-
-    def number(name: str) -> str:
-        return _number_sql(text(name), mapping, name in columns and raw.type_of(columns[name]) != "VARCHAR")
-
-    amount = "amount" if "amount" in columns else "monthly_amount"
-    values = {
-        "account_id": key("account_id"),
-        "contract_id": f"coalesce({key('contract_id')}, '')",
-        "event_id": key("event_id"),
-        "kind": _looked_up(text("kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
-        "currency": f"upper({text('currency')})" if "currency" in columns else literal(mapping.currency or ""),
-        "months_text": text("term_months"),
-        "term_months": _months_sql(text("term_months"), columns, mapping),
-        "amount_text": text(amount),
-        "given": number(amount),
-        "change": number("change"),
-        "is_kept": _kept_sql(raw, mapping),
-    }
-    for name in ("event_date", "start_date", "end_date"):
-        values |= {f"{name}_text": text(name), name: _day_sql(raw, columns, mapping, name)}
-    clocks = [date_sql(raw, columns[name])[1] for name in ("event_date", "start_date", "end_date") if name in columns]
-    values["has_clock"] = " OR ".join(clocks) if mapping.dates is None and clocks else "false"
-    times = "coalesce(term_months, 1)" if amount == "monthly_amount" else "1"
-    scale = " * 0.01" if mapping.cents else ""
+    amount = "amount" if "amount" in source.columns else "monthly_amount"
+    values = _values(source, amount)
+    product = "given * coalesce(term_months, 1)" if amount == "monthly_amount" else "given"
+    if "quantity" in source.columns:  # a product of two such decimals has too many digits
+        product = f"CAST({product} AS DECIMAL(20, 8)) * CAST(quantity AS DECIMAL(16, 6))"
     connection.execute(
         f"""
         CREATE TABLE typed AS
-        WITH texts AS (SELECT {NUMBER}, {", ".join(f"{sql} AS {name}" for name, sql in values.items())} FROM {raw.name}),
+        WITH texts AS (SELECT {NUMBER}, {", ".join(f"{sql} AS {name}" for name, sql in values.items())} FROM {source.raw.name}),
         numbers AS (
-            SELECT *, CASE WHEN abs(given) <= {100 * LARGEST_AMOUNT}
-                           THEN CAST(given * {times}{scale} AS DECIMAL(38, 18)) END AS exact,
+            SELECT *, CASE WHEN abs(given) <= {1000 * LARGEST_AMOUNT}
+                           THEN TRY_CAST({product} * {unit_sql(source.mapping)} AS DECIMAL(38, 18)) END AS exact,
                    CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
                    {half_even_cents_sql()} AS amount_cents
             FROM texts
         )
-        SELECT *, CAST({_first_broken_sql(columns, mapping)} AS UTINYINT) AS rule, true AS holds FROM numbers
+        SELECT *, CAST({_first_broken_sql(source)} AS UTINYINT) AS rule, true AS holds FROM numbers
         """
     )
-    if mapping.shape != "bookings" and "event_id" in columns:
+    if source.mapping.shape != "bookings" and "event_id" in source.columns:
         connection.execute(
             f"""
             UPDATE typed SET rule = {ONLY_ONE["duplicate_id"]} FROM (
@@ -162,6 +128,37 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
             ) WHERE {NUMBER} = copy
             """
         )
+
+
+def _values(source: Source, amount: str) -> dict[str, str]:
+    """Column of `typed` -> SQL over the export."""
+    mapping = source.mapping
+
+    def key(what: str) -> str:
+        return key_sql(source.raw, source.columns[what]) if what in source.columns else "NULL::VARCHAR"
+
+    values = {
+        "account_id": key("account_id"),
+        "contract_id": f"coalesce({key('contract_id')}, '')",
+        "event_id": key("event_id"),
+        "kind": looked_up(text_of(source, "kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
+        "currency": f"coalesce(upper({text_of(source, 'currency')}), {_literal_or_null(mapping.currency)})",
+        "months_text": text_of(source, "term_months"),
+        "term_months": months_sql(source),
+        "amount_text": text_of(source, amount),
+        "quantity": number_sql(source, "quantity") if "quantity" in source.columns else "1",
+        "given": number_sql(source, amount),
+        "change": number_sql(source, "change"),
+        "is_kept": kept_sql(source),
+        "has_clock": has_clock_sql(source),
+    }
+    for what in DAYS_OF_AN_EXPORT:
+        values |= {f"{what}_text": text_of(source, what), what: day_sql(source, what)}
+    return values
+
+
+def _literal_or_null(text: str | None) -> str:
+    return "NULL::VARCHAR" if text is None else literal(text)
 
 
 def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, numbers: NDArray[np.int64]) -> None:
@@ -173,14 +170,14 @@ def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, number
     connection.unregister("refused_rows")
 
 
-def set_aside(
-    connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]
-) -> pa.Table:
+def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table:
     """The rows of `typed` that break a rule, in the order of the export, as `events.REJECTED_SCHEMA`."""
+    raw, columns = source.raw, source.columns
     shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
-    shown |= {"keep": in_raw(raw, mapping.keep), "amount": [amount_column(columns)]}
+    shown |= {"keep": [written(raw)[plain(name)] for name in source.mapping.keep], "amount": [amount_column(columns)]}
+    names = {column: ", ".join(map(source.header, found)) or column for column, found in shown.items()}
     labels = ", ".join(
-        f"({place}, {literal(rule.name)}, {literal(', '.join(shown[rule.column]) or rule.column)}, {literal(rule.hint)})"
+        f"({place}, {literal(rule.name)}, {literal(names[rule.column])}, {literal(rule.hint)})"
         for place, rule in enumerate(RULES)
     )
     cases = " ".join(
@@ -207,102 +204,20 @@ def set_aside(
     )
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
-
-
-def in_raw(raw: RawTable, names: Iterable[str]) -> list[str]:
-    """Columns of the export as they are written there."""
-    there = _as_written(raw)
-    return [there[_plain(name)] for name in names]
-
-
-def _as_written(raw: RawTable) -> dict[str, str]:
-    return {_plain(name): name for name in raw.columns}
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower()
-
-
-def _looked_up(text: str, words: dict[str, str]) -> str:
-    """What stands for a word, whatever its letters' case; null where nothing does."""
-    cases = " ".join(f"WHEN {literal(word.strip().lower())} THEN {sql}" for word, sql in words.items())
-    return f"CASE lower({text}) {cases} END" if words else "NULL::VARCHAR"
-
-
-def _kept_sql(raw: RawTable, mapping: Mapping) -> str:
-    parts = []
-    for name, wanted in zip(in_raw(raw, mapping.keep), mapping.keep.values(), strict=True):
-        words = ", ".join(literal(word.strip().lower()) for word in wanted)
-        parts.append(f"coalesce(lower({text_sql(name)}) IN ({words}), false)")
-    return " AND ".join(parts) or "true"
-
-
-def _day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str) -> str:
-    if name not in columns:
-        return "NULL::DATE"
-    if name == "end_date" and mapping.ends == "last day":
-        return f"({_written_day_sql(raw, columns, mapping, name)}) + 1"
-    return _written_day_sql(raw, columns, mapping, name)
-
-
-def _written_day_sql(raw: RawTable, columns: dict[str, str], mapping: Mapping, name: str) -> str:
-    kind = raw.type_of(columns[name])
-    if mapping.dates is None or kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return date_sql(raw, columns[name])[0]
-    text = text_sql(columns[name])
-    # DuckDB also takes words such as 'epoch' for days, whatever the style
-    digits = f"regexp_matches({text}, {literal(DIGIT_FIRST_OR_LAST)})"
-    return f"CASE WHEN {digits} THEN CAST(try_strptime({text}, {literal(mapping.dates)}) AS DATE) END"
-
-
-def _months_sql(text: str, columns: dict[str, str], mapping: Mapping) -> str:
-    if "term_months" not in columns:
-        return "NULL::INTEGER" if mapping.term_months is None else f"{mapping.term_months}::INTEGER"
-    if mapping.months:
-        return f"CAST({_looked_up(text, {word: str(months) for word, months in mapping.months.items()})} AS INTEGER)"
-    whole = f"regexp_matches({text}, {literal(WHOLE_NUMBER)})"
-    read = f"CASE WHEN {whole} THEN CAST(floor(CAST({text} AS DOUBLE)) AS INTEGER) END"
-    return f"CASE WHEN {read} BETWEEN 1 AND {LONGEST_TERM_MONTHS} THEN {read} END"
-
-
-def _number_sql(text: str, mapping: Mapping, is_number: bool) -> str:
-    """An amount as an exact number, null where its text is none; a column of numbers is taken as it is.
-
-    Signs of thousands stand where they belong, or not at all; 0.125 is no grouped number, and an exponent has no groups.
-    """
-    if is_number:
-        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN TRY_CAST({text} AS DECIMAL(38, 18)) END"
-    if mapping.prefix:
-        text = (
-            f"regexp_replace({text}, {literal('^([+-]?)' + _escaped(mapping.prefix) + ' ?')}, {literal(chr(92) + '1')})"
-        )
-    point, between = _escaped(mapping.decimal), _escaped(mapping.thousands)
-    grouped = rf"[1-9]\d{{0,2}}({between}\d{{3}})+({point}\d*)?|" if between else ""
-    number = rf"^[+-]?({grouped}(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?)$"
-    plain = f"replace({text}, {literal(mapping.thousands)}, '')" if mapping.thousands else text
-    plain = f"replace({plain}, ',', '.')" if mapping.decimal == "," else plain
-    return f"CASE WHEN regexp_matches({text}, {literal(number)}) THEN TRY_CAST({plain} AS DECIMAL(38, 18)) END"
-
-
-def _escaped(sign: str) -> str:
-    """A sign as itself in a regular expression."""
-    return "".join(f"[{character}]" if character not in "^\\]" else "\\" + character for character in sign)
-
-
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
-def _first_broken_sql(columns: dict[str, str], mapping: Mapping) -> str:
-    conditions = _conditions(columns, mapping)
+def _first_broken_sql(source: Source) -> str:
+    conditions = _conditions(source)
     cases = " ".join(
         f"WHEN {conditions[rule.name]} THEN {place}" for place, rule in enumerate(RULES) if rule.name in conditions
     )
     return f"CASE {cases} END"
 
 
-def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
+def _conditions(source: Source) -> dict[str, str]:
     """When a row breaks a rule, for the rules that need nothing but the row."""
+    columns, shape = source.columns, source.mapping.shape
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
     conditions = {
         "not_revenue": "NOT is_kept",
@@ -312,18 +227,19 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         "unreadable_end": "end_date_text IS NOT NULL AND end_date IS NULL",
         "end_before_start": "end_date <= coalesce(start_date, event_date)",
         "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
+        "unreadable_quantity": "quantity IS NULL",
         "amount_out_of_range": "given IS NOT NULL AND amount_cents IS NULL",
         "missing_currency": "currency IS NULL",
         "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
         "unknown_interval": f"months_text IS NOT NULL AND term_months IS NULL AND coalesce(kind IN ({TERMS}), true)",
     }
-    if mapping.shape != "periods":
+    if shape != "periods":
         conditions |= {
             "missing_date": "event_date_text IS NULL",
             "unreadable_date": "event_date IS NULL",
             "date_out_of_range": f"event_date NOT BETWEEN {days}",
         }
-    if mapping.shape == "bookings":
+    if shape == "bookings":
         conditions["missing_amount"] = "amount_text IS NULL AND kind IS DISTINCT FROM 'churn'"
         return conditions | (
             {"unknown_kind": "kind IS NULL"} if "kind" in columns else {"no_price": "amount_cents = 0"}
@@ -333,6 +249,6 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         "negative_price": "amount_cents < 0",
         "unknown_interval": "term_months IS NULL",
     }
-    if mapping.shape == "movements":  # where it ends, neither interval nor currency matters
+    if shape == "movements":  # where it ends, neither interval nor currency matters
         return conditions | {name: f"amount_cents IS DISTINCT FROM 0 AND {conditions[name]}" for name in OF_A_PRICE}
     return conditions | {"missing_start": "start_date_text IS NULL", "no_price": "amount_cents = 0"}

@@ -116,7 +116,8 @@ def _refuse_empty(raw: RawTable, rejected: pa.Table, unbroken: Unbroken) -> None
     raise LedgerError(
         f"{raw.label}: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). The first "
         "is row "
-        f"{first['row']} of {first['source']}: {first['column']} is {first['value']!r}; {first['hint']}."
+        f"{first['row']} of {first['source']}: {first['column']} is {first['value']!r}; {first['hint']}.",
+        rejected,
     )
 
 

@@ -89,11 +89,17 @@ def counts(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]
     return connection.execute(query).fetchall()[0]
 
 
-def read_table(connection: duckdb.DuckDBPyConnection, source: Any, label: str, expected: Sequence[str]) -> RawTable:
+def read_table(
+    connection: duckdb.DuckDBPyConnection,
+    source: Any,
+    label: str,
+    expected: Sequence[str],
+    encoding: str | None = None,
+) -> RawTable:
     """Copy `source` into table `raw_<label>`; columns of `expected` in any letter case get those names."""
     name = f"raw_{label}"
-    if isinstance(source, str | Path):
-        _read_paths(connection, name, label, str(source))
+    if is_path(source):
+        _read_paths(connection, name, label, matching(source, label))
     else:
         table = _to_arrow(source, label)
         _store_arrow(connection, name, [Part(label, table.schema, _slices(table))])
@@ -232,17 +238,43 @@ def _store_arrow(connection: duckdb.DuckDBPyConnection, name: str, parts: Sequen
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def _read_paths(connection: duckdb.DuckDBPyConnection, name: str, label: str, pattern: str) -> None:
-    paths = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-    if not paths:
-        raise LedgerError(f"{label}: no file matches {pattern!r}. Check the path (looked from {Path.cwd()}).")
+def is_path(source: Any) -> bool:
+    """Whether a source is named by paths, one or several."""
+    return isinstance(source, str | Path) or (
+        isinstance(source, list | tuple) and bool(source) and all(isinstance(part, str | Path) for part in source)
+    )
+
+
+def matching(source: Any, label: str) -> list[str]:
+    """The files that paths or globs name, each once."""
+    paths: list[str] = []
+    for pattern in map(str, source if isinstance(source, list | tuple) else [source]):
+        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise LedgerError(f"{label}: no file matches {pattern!r}. Check the path (looked from {Path.cwd()}).")
+        paths += found
+    return list(dict.fromkeys(paths))
+
+
+def columns_of(source: Any, label: str) -> list[str]:
+    """The columns of a table, or of the first file that a path names, as they are written there."""
+    if not is_path(source):
+        return [str(name) for name in nw.from_native(source).collect_schema().names()]
+    path = matching(source, label)[0]
+    if path.lower().endswith(PARQUET_SUFFIXES):
+        with _readable_parquet(path):
+            return list(pq.read_schema(path).names)
+    return _header_names(path)[0]
+
+
+def _read_paths(connection: duckdb.DuckDBPyConnection, name: str, label: str, paths: list[str]) -> None:
     if all(path.lower().endswith(PARQUET_SUFFIXES) for path in paths):
         _store_arrow(connection, name, [_parquet_part(path) for path in paths])
     elif all(path.lower().endswith(CSV_SUFFIXES) for path in paths):
         _store_csv(connection, name, paths)
     else:
         raise LedgerError(
-            f"{label}: {pattern!r} names {', '.join(paths[:3])}; readable are files that all end in "
+            f"{label}: {', '.join(paths[:3])} cannot be read; readable are files that all end in "
             f"{', '.join(CSV_SUFFIXES)}, or all in {', '.join(PARQUET_SUFFIXES)}."
         )
 
@@ -281,13 +313,19 @@ def _header(path: str) -> str:
         raise LedgerError(f"{path}: not a readable UTF-8 text file ({error}). Save it as CSV UTF-8.") from error
 
 
-def _store_csv(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[str]) -> None:
-    """Every value as text: with guessed types one odd value would change the whole column's type."""
-    header = _header(paths[0])
+def _header_names(path: str) -> tuple[list[str], str]:
+    """The columns of a text file, and what separates them."""
+    header = _header(path)
     delimiter = max(",;\t|", key=header.count)
     names = next(csv.reader([header], delimiter=delimiter), [])
     if not names or not any(text.strip() for text in names):
-        raise LedgerError(f"{paths[0]}: the first line holds no column names. Add a header line.")
+        raise LedgerError(f"{path}: the first line holds no column names. Add a header line.")
+    return names, delimiter
+
+
+def _store_csv(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[str]) -> None:
+    """Every value as text: with guessed types one odd value would change the whole column's type."""
+    names, delimiter = _header_names(paths[0])
     _check_names(names, paths[0])
     files = ", ".join(literal(path) for path in paths)
     several = len(paths) > 1

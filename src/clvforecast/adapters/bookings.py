@@ -1,0 +1,91 @@
+"""Rows of an export that are events already."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.adapters.mapping import BY_ORDER
+from clvforecast.adapters.sources import Source
+from clvforecast.adapters.typed import refuse
+from clvforecast.events import TERM_KINDS
+from clvforecast.ledger.tables import NUMBER, counts
+
+Longs = NDArray[np.int64]
+
+DAYS_PER_MONTH = 30.4375
+CHANGES = ("expansion", "contraction")
+SERVED_DAYS = "date_diff('day', coalesce(start_date, event_date), end_date)"
+NEAREST_MONTHS = f"greatest(1, CAST(round({SERVED_DAYS} / {DAYS_PER_MONTH}) AS INTEGER))"
+
+
+def booking_events(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[pa.Table, Longs]:
+    """Rows as events, and the row of the export that each comes from."""
+    kind = "kind" if "kind" in source.columns else _literal(BY_ORDER)
+    connection.execute(f"CREATE VIEW told AS SELECT * REPLACE ({kind} AS kind) FROM typed WHERE rule IS NULL")
+    if source.mapping.amounts == "total":
+        same = connection.sql(
+            f"SELECT {NUMBER} FROM ({_changes_sql()}) WHERE kind IN {_listed(CHANGES)} AND amount_cents = before"
+        ).fetchnumpy()[NUMBER]
+        refuse(connection, "nothing_new", "event_date", same)
+    months = f"CASE WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
+    event_id = "event_id" if "event_id" in source.columns else f"printf('%09d', {NUMBER})"
+    total = source.mapping.amounts == "total"
+    found = connection.sql(
+        f"""
+        SELECT {NUMBER} AS number, {event_id} AS event_id, account_id, contract_id, event_date,
+               {_kind_sql(source, total)} AS kind, {"added" if total else "amount_cents"} / 100.0 AS amount, currency,
+               start_date, {months} AS term_months
+        FROM ({_changes_sql() if total else "SELECT * FROM told"}) ORDER BY {NUMBER}
+        """
+    ).to_arrow_table()
+    return found.drop_columns(["number"]), found["number"].to_numpy().astype(np.int64)
+
+
+IN_TURN = f"coalesce(start_date, event_date), event_date, {NUMBER}"
+
+
+def _kind_sql(source: Source, total: bool) -> str:
+    """Terms by their order in the account and contract; changes that are told as totals by their sign."""
+    opens = f"kind = {_literal(BY_ORDER)} AND coalesce(amount_cents > 0, false)"  # no refund does
+    place = f"CASE WHEN {opens} THEN row_number() OVER (PARTITION BY account_id, contract_id, {opens} ORDER BY {IN_TURN}) END"
+    later = _literal(source.mapping.rest if "kind" not in source.columns else "renewal")
+    of_term = f"CASE WHEN {place} = 1 THEN 'initial' ELSE {later} END"
+    of_change = f"WHEN kind IN {_listed(CHANGES)} THEN CASE WHEN added < 0 THEN 'contraction' ELSE 'expansion' END"
+    return f"CASE WHEN kind = {_literal(BY_ORDER)} THEN {of_term} {of_change if total else ''} ELSE kind END"
+
+
+def _changes_sql() -> str:
+    """Rows with what a contract brought by the row before, and what a change that says a total adds to it."""
+    priced = f"kind IN {_listed((*TERM_KINDS, BY_ORDER, *CHANGES))}"
+    before = f"lag(amount_cents) OVER (PARTITION BY account_id, contract_id, {priced} ORDER BY {IN_TURN})"
+    return (
+        f"SELECT *, CASE WHEN kind IN {_listed(CHANGES)} THEN amount_cents - coalesce(before, 0) ELSE amount_cents END AS added "
+        f"FROM (SELECT *, CASE WHEN {priced} THEN {before} END AS before FROM told)"
+    )
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return "(" + ", ".join(map(_literal, words)) + ")"
+
+
+def _literal(word: str) -> str:
+    return f"'{word}'"
+
+
+def month_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Bookings whose end is not that of a whole number of months."""
+    ends = f"CAST(coalesce(start_date, event_date) + to_months({NEAREST_MONTHS}) AS DATE)"
+    off, most = counts(
+        connection,
+        f"""
+        SELECT count(*), max(days) FROM (
+            SELECT abs(date_diff('day', {ends}, end_date)) AS days FROM typed WHERE rule IS NULL AND end_date IS NOT NULL
+        ) WHERE days > 1
+        """,
+    )
+    if not off:
+        return ()
+    return (f"export: {off} terms end inside a month and count as the nearest whole months, at most {most} days off",)

@@ -1,0 +1,114 @@
+"""HubSpot: line items of won deals, or won deals alone."""
+
+from clvforecast.adapters.format import Format, Rows, Table
+
+DEALS = Table(
+    "deals",
+    {
+        "id": ("hs_object_id", "Record ID", "deal_id", "Deal ID"),
+        "amount": ("amount",),
+        "closed": ("closedate", "Close Date"),
+        "won": ("hs_is_closed_won", "Is Closed Won", "Is closed won"),
+        "company": (
+            "associated_company_id",
+            "Associated Company IDs",
+            "Associated Company ID",
+            "company_id",
+            "Associated Company",
+        ),
+    },
+    {
+        "type": ("dealtype", "Deal Type"),
+        "currency": ("deal_currency_code", "Currency"),
+        "months": ("hs_term_in_months", "Term (months)"),
+    },
+)
+WON = ("true", "yes", "1")
+
+FORMATS = (
+    Format(
+        name="hubspot",
+        about="line items, with the deals they belong to",
+        tables=(
+            Table(
+                "items",
+                {
+                    "id": ("hs_object_id", "Record ID", "line_item_id", "Line item ID"),
+                    "deal": ("deal_id", "Associated Deal IDs", "Associated Deal ID", "Associated Deal"),
+                    "amount": ("amount", "Net price"),
+                    "price": ("price", "Unit price"),
+                    "frequency": ("recurringbillingfrequency", "Billing frequency"),
+                },
+                {
+                    "name": ("name", "Name"),
+                    "product": ("hs_product_id", "Product ID"),
+                    "months": ("hs_term_in_months", "Term (months)"),
+                    "period": ("hs_recurring_billing_period", "Term"),
+                    "starts": ("hs_recurring_billing_start_date", "Billing start date"),
+                    "currency": ("hs_line_item_currency_code", "Currency"),
+                },
+            ),
+            DEALS,
+        ),
+        rows=(
+            Rows(
+                "items",
+                {
+                    "event_id": "items.id",
+                    "account_id": "deals.company",
+                    # several products of one deal run side by side
+                    "contract_id": "coalesce(items.product, items.name)",
+                    "event_date": "deals.closed",
+                    "start_date": "coalesce(items.starts, deals.closed)",
+                    "kind": "CASE WHEN items.frequency IS NULL THEN 'one-off' ELSE 'recurring' END",
+                    "amount": "items.amount",
+                    "currency": "coalesce(items.currency, deals.currency)",
+                    "term_months": """coalesce(items.months, CASE
+                        WHEN regexp_full_match(items.period, 'P[0-9]{1,4}M') THEN items.period[2:-2]
+                        WHEN regexp_full_match(items.period, 'P[0-9]{1,2}Y')
+                            THEN CAST(12 * CAST(items.period[2:-2] AS INTEGER) AS VARCHAR)
+                        ELSE items.period END)""",
+                    "won": "coalesce(deals.won, 'not known')",
+                },
+                "LEFT JOIN deals ON items.deal = deals.id",
+            ),
+        ),
+        settings={
+            "shape": "bookings",
+            "kinds": {"recurring": "term", "one-off": "change_order"},
+            "keep": {"won": (*WON, "not known")},
+            "time_zone": "UTC",
+        },
+    ),
+    Format(
+        name="hubspot_deals",
+        about="won deals without line items",
+        tables=(DEALS,),
+        rows=(
+            Rows(
+                "deals",
+                {
+                    "event_id": "deals.id",
+                    "account_id": "deals.company",
+                    "event_date": "deals.closed",
+                    "kind": "coalesce(deals.type, 'newbusiness')",
+                    "amount": "deals.amount",
+                    "currency": "deals.currency",
+                    "term_months": "deals.months",
+                    "won": "deals.won",
+                },
+            ),
+        ),
+        settings={
+            "shape": "bookings",
+            "kinds": {
+                "newbusiness": "term",
+                "existingbusiness": "term",
+                "New Business": "term",
+                "Existing Business": "term",
+            },
+            "keep": {"won": WON},
+            "time_zone": "UTC",
+        },
+    ),
+)

@@ -32,7 +32,8 @@ from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.known import as_day
 from clvforecast.ledger.notes import counts_by_rule
-from clvforecast.ledger.records import totals_of
+from clvforecast.ledger.originals import originals
+from clvforecast.ledger.records import balanced, totals_of
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, counts, quoted, read_table
 
 Longs = NDArray[np.int64]
@@ -107,7 +108,8 @@ def read_export(
             events, number = _period_events(connection, chosen.shape, day)
             (used,) = counts(connection, "SELECT count(*) FROM typed WHERE rule IS NULL")
         aside = set_aside(connection, raw, chosen, columns)
-        (rows,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
+        (sound,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
+        rows = sound + raw.broken.num_rows
         if rows != used + aside.num_rows:
             raise AssertionError(f"{rows} rows of the export are {used} used and {aside.num_rows} set aside")
         if not events.num_rows:
@@ -120,19 +122,13 @@ def read_export(
         if not aside.num_rows
         else (f"export: {aside.num_rows} of {rows} rows set aside ({counts_by_rule(aside)}); see ledger.rejected",)
     )
-    before = totals_of(aside)
-    read = Totals(
-        ledger.read.rows + before.rows,
-        ledger.read.rows_with_amount + before.rows_with_amount,
-        ledger.read.amount_cents + before.amount_cents,
-        export_rows=rows,
-    )
-    return replace(
+    whole = replace(
         ledger,
         rejected_rows=pa.concat_tables([aside, rejected]),
-        read=read,
+        read=ledger.read + totals_of(aside) + Totals(export_rows=rows),
         warnings=(*told, *warnings, *ledger.warnings),
     )
+    return balanced(whole)
 
 
 def value_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
@@ -161,15 +157,18 @@ def _as_read(
     """Events that the ledger rejects, with the source, row and column of the export that they come from."""
     if not rejected.num_rows:
         return rejected
+    of_export = number[rejected["row"].to_numpy() - 1]
     found = _of_rows(
         connection,
         raw,
-        number[rejected["row"].to_numpy() - 1],
+        of_export,
         f"CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row",
     )
     written = {"amount": amount_column(columns), **columns}
     named = [written.get(name, name) for name in rejected["column"].to_pylist()]
-    for name, values in (("source", found["source"]), ("row", found["row"]), ("column", pa.array(named, pa.string()))):
+    line, text = originals(connection, raw, of_export)
+    as_written = {"source": found["source"], "row": found["row"], "line": line, "raw": text}
+    for name, values in (as_written | {"column": pa.array(named, pa.string())}).items():
         rejected = rejected.set_column(rejected.column_names.index(name), name, values)
     return rejected.cast(REJECTED_SCHEMA)
 

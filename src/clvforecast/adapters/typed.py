@@ -16,11 +16,20 @@ from clvforecast.events import (
     LARGEST_AMOUNT,
     LAST_DAY,
     LONGEST_TERM_MONTHS,
-    REJECTED_SCHEMA,
     TERM_KINDS,
     Rule,
 )
-from clvforecast.ledger.checks import PLAIN_NUMBER, WHOLE_NUMBER, date_sql, half_even_cents_sql, key_sql, text_sql
+from clvforecast.ledger.checks import (
+    PLAIN_NUMBER,
+    WHOLE_NUMBER,
+    currency_sql,
+    date_sql,
+    half_even_cents_sql,
+    key_sql,
+    readable_currency_sql,
+    text_sql,
+)
+from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal
 
 WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
@@ -125,7 +134,7 @@ def make_typed(connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Ma
         "contract_id": f"coalesce({key('contract_id')}, '')",
         "event_id": key("event_id"),
         "kind": _looked_up(text("kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
-        "currency": f"upper({text('currency')})" if "currency" in columns else literal(mapping.currency or ""),
+        "currency": currency_sql(columns["currency"]) if "currency" in columns else literal(mapping.currency or ""),
         "months_text": text("term_months"),
         "term_months": _months_sql(text("term_months"), columns, mapping),
         "amount_text": text(amount),
@@ -176,7 +185,7 @@ def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, number
 def set_aside(
     connection: duckdb.DuckDBPyConnection, raw: RawTable, mapping: Mapping, columns: dict[str, str]
 ) -> pa.Table:
-    """The rows of `typed` that break a rule, in the order of the export, as `events.REJECTED_SCHEMA`."""
+    """The rows of `typed` that break a rule and the broken records, in the order of the export, as `events.REJECTED_SCHEMA`."""
     shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
     shown |= {"keep": in_raw(raw, mapping.keep), "amount": [amount_column(columns)]}
     labels = ", ".join(
@@ -188,23 +197,22 @@ def set_aside(
         for place, rule in enumerate(RULES)
         if shown[rule.column]
     )
-    return (
-        connection.sql(
-            f"""
-        WITH broken AS (SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents FROM typed WHERE rule IS NOT NULL),
+    found = connection.sql(
+        f"""
+        WITH broken AS (
+            SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents, currency FROM typed WHERE rule IS NOT NULL
+        ),
         shown AS (
             SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE __rule {cases} END, '') AS value
             FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS __rule FROM broken) USING ({NUMBER})
         )
-        SELECT source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
-               amount_cents
+        SELECT {NUMBER}, source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
+               amount_cents, {readable_currency_sql("currency")} AS currency
         FROM broken JOIN (VALUES {labels}) AS rules(rule, name, label, hint) USING (rule) JOIN shown USING ({NUMBER})
         ORDER BY {NUMBER}
         """
-        )
-        .to_arrow_table()
-        .cast(REJECTED_SCHEMA)
-    )
+    ).to_arrow_table()
+    return as_rejected(connection, raw, found)
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -314,7 +322,7 @@ def _conditions(columns: dict[str, str], mapping: Mapping) -> dict[str, str]:
         "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
         "amount_out_of_range": "given IS NOT NULL AND amount_cents IS NULL",
         "missing_currency": "currency IS NULL",
-        "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
+        "invalid_currency": f"{readable_currency_sql('currency')} IS NULL",
         "unknown_interval": f"months_text IS NOT NULL AND term_months IS NULL AND coalesce(kind IN ({TERMS}), true)",
     }
     if mapping.shape != "periods":

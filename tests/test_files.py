@@ -11,7 +11,24 @@ from clvforecast.report.files import without_formula, write_csv
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\tx", "\r=x", "=HYPERLINK(...)", "-", "--5", "+1 (555)"]
+    "text",
+    [
+        "=1+1",
+        "+A1",
+        "-A1",
+        "@SUM(A1)",
+        "\tx",
+        "\r=x",
+        "=HYPERLINK(...)",
+        "-",
+        "--5",
+        "+1 (555)",
+        "\n=1",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠x",
+    ],
 )
 def test_a_text_that_would_run_does_not(text: str) -> None:
     assert without_formula(text) == "'" + text
@@ -29,3 +46,8 @@ def test_only_texts_are_touched_in_a_file(tmp_path: Path) -> None:
     table["level"] = pd.Categorical(["@x", "y"])
     write_csv(table, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().splitlines()[1:] == ["'=cmd|' /C calc'!A0,-1.5,2024-01-01,'@x", "a,2.0,,y"]
+
+
+def test_column_names_do_not_run_either(tmp_path: Path) -> None:
+    write_csv(pd.DataFrame({"=cmd()": ["a"], "－x": [1], "plain": ["\n=1"]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "'=cmd(),'－x,plain\na,1,\"'\n=1\"\n"

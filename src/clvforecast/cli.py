@@ -92,7 +92,7 @@ def _margin(value: float) -> float:
 Events = Annotated[
     list[str],
     typer.Argument(
-        metavar="EVENTS...", help="CSV or Parquet files of events, or another system's export, told by its columns."
+        metavar="EVENTS", help="CSV or Parquet files of events, or another system's export, told by its columns."
     ),
 ]
 Accounts = Annotated[

@@ -93,6 +93,7 @@ REJECTED_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string()),  # file, or "events" for a table
         pa.field("row", pa.int64()),  # 1-based data row of the source
+        pa.field("line", pa.int64()),  # of the file, on which the row begins; null for tables and Parquet
         pa.field("event_id", pa.string()),
         pa.field("account_id", pa.string()),
         pa.field("column", pa.string()),
@@ -101,8 +102,21 @@ REJECTED_SCHEMA = pa.schema(
         pa.field("hint", pa.string()),
         pa.field("amount", pa.string()),  # as it was read
         pa.field("amount_cents", pa.int64()),  # null where the amount cannot be read
+        pa.field("currency", pa.string()),  # in capital letters; null where it cannot be read
+        pa.field(
+            "raw", pa.string()
+        ),  # the row's text as in the file; of tables and Parquet a JSON object of its values
     ]
 )
+
+# What breaks a record of a file, so that it is no row, and what to do about it.
+BROKEN_RECORDS: dict[str, str] = {
+    "wrong_field_count": "give every line as many fields as the header, with quotes around text that holds the separator",
+    "broken_quotes": 'put quotes around whole fields only, and write a quote inside one as ""',
+    "not_utf8": "save the file as CSV UTF-8, or say in which encoding it is written",
+    "nul_byte": "remove the NUL byte: the file is damaged, or written in another encoding",
+    "record_too_long": "a row has at most 16 MB: look for a quote that is not closed, or a missing line end",
+}
 
 # Columns that the ledger itself adds; an input column of these names would be ambiguous.
 RESERVED_COLUMNS: tuple[str, ...] = ("amount_cents", "reason")

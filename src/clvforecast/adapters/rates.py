@@ -140,8 +140,9 @@ def _rejected(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     return (
         connection.sql(
             f"""
-        SELECT '' AS source, place AS row, event_id, account_id, "column", currency || ' on ' || event_date AS value, rule, hint,
-               CAST(given AS VARCHAR) AS amount, CAST(given * 100 AS BIGINT) AS amount_cents
+        SELECT '' AS source, place AS row, NULL::BIGINT AS line, event_id, account_id, "column",
+               currency || ' on ' || event_date AS value, rule, hint, CAST(given AS VARCHAR) AS amount,
+               CAST(given * 100 AS BIGINT) AS amount_cents, currency, NULL::VARCHAR AS raw
         FROM converted JOIN (VALUES {rules}) AS rules(rule, "column", hint) USING (rule) ORDER BY place
         """
         )

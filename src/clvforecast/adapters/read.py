@@ -25,7 +25,8 @@ from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.known import as_day
 from clvforecast.ledger.notes import counts_by_rule
-from clvforecast.ledger.records import totals_of
+from clvforecast.ledger.originals import originals
+from clvforecast.ledger.records import balanced, totals_of
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, connect, counts, quoted
 
 Longs = NDArray[np.int64]
@@ -108,12 +109,13 @@ def read_export(
         rejected = _as_read(connection, source, ledger.rejected_rows, numbers)
     if currency is not None and ledger.currency != currency:
         raise LedgerError(f"export: its money is in {ledger.currency}, not {currency}. Give rates to convert it.")
-    return replace(
+    whole = replace(
         ledger,
         rejected_rows=pa.concat_tables([aside, unrated, rejected]),
-        read=_read_totals(ledger, aside, unrated, rows),
+        read=ledger.read + totals_of(aside) + totals_of(unrated) + Totals(export_rows=rows),
         warnings=(*_aside_warning(aside, rows), *warnings, *more, *told, *ledger.warnings),
     )
+    return balanced(whole)
 
 
 def _checked_day(as_of: date | str | None) -> date | None:
@@ -141,7 +143,8 @@ def _events(
 
 def _check_counted(connection: duckdb.DuckDBPyConnection, source: Source, aside: pa.Table, number: Longs) -> int:
     """Rows of the export: each is used, or set aside; those used make events, but for movements that end what runs."""
-    (rows,) = counts(connection, f"SELECT count(*) FROM {source.raw.name}")
+    (sound,) = counts(connection, f"SELECT count(*) FROM {source.raw.name}")
+    rows = sound + sum(raw.broken.num_rows for raw, _ in source.tables)
     used, held = counts(connection, "SELECT count(*), count(*) FILTER (WHERE holds) FROM typed WHERE rule IS NULL")
     made = len(np.unique(number))
     if rows != used + aside.num_rows or held != made:
@@ -155,16 +158,6 @@ def _aside_warning(aside: pa.Table, rows: int) -> tuple[str, ...]:
     if not aside.num_rows:
         return ()
     return (f"export: {aside.num_rows} of {rows} rows set aside ({counts_by_rule(aside)}); see ledger.rejected",)
-
-
-def _read_totals(ledger: Ledger, aside: pa.Table, unrated: pa.Table, rows: int) -> Totals:
-    parts = (ledger.read, totals_of(aside), totals_of(unrated))
-    return Totals(
-        sum(part.rows for part in parts),
-        sum(part.rows_with_amount for part in parts),
-        sum(part.amount_cents for part in parts),
-        export_rows=rows,
-    )
 
 
 def value_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
@@ -192,10 +185,13 @@ def _as_read(connection: duckdb.DuckDBPyConnection, source: Source, rejected: pa
     if not rejected.num_rows:
         return rejected
     place = f"CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row"
-    found = _of_rows(connection, source, number[rejected["row"].to_numpy() - 1], place)
+    of_export = number[rejected["row"].to_numpy() - 1]
+    found = _of_rows(connection, source, of_export, place)
     columns = {"amount": amount_column(source.columns), **source.columns}
     named = [source.header(columns.get(name, name)) for name in rejected["column"].to_pylist()]
-    for name, values in (("source", found["source"]), ("row", found["row"]), ("column", pa.array(named, pa.string()))):
+    line, text = originals(connection, source.tables, of_export)
+    as_written = {"source": found["source"], "row": found["row"], "line": line, "raw": text}
+    for name, values in (as_written | {"column": pa.array(named, pa.string())}).items():
         rejected = rejected.set_column(rejected.column_names.index(name), name, values)
     return rejected.cast(REJECTED_SCHEMA)
 

@@ -40,7 +40,7 @@ class Source:
     """An export in DuckDB.
 
     raw: its rows; columns: what a mapping calls a column -> the column of `raw`; headers: column of `raw` -> what the export
-    calls it; tables: the raw tables whose rows these are, with the rows before theirs.
+    calls it; tables: the raw tables that were read, with the rows before theirs; rows keep their numbers.
     """
 
     raw: RawTable
@@ -160,8 +160,9 @@ def _missing(table: Table, header: Iterable[str]) -> list[str]:
 def _formatted(
     connection: duckdb.DuckDBPyConnection, export: Any, name: str | None, settings: dict[str, Any], said_by: str
 ) -> Source:
-    parts = _parts(export)
-    given = [columns_of(source, name) for name, source in parts.items()]
+    encoding = settings.get("encoding")
+    parts = _parts(export, encoding)
+    given = [columns_of(source, name, encoding) for name, source in parts.items()]
     chosen = recognised(given) if name is None else name
     if chosen is None:
         raise LedgerError(
@@ -174,14 +175,13 @@ def _formatted(
     roles = _named_roles(known, export) or _roles(known, given)
     _check_roles(known, roles, parts, given)
     assert roles is not None
-    encoding = settings.get("encoding")
     raws: dict[str, RawTable] = {}
     for role, place in roles.items():
         raws[role] = read_table(connection, list(parts.values())[place], role, (), encoding)
     return _joined(connection, known, raws, settings, said_by)
 
 
-def _parts(export: Any) -> dict[str, Any]:
+def _parts(export: Any, encoding: str | None) -> dict[str, Any]:
     """The tables of an export: those of a dict, files by their headers, or the one it is."""
     if isinstance(export, AnyMapping):
         return {str(name): source for name, source in export.items()}
@@ -189,7 +189,7 @@ def _parts(export: Any) -> dict[str, Any]:
         return {"export": export}
     parts: dict[tuple[str, ...], list[str]] = {}
     for path in matching(export, "export"):
-        parts.setdefault(tuple(map(plain, columns_of(path, "export"))), []).append(path)
+        parts.setdefault(tuple(map(plain, columns_of(path, "export", encoding))), []).append(path)
     return {paths[0]: paths for paths in parts.values()}
 
 
@@ -245,18 +245,18 @@ def _joined(
         _view(connection, table, raws.get(table.name), headers[table.name], extras.get(table.name, []))
     selects: list[str] = []
     made: dict[str, list[str]] = {}
-    tables: list[tuple[RawTable, int]] = []
-    before = 0
+    before: dict[str, int] = {}
+    for table in known.tables:
+        if table.name in raws:
+            before[table.name] = sum(_records(connection, raws[name]) for name in before)
     for rows in known.rows:
         if rows.table not in raws:
             continue
-        selects.append(_select(rows, before, extras.get(rows.table, [])))
+        selects.append(_select(rows, before[rows.table], extras.get(rows.table, [])))
         made |= {what: made.get(what) or _found(known, headers, sql) for what, sql in rows.makes.items()}
-        tables.append((raws[rows.table], before))
-        before += counts(connection, f"SELECT count(*) FROM {raws[rows.table].name}")[0]
     connection.execute(f"CREATE TABLE raw_export AS {' UNION ALL BY NAME '.join(selects)}")
     (n_rows,) = counts(connection, "SELECT count(*) FROM raw_export")
-    if n_rows != before:
+    if n_rows != sum(_rows(connection, raws[rows.table]) for rows in known.rows if rows.table in raws):
         others = ", ".join(table.name for table in known.tables[1:])
         raise LedgerError(
             f"export: an id stands in several rows of a table that is looked up ({others}). Drop the copies."
@@ -268,7 +268,22 @@ def _joined(
     raw = RawTable("raw_export", "export", dict.fromkeys([*made, *carried], "VARCHAR"))
     mapping = _mapping(connection, known, columns, settings, said_by)
     shown = {what: ", ".join(dict.fromkeys(names)) for what, names in made.items() if names}
-    return Source(raw, mapping, {what: what for what in mapping.columns}, shown, tuple(tables))
+    return Source(
+        raw,
+        mapping,
+        {what: what for what in mapping.columns},
+        shown,
+        tuple((raws[name], first) for name, first in before.items()),
+    )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> int:
+    return int(counts(connection, f"SELECT count(*) FROM {raw.name}")[0])
+
+
+def _records(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> int:
+    """Rows, and records that are broken, which have numbers too."""
+    return _rows(connection, raw) + raw.broken.num_rows
 
 
 def _check_tables(known: Format, raws: dict[str, RawTable], columns: dict[str, str], shape: Shape) -> None:

@@ -25,11 +25,11 @@ from clvforecast.events import (
     LARGEST_AMOUNT,
     LAST_DAY,
     LONGEST_TERM_MONTHS,
-    REJECTED_SCHEMA,
     TERM_KINDS,
     Rule,
 )
-from clvforecast.ledger.checks import half_even_cents_sql, key_sql, text_sql
+from clvforecast.ledger.checks import currency_sql, half_even_cents_sql, key_sql, readable_currency_sql, text_sql
+from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, literal
 
 WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
@@ -142,7 +142,7 @@ def _values(source: Source, amount: str) -> dict[str, str]:
         "contract_id": f"coalesce({key('contract_id')}, '')",
         "event_id": key("event_id"),
         "kind": looked_up(text_of(source, "kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
-        "currency": f"coalesce(upper({text_of(source, 'currency')}), {_literal_or_null(mapping.currency)})",
+        "currency": _currency_sql(source),
         "months_text": text_of(source, "term_months"),
         "term_months": months_sql(source),
         "amount_text": text_of(source, amount),
@@ -157,8 +157,11 @@ def _values(source: Source, amount: str) -> dict[str, str]:
     return values
 
 
-def _literal_or_null(text: str | None) -> str:
-    return "NULL::VARCHAR" if text is None else literal(text)
+def _currency_sql(source: Source) -> str:
+    """The currency of a row; where it names none, the one that the mapping says."""
+    always = "NULL::VARCHAR" if source.mapping.currency is None else literal(source.mapping.currency)
+    own = source.columns.get("currency")
+    return always if own is None else f"coalesce({currency_sql(own)}, {always})"
 
 
 def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, numbers: NDArray[np.int64]) -> None:
@@ -171,7 +174,7 @@ def refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, number
 
 
 def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table:
-    """The rows of `typed` that break a rule, in the order of the export, as `events.REJECTED_SCHEMA`."""
+    """The rows of `typed` that break a rule and the broken records, in the order of the export, as `events.REJECTED_SCHEMA`."""
     raw, columns = source.raw, source.columns
     shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
     shown |= {"keep": [written(raw)[plain(name)] for name in source.mapping.keep], "amount": [amount_column(columns)]}
@@ -185,23 +188,22 @@ def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table
         for place, rule in enumerate(RULES)
         if shown[rule.column]
     )
-    return (
-        connection.sql(
-            f"""
-        WITH broken AS (SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents FROM typed WHERE rule IS NOT NULL),
+    found = connection.sql(
+        f"""
+        WITH broken AS (
+            SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents, currency FROM typed WHERE rule IS NOT NULL
+        ),
         shown AS (
             SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE __rule {cases} END, '') AS value
             FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS __rule FROM broken) USING ({NUMBER})
         )
-        SELECT source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
-               amount_cents
+        SELECT {NUMBER}, source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
+               amount_cents, {readable_currency_sql("currency")} AS currency
         FROM broken JOIN (VALUES {labels}) AS rules(rule, name, label, hint) USING (rule) JOIN shown USING ({NUMBER})
         ORDER BY {NUMBER}
         """
-        )
-        .to_arrow_table()
-        .cast(REJECTED_SCHEMA)
-    )
+    ).to_arrow_table()
+    return as_rejected(connection, source.tables, found)
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ def told_by_table(connection: duckdb.DuckDBPyConnection, accounts: Any) -> Told:
         raise LedgerError(
             f"accounts: no column account_id; found are {', '.join(raw.columns) or 'none'}. Rename the column."
         )
+    _refuse_broken(raw)
     segments = [name for name in raw.columns if name not in ("account_id", OBSERVED_FROM)]
     connection.execute(
         f"CREATE TABLE keyed AS SELECT * EXCLUDE (account_id), {key_sql(raw, 'account_id')} AS __account "
@@ -94,6 +95,15 @@ def _is_constant(connection: duckdb.DuckDBPyConnection, column: str) -> bool:
     level = level_sql(column)
     varying = f"SELECT 1 FROM carried GROUP BY __account HAVING min({level}) <> max({level}) LIMIT 1"
     return first_row(connection, varying) is None
+
+
+def _refuse_broken(raw: RawTable) -> None:
+    """Of accounts no row can be left out: its segments would be lost."""
+    for first in raw.broken.slice(0, 1).to_pylist():
+        raise LedgerError(
+            f"{first['source']} row {first['row']}: {first['rule']} ({first['value']}), one of {raw.broken.num_rows} broken "
+            f"records; {first['hint']}."
+        )
 
 
 def _refuse_unusable_keys(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:

@@ -25,7 +25,7 @@ from clvforecast.events import (
 )
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal, quoted
 
-ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$"
+ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?)?$"
 MIDNIGHT = r"^[ T0:.]*$"
 PLAIN_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 NOT_A_NUMBER = r"^[+-]?(nan|inf|infinity)$"
@@ -170,7 +170,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
                    {event_clock} OR {start_clock} AS has_clock,
                    {_blank_sql(raw, "amount")} AS no_amount, {plain_cents} AS plain_cents,
                    CASE WHEN {plain_cents} IS NULL THEN {text_sql("amount")} END AS amount_text,
-                   upper({text_sql("currency")}) AS currency, {no_term} AS no_term, {term_months} AS given_months
+                   {currency_sql("currency")} AS currency, {no_term} AS no_term, {term_months} AS given_months
             FROM {raw.name}
         ), numbers AS (
             SELECT typed.*, accounts.number AS account, contracts.number AS contract,
@@ -192,6 +192,17 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
         FROM numbers
         """
     )
+
+
+def currency_sql(column: str) -> str:
+    """A currency in capital letters; what holds a letter that is none of ISO 4217 as it is, so that none becomes one."""
+    text = text_sql(column)
+    return f"CASE WHEN regexp_matches({text}, '^[A-Za-z]{{3}}$') THEN upper({text}) ELSE {text} END"
+
+
+def readable_currency_sql(currency: str) -> str:
+    """A currency of `currency_sql`, null where it is none."""
+    return f"CASE WHEN regexp_matches({currency}, '^[A-Z]{{3}}$') THEN {currency} END"
 
 
 def half_even_cents_sql() -> str:
@@ -234,7 +245,7 @@ def _row_conditions() -> dict[str, str]:
         "amount_out_of_range": "NOT no_amount AND amount_cents IS NULL",
         "wrong_sign": _sign_sql(),
         "missing_currency": "currency IS NULL",
-        "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
+        "invalid_currency": f"{readable_currency_sql('currency')} IS NULL",
         "missing_term": f"no_term AND {needs_term}",
         "invalid_term": (
             f"NOT no_term AND ({needs_term} OR {may_spread}) "
@@ -257,7 +268,7 @@ def _first_broken_rule() -> str:
 def rejected_sql(raw: RawTable) -> str:
     """The rows that break a rule alone, and those of table `refused` (row number, rule), in the order of the input.
 
-    With place, value as read, rule and hint.
+    With their running number, place, value as read, rule and hint.
     """
     rules = ", ".join(
         f"({place}, {literal(r.name)}, {literal(r.column)}, {literal(r.hint)})" for place, r in enumerate(RULES)
@@ -275,11 +286,11 @@ def rejected_sql(raw: RawTable) -> str:
                    {key_sql(raw, "account_id")} AS account_id, {values}
             FROM {raw.name} SEMI JOIN verdicts USING ({NUMBER})
         )
-        SELECT source, row, event_id, account_id, place AS "column", CASE place {cases} END AS value,
-               name AS rule, hint, amount_value AS amount, amount_cents
+        SELECT {NUMBER}, source, row, event_id, account_id, place AS "column", CASE place {cases} END AS value,
+               name AS rule, hint, amount_value AS amount, amount_cents, {readable_currency_sql("currency")} AS currency
         FROM verdicts
         JOIN (VALUES {rules}) AS rules(rule, name, place, hint) USING (rule)
-        JOIN (SELECT {NUMBER}, event_id, amount_cents FROM parsed) USING ({NUMBER})
+        JOIN (SELECT {NUMBER}, event_id, amount_cents, currency FROM parsed) USING ({NUMBER})
         JOIN shown USING ({NUMBER})
         ORDER BY {NUMBER}
     """

@@ -9,14 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clvforecast.errors import LedgerError
-from clvforecast.events import COLUMN_NAMES, REJECTED_SCHEMA
+from clvforecast.events import COLUMN_NAMES
 from clvforecast.ledger import checks
 from clvforecast.ledger.accounts import accounts_from_events, accounts_from_table, told_by_table
 from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_warnings
-from clvforecast.ledger.records import Ledger, Totals
+from clvforecast.ledger.originals import as_rejected
+from clvforecast.ledger.records import Ledger, Totals, balanced, totals_of_broken
 from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
-from clvforecast.ledger.tables import RawTable, connect, counts, read_table
+from clvforecast.ledger.tables import RawTable, connect, read_table
 from clvforecast.ledger.texts import number_texts
 
 LARGEST_TOTAL_CENTS = 2**62  # sums of cents, of either sign, stay inside int64
@@ -74,11 +75,11 @@ def read_ledger(
         checks.check_columns(raw)
         texts = number_texts(connection, raw)
         checks.judge_rows(connection, raw)
-        read = _read_totals(connection)
+        read = _read_totals(connection) + totals_of_broken(raw.broken.num_rows)
         reject_copies(connection, raw)
         unbroken = unbroken_rows(connection, texts)
         reject_misplaced(connection, unbroken)
-        rejected = connection.sql(checks.rejected_sql(raw)).to_arrow_table().cast(REJECTED_SCHEMA)
+        rejected = as_rejected(connection, [(raw, 0)], connection.sql(checks.rejected_sql(raw)).to_arrow_table())
         _refuse_empty(raw, rejected, unbroken)
         currency = _single_currency(connection)
         kept = event_table(connection, raw, unbroken, currency)
@@ -92,7 +93,7 @@ def read_ledger(
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
     pa.default_memory_pool().release_unused()
     grace = None if grace_days is None else int(grace_days)
-    return Ledger(
+    ledger = Ledger(
         events=known,
         later=later,
         rejected_rows=rejected,
@@ -105,6 +106,7 @@ def read_ledger(
         fingerprint=fingerprint_of(known, later, table, grace),
         read=read,
     )
+    return balanced(ledger)
 
 
 def _refuse_empty(raw: RawTable, rejected: pa.Table, unbroken: Unbroken) -> None:
@@ -116,7 +118,7 @@ def _refuse_empty(raw: RawTable, rejected: pa.Table, unbroken: Unbroken) -> None
     raise LedgerError(
         f"{raw.label}: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). The first "
         "is row "
-        f"{first['row']} of {first['source']}: {first['column']} is {first['value']!r}; {first['hint']}.",
+        f"{first['row']} of {first['source']}: {first['column'] or first['rule']} is {first['value']!r}; {first['hint']}.",
         rejected,
     )
 
@@ -143,7 +145,13 @@ def _single_currency(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _read_totals(connection: duckdb.DuckDBPyConnection) -> Totals:
-    rows, readable, cents = counts(
-        connection, "SELECT count(*), count(amount_cents), coalesce(sum(amount_cents), 0) FROM parsed"
+    return Totals.of(
+        connection.execute(
+            f"""
+            SELECT {checks.readable_currency_sql("currency")} AS readable, sum(rows), sum(with_amount), sum(cents) FROM (
+                SELECT currency, count(*) AS rows, count(amount_cents) AS with_amount, coalesce(sum(amount_cents), 0) AS cents
+                FROM parsed GROUP BY currency
+            ) GROUP BY readable
+            """
+        ).fetchall()
     )
-    return Totals(rows, readable, int(cents))

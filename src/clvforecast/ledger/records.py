@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -18,16 +19,47 @@ from clvforecast.ledger.rows import in_order
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Rows, how many of them hold a readable amount, and the sum of those in cents.
-
-    Of another system's export the rows are the events it makes and those set aside; `export_rows` are its own.
-    """
+class Money:
+    """Rows of one currency, how many of them hold a readable amount, and the sum of those in cents."""
 
     rows: int = 0
     rows_with_amount: int = 0
     amount_cents: int = 0
+
+    def __add__(self, other: Money) -> Money:
+        return Money(
+            self.rows + other.rows,
+            self.rows_with_amount + other.rows_with_amount,
+            self.amount_cents + other.amount_cents,
+        )
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Rows and money by currency; None is the currency of rows whose own cannot be read.
+
+    Of another system's export the rows are the events it makes and those set aside; `export_rows` are its own.
+    """
+
+    by_currency: Mapping[str | None, Money] = field(default_factory=dict)
     export_rows: int = 0
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[str | None, int, int, int]]) -> Totals:
+        """Totals of (currency, rows, rows with an amount, cents)."""
+        return cls({currency: Money(int(rows), int(some), int(cents or 0)) for currency, rows, some, cents in found})
+
+    def __add__(self, other: Totals) -> Totals:
+        names = dict.fromkeys((*self.by_currency, *other.by_currency))
+        added = {name: self.money(name) + other.money(name) for name in names}
+        return Totals(added, self.export_rows + other.export_rows)
+
+    def money(self, currency: str | None) -> Money:
+        return self.by_currency.get(currency, Money())
+
+    @property
+    def rows(self) -> int:
+        return sum(money.rows for money in self.by_currency.values())
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +103,7 @@ class Ledger:
     grace_days: int | None
     warnings: tuple[str, ...]
     fingerprint: str
-    read: Totals = Totals()
+    read: Totals = field(default_factory=Totals)
 
     def __repr__(self) -> str:
         return (
@@ -92,35 +124,35 @@ class Ledger:
 
     @property
     def rejected(self) -> pd.DataFrame:
-        """`rejected_rows` as pandas: source, row, event_id, account_id, column, value, rule, hint, amount."""
+        """`rejected_rows` as pandas: the columns of `events.REJECTED_SCHEMA`."""
         return self.rejected_rows.to_pandas()
 
     def reconciliation(self) -> pd.DataFrame:
-        """Rows and money read against accepted, later and rejected; the last line (the difference) is all
-        zero.
+        """Rows and money read against accepted, later and rejected, by currency; every difference is zero.
 
-        Columns: part, rows, rows_with_amount (readable), amount_cents (exact), amount (currency units).
+        One line a part and currency: the ledger's own, then those of rejected rows, and none where it cannot be read.
+        Columns: part, currency, rows, rows_with_amount (readable), amount_cents (exact), amount (currency units).
         """
-        parts = {
+        parts = self._parts()
+        found = dict.fromkeys(name for totals in parts.values() for name in totals.by_currency)
+        others = sorted(name for name in found if name not in (None, self.currency))
+        lines = []
+        for currency in (self.currency, *others, *([None] if None in found else [])):
+            of_parts = {part: totals.money(currency) for part, totals in parts.items()}
+            placed = of_parts["accepted"] + of_parts["later"] + of_parts["rejected"]
+            of_parts["difference"] = of_parts["read"] + Money(
+                -placed.rows, -placed.rows_with_amount, -placed.amount_cents
+            )
+            lines += [(part, currency, *astuple(money), money.amount_cents / 100) for part, money in of_parts.items()]
+        return pd.DataFrame(lines, columns=["part", "currency", "rows", "rows_with_amount", "amount_cents", "amount"])
+
+    def _parts(self) -> dict[str, Totals]:
+        return {
+            "read": self.read,
             "accepted": totals_of(self.events),
             "later": totals_of(self.later),
             "rejected": totals_of(self.rejected_rows),
         }
-        difference = Totals(
-            self.read.rows - sum(part.rows for part in parts.values()),
-            self.read.rows_with_amount - sum(part.rows_with_amount for part in parts.values()),
-            self.read.amount_cents - sum(part.amount_cents for part in parts.values()),
-        )
-        named = {"read": self.read, **parts, "difference": difference}
-        return pd.DataFrame(
-            {
-                "part": list(named),
-                "rows": [part.rows for part in named.values()],
-                "rows_with_amount": [part.rows_with_amount for part in named.values()],
-                "amount_cents": [part.amount_cents for part in named.values()],
-                "amount": [part.amount_cents / 100 for part in named.values()],
-            }
-        )
 
     def check_rejected(self, most: float) -> None:
         """Raise `LedgerError` when more than this share of the rows read are rejected, as 0.01 for one in a hundred.
@@ -157,7 +189,24 @@ class Ledger:
 
 def totals_of(table: pa.Table) -> Totals:
     """Totals of events or of rejected rows."""
-    cents = table["amount_cents"]
     # in decimals: the sum of rejected cents may leave int64
-    total = pc.sum(cents.cast(pa.decimal128(38, 0))).as_py()
-    return Totals(table.num_rows, len(cents) - cents.null_count, int(total or 0))
+    exact = pa.table({"currency": table["currency"], "cents": table["amount_cents"].cast(pa.decimal128(38, 0))})
+    found = exact.group_by("currency").aggregate([([], "count_all"), ("cents", "count"), ("cents", "sum")])
+    names = ("currency", "count_all", "cents_count", "cents_sum")
+    return Totals.of(zip(*(found[name].to_pylist() for name in names), strict=True))
+
+
+def totals_of_broken(rows: int) -> Totals:
+    """Totals of records in which nothing can be read."""
+    return Totals({None: Money(rows)} if rows else {})
+
+
+def balanced(ledger: Ledger) -> Ledger:
+    """The ledger, if every row and cent that was read is in one of its parts."""
+    parts = ledger.reconciliation()
+    off = parts[parts["part"] == "difference"]
+    if off[["rows", "rows_with_amount", "amount_cents"]].any(axis=None):
+        raise AssertionError(
+            f"the ledger does not hold what was read; please report this:\n{parts.to_string(index=False)}"
+        )
+    return ledger

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MONEY_DIGITS = 2
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_SIGNS = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
 PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 MONEY_COLUMNS = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper")
 
@@ -70,16 +70,20 @@ def write_portfolio(
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Any table as UTF-8 CSV, dates as YYYY-MM-DD; texts that a spreadsheet would run as a formula begin with an apostrophe."""
+    """Any table as UTF-8 CSV, dates as YYYY-MM-DD.
+
+    Texts and column names that a spreadsheet would run as a formula begin with an apostrophe.
+    """
     with replacing(path) as temporary:
         safe = table.apply(lambda column: column.map(without_formula) if _holds_text(column) else column)
+        safe.columns = [without_formula(name) for name in table.columns]
         safe.to_csv(temporary, index=False, date_format="%Y-%m-%d", lineterminator="\n")
 
 
 def without_formula(value: object) -> object:
     """A text that a spreadsheet reads as text: what begins as a formula, and is no number, gets an apostrophe in front.
 
-    OWASP, "CSV Injection": =, +, -, @, tab and carriage return begin one.
+    OWASP, "CSV Injection": =, +, -, @, also in full width, tab, carriage return and line feed begin one.
     """
     if not isinstance(value, str) or not value.startswith(FORMULA_SIGNS) or PLAIN_NUMBER.fullmatch(value):
         return value

@@ -20,7 +20,7 @@ OUTCOME_WORDS = {
 def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
     """Rows and money read against those used, rejected rows by rule, contracts, warnings."""
     say(console, f"known on {ledger.as_of}, {ledger.currency}, {ledger.accounts.num_rows:,} accounts", "bold")
-    show_table(console, "rows", reconciliation_rows(ledger), left=["part"])
+    show_table(console, "rows", reconciliation_rows(ledger), left=["part", "currency"])
     if ledger.rejected_rows.num_rows:
         show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "what to do"])
     show_table(console, "contract terms", outcome_rows(histories), left=["outcome"])
@@ -29,21 +29,20 @@ def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
 
 
 def reconciliation_rows(ledger: Ledger) -> pd.DataFrame:
-    """part, rows, amount: read = accepted + later + rejected, to the cent."""
+    """part, rows, amount: read = accepted + later + rejected, to the cent; with a column currency where there are several."""
     table = ledger.reconciliation()
-    return pd.DataFrame(
-        {
-            "part": table["part"],
-            "rows": table["rows"].map("{:,}".format),
-            f"amount, {ledger.currency}": table["amount"].map("{:,.2f}".format),
-        }
-    )
+    rows, amount = table["rows"].map("{:,}".format), table["amount"].map("{:,.2f}".format)
+    if table["currency"].isna().any() or table["currency"].nunique() > 1:
+        currency = table["currency"].astype(object).where(table["currency"].notna(), "not readable")
+        return pd.DataFrame({"part": table["part"], "currency": currency, "rows": rows, "amount": amount})
+    return pd.DataFrame({"part": table["part"], "rows": rows, f"amount, {ledger.currency}": amount})
 
 
 def rejected_rows(ledger: Ledger) -> pd.DataFrame:
     """rule, rows, the first row of it, and its hint."""
-    groups = ledger.rejected.groupby("rule", sort=False)
-    first = groups.first().assign(rows=groups.size()).sort_values("rows", ascending=False, kind="stable")
+    rejected = ledger.rejected
+    first = rejected.drop_duplicates("rule").set_index("rule", drop=False)
+    first = first.assign(rows=rejected["rule"].value_counts()).sort_values("rows", ascending=False, kind="stable")
     return pd.DataFrame(
         {
             "rule": first.index,
@@ -55,8 +54,11 @@ def rejected_rows(ledger: Ledger) -> pd.DataFrame:
 
 
 def _place(row: object) -> str:
-    source, number, column, value = (getattr(row, name) for name in ("source", "row", "column", "value"))
-    return f"{source} row {number}: {column} {'is empty' if pd.isna(value) else repr(value)}"
+    source, number, line, column, value = (getattr(row, name) for name in ("source", "row", "line", "column", "value"))
+    place = f"{source} row {number}" if pd.isna(line) else f"{source} line {line:.0f}"
+    if pd.isna(column):  # the record as a whole is broken
+        return place
+    return f"{place}: {column} {'is empty' if pd.isna(value) else repr(value)}"
 
 
 def outcome_rows(histories: Histories) -> pd.DataFrame:

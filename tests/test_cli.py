@@ -136,6 +136,43 @@ def test_validate_reads_another_system_s_export_by_a_mapping(run, tmp_path: Path
     assert outcome.code == 1 and "give as_of" in outcome.err
 
 
+def test_validate_tells_a_format_by_its_columns(run, tmp_path: Path) -> None:
+    export, rates, rejected = tmp_path / "export.csv", tmp_path / "rates.csv", tmp_path / "rejected.csv"
+    export.write_text(
+        "subscription_id,customer_id,start_date,end_date,monthly_amount,currency\n"
+        "1,a,2024-01-01,,50,EUR\n2,b,2024-01-01,,80,GBP\n3,c,2024-01-01,,80,EUR\n3,c,2024-01-01,,,EUR\n"
+    )
+    outcome = run("validate", str(export), "--as-of", "2024-01-15")
+    assert outcome.code == 1 and "one ledger has one reporting currency" in outcome.err
+    rates.write_text("date,currency,rate\n2024-01-01,EUR,1.1\n")
+    call = ["validate", str(export), "--as-of", "2024-01-15", "--rates", str(rates), "--currency", "USD"]
+    outcome = run(*call, "--rejected", str(rejected))
+    assert outcome.code == 0, outcome.err
+    assert "export: read as periods" in outcome.out
+    used = next(line for line in outcome.out.splitlines() if line.startswith("used"))
+    assert used.split() == ["used", "2"]
+    found = pd.read_csv(rejected)
+    assert found[["line", "rule", "raw"]].values.tolist() == [
+        [5, "missing_amount", "3,c,2024-01-01,,,EUR"],
+        [3, "missing_rate", "2,b,2024-01-01,,80,GBP"],
+    ]
+    assert run(*call, "--max-rejected", "40%").code == 1
+    named = run("validate", str(export), "--format", "stripe", "--as-of", "2024-01-15")
+    assert named.code == 1 and "no table of stripe" in named.err
+    both = run("validate", str(export), "--format", "stripe", "--mapping", "m.toml")
+    assert both.code == 2
+
+
+def test_validate_writes_the_reasons_where_no_row_can_be_used(run, tmp_path: Path) -> None:
+    export, rejected = tmp_path / "export.csv", tmp_path / "rejected.csv"
+    export.write_text(
+        "subscription_id,customer_id,start_date,end_date,monthly_amount\n1,,2024-01-01,,50\n2,b,soon,,80\n"
+    )
+    outcome = run("validate", str(export), "--currency", "USD", "--as-of", "2024-01-15", "--rejected", str(rejected))
+    assert outcome.code == 1 and "none of 2 rows can be used" in outcome.err
+    assert pd.read_csv(rejected)["rule"].tolist() == ["missing_account", "unreadable_start"]
+
+
 def test_too_many_rejected_rows_fail_before_any_fit(run, files: Files, tmp_path: Path) -> None:
     events = pd.read_csv(files.events, dtype=str)
     events.loc[: len(events) // 50, "amount"] = "=1+1"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from clvforecast.errors import ClvError
+from clvforecast.errors import ClvError, LedgerError
 
 if TYPE_CHECKING:
     from clvforecast.ledger import Ledger
@@ -174,7 +174,15 @@ def validate(
     from clvforecast.report.terminal import make_console, say
 
     console = make_console()
-    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    try:
+        ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    except LedgerError as error:
+        if (
+            rejected is not None and error.rejected is not None
+        ):  # no row can be used: all the more are the reasons wanted
+            write_csv(error.rejected.to_pandas(), rejected)
+            say(console, f"rejected rows: {rejected}")
+        raise
     show_ledger(console, ledger, build_histories(ledger))
     if rejected is not None:
         write_csv(ledger.rejected, rejected)

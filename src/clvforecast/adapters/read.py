@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clvforecast.adapters.bookings import booking_events, month_warnings
+from clvforecast.adapters.formats import FORMATS
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.movements import movements_as_periods
 from clvforecast.adapters.periods import last_day_warning, period_events
@@ -113,7 +114,14 @@ def read_export(
         ledger,
         rejected_rows=pa.concat_tables([aside, unrated, rejected]),
         read=ledger.read + totals_of(aside) + totals_of(unrated) + Totals(export_rows=rows),
-        warnings=(*_aside_warning(aside, rows), *warnings, *more, *told, *ledger.warnings),
+        warnings=(
+            *_format_note(source, mapping),
+            *_aside_warning(aside, rows),
+            *warnings,
+            *more,
+            *told,
+            *ledger.warnings,
+        ),
     )
     return balanced(whole)
 
@@ -152,6 +160,14 @@ def _check_counted(connection: duckdb.DuckDBPyConnection, source: Source, aside:
             f"{rows} rows of the export are {used} used and {aside.num_rows} set aside; {made} of {held} make events"
         )
     return int(rows)
+
+
+def _format_note(source: Source, mapping: Any) -> tuple[str, ...]:
+    """What an export was taken for, where nobody said it."""
+    said = mapping is not None and (not isinstance(mapping, AnyMapping) or "format" in mapping)
+    if said or source.format is None:
+        return ()
+    return (f"export: read as {source.format}, {FORMATS[source.format].about}: so its columns tell",)
 
 
 def _aside_warning(aside: pa.Table, rows: int) -> tuple[str, ...]:

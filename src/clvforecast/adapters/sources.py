@@ -40,13 +40,15 @@ class Source:
     """An export in DuckDB.
 
     raw: its rows; columns: what a mapping calls a column -> the column of `raw`; headers: column of `raw` -> what the export
-    calls it; tables: the raw tables that were read, with the rows before theirs; rows keep their numbers.
+    calls it; format: its name, None by a mapping alone; tables: the raw tables that were read, with the rows before theirs; rows
+    keep their numbers.
     """
 
     raw: RawTable
     mapping: Mapping
     columns: dict[str, str]
     headers: dict[str, str]
+    format: str | None
     tables: tuple[tuple[RawTable, int], ...]
 
     def header(self, column: str) -> str:
@@ -106,7 +108,7 @@ def _mapped(connection: duckdb.DuckDBPyConnection, export: Any, mapping: Mapping
             "in the mapping."
         )
     columns = {what: there[plain(name)] for what, name in mapping.columns.items()}
-    return Source(raw, mapping, columns, {}, ((raw, 0),))
+    return Source(raw, mapping, columns, {}, None, ((raw, 0),))
 
 
 def written(raw: RawTable) -> dict[str, str]:
@@ -273,6 +275,7 @@ def _joined(
         mapping,
         {what: what for what in mapping.columns},
         shown,
+        known.name,
         tuple((raws[name], first) for name, first in before.items()),
     )
 

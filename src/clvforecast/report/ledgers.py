@@ -20,12 +20,24 @@ OUTCOME_WORDS = {
 def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
     """Rows and money read against those used, rejected rows by rule, contracts, warnings."""
     say(console, f"known on {ledger.as_of}, {ledger.currency}, {ledger.accounts.num_rows:,} accounts", "bold")
-    show_table(console, "rows", reconciliation_rows(ledger), left=["part", "currency"])
+    if ledger.read.export_rows:
+        show_table(console, "rows of the export", export_rows(ledger), left=["part"])
+    title = "events of the export, and its rows set aside" if ledger.read.export_rows else "rows"
+    show_table(console, title, reconciliation_rows(ledger), left=["part", "currency"])
     if ledger.rejected_rows.num_rows:
         show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "what to do"])
     show_table(console, "contract terms", outcome_rows(histories), left=["outcome"])
     for warning in (*ledger.warnings, *histories.warnings):
         say(console, f"warning: {warning}", "yellow")
+
+
+def export_rows(ledger: Ledger) -> pd.DataFrame:
+    """part, rows: those of another system's export that make events, and those that are rejected or set aside."""
+    rows = ledger.read.export_rows
+    aside = len(ledger.rejected_rows.group_by(["source", "row"]).aggregate([]))
+    return pd.DataFrame(
+        {"part": ["read", "used", "rejected or set aside"], "rows": [f"{n:,}" for n in (rows, rows - aside, aside)]}
+    )
 
 
 def reconciliation_rows(ledger: Ledger) -> pd.DataFrame:

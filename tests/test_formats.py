@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from clvforecast.adapters.format import words
 from clvforecast.adapters.formats import FORMATS
 from clvforecast.adapters.mapping import KNOWN
 from clvforecast.adapters.sources import recognised
+from clvforecast.datasets import export_samples
 from clvforecast.errors import LedgerError
 from clvforecast.ledger import Ledger
+from clvforecast.synthetic.exports import exports
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 real_data = pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared/data is not here")
@@ -448,3 +451,36 @@ def test_samples_of_the_systems_load_with_every_row_accounted_for() -> None:
     with pytest.raises(LedgerError, match=r"none of 14 rows .*missing_account 12, end_before_start 2") as caught:
         read_export(stripe, as_of="2021-06-30")
     assert caught.value.rejected is not None and caught.value.rejected.num_rows == 14
+
+
+def test_the_shipped_samples_are_those_that_their_maker_makes(tmp_path: Path) -> None:
+    paths = export_samples(tmp_path)
+    assert {path.name: path.read_bytes() for path in paths.values()} == exports()
+
+
+def test_the_shipped_samples_load_with_every_row_accounted_for(tmp_path: Path) -> None:
+    paths = export_samples(tmp_path)
+    stripe = read_export(paths["stripe_subscriptions"], currency="USD", as_of="2024-12-31")
+    assert stripe.read.export_rows == 261
+    assert Counter(stripe.rejected["rule"]) == {
+        "unreadable_amount": 2, "duplicate_id": 1, "missing_account": 1, "not_revenue": 2, "unknown_interval": 1,
+        "unreadable_start": 1, "wrong_field_count": 1,
+    }  # fmt: skip
+    kinds = {
+        "New Business": "initial",
+        "Renewal": "renewal",
+        "Add-on": "expansion",
+        "Downgrade": "contraction",
+        "Services": "change_order",
+    }
+    mapping = {"format": "salesforce", "encoding": "cp1252", "kinds": kinds, "amounts": "total"}
+    files = [paths["salesforce_opportunities"], paths["salesforce_contracts"]]
+    salesforce = read_export(files, mapping)
+    assert salesforce.read.export_rows == 383
+    assert {"missing_amount", "unreadable_amount", "unreadable_date", "unknown_kind", "not_revenue"} <= set(
+        salesforce.rejected["rule"]
+    )
+    for ledger in (stripe, salesforce):
+        assert_accounted(ledger)
+    with pytest.raises(LedgerError, match=r"not_utf8 383\). The first is row 1 .*encoding"):
+        read_export(files, {**mapping, "encoding": None})

@@ -1,7 +1,8 @@
-"""The data that ships with the package: real contracts as revenue events, and two published cohorts."""
+"""The data that ships with the package: real contracts as revenue events, two published cohorts, and samples of exports."""
 
 from datetime import date
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ SURVIVORS = {
     "High End": (1000, 869, 743, 653, 593, 551, 517, 491, 468, 445, 427, 409, 394),
 }
 COHORT_START_YEAR = 2000
+EXPORT_SAMPLES = ("stripe_subscriptions", "salesforce_opportunities", "salesforce_contracts")
 COHORT_PRICE = 100.0  # a year
 
 
@@ -181,3 +183,38 @@ def _one_cohort(name: str, years: int) -> pd.DataFrame:
             "cohort": name,
         }
     )
+
+
+def export_samples(folder: str | Path) -> dict[str, Path]:
+    """Put exports of a company that does not exist into a folder, with the dirt that real ones have.
+
+    In the columns of Stripe (subscriptions) and Salesforce (opportunities, in the encoding cp1252, and contracts), as of
+    2024-12-31; made by `clvforecast.synthetic.exports`.
+
+    Returns
+    -------
+    dict
+        stripe_subscriptions, salesforce_opportunities, salesforce_contracts -> path.
+
+    Raises
+    ------
+    DatasetError
+        A file is missing from the installation.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> sorted(path.name for path in export_samples(mkdtemp()).values())
+    ['salesforce_contracts.csv', 'salesforce_opportunities.csv', 'stripe_subscriptions.csv']
+    """
+    there = files("clvforecast") / "data" / "exports"
+    written = {}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in EXPORT_SAMPLES:
+        try:
+            content = (there / f"{name}.csv").read_bytes()
+        except OSError as error:
+            raise DatasetError(f"{there / name}.csv is missing. Install clvforecast again.") from error
+        written[name] = Path(folder) / f"{name}.csv"
+        written[name].write_bytes(content)
+    return written

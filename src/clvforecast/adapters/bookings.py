@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from clvforecast.adapters.mapping import BY_ORDER
 from clvforecast.adapters.sources import Source
 from clvforecast.adapters.typed import refuse
-from clvforecast.events import TERM_KINDS
+from clvforecast.events import KINDS, SPREADABLE_KINDS, TERM_KINDS
 from clvforecast.ledger.tables import NUMBER, counts
 
 Longs = NDArray[np.int64]
 
 DAYS_PER_MONTH = 30.4375
 CHANGES = ("expansion", "contraction")
+WITHOUT_TERM = tuple(kind.name for kind in KINDS if kind.name not in (*TERM_KINDS, *SPREADABLE_KINDS))
+"""What runs to the end of the term it is in."""
 SERVED_DAYS = "date_diff('day', coalesce(start_date, event_date), end_date)"
 NEAREST_MONTHS = f"greatest(1, CAST(round({SERVED_DAYS} / {DAYS_PER_MONTH}) AS INTEGER))"
 
@@ -25,15 +27,20 @@ def booking_events(connection: duckdb.DuckDBPyConnection, source: Source) -> tup
     """Rows as events, and the row of the export that each comes from."""
     kind = "kind" if "kind" in source.columns else _literal(BY_ORDER)
     connection.execute(f"CREATE VIEW told AS SELECT * REPLACE ({kind} AS kind) FROM typed WHERE rule IS NULL")
-    if source.mapping.amounts == "total":
-        same = connection.sql(
-            f"SELECT {NUMBER} FROM ({_changes_sql()}) WHERE kind IN {_listed(CHANGES)} AND amount_cents = before"
-        ).fetchnumpy()[NUMBER]
-        refuse(connection, "nothing_new", "event_date", same)
-    months = f"CASE WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
-    event_id = "event_id" if "event_id" in source.columns else f"printf('%09d', {NUMBER})"
     total = source.mapping.amounts == "total"
-    found = connection.sql(
+    if total:
+        for rule, column, broken in (
+            ("nothing_before", "amount", "before IS NULL"),
+            ("nothing_new", "event_date", "amount_cents = before"),
+        ):
+            found = connection.sql(
+                f"SELECT {NUMBER} FROM ({_changes_sql()}) WHERE kind IN {_listed(CHANGES)} AND {broken}"
+            ).fetchnumpy()
+            refuse(connection, rule, column, found[NUMBER])
+    months = f"CASE WHEN kind IN {_listed(WITHOUT_TERM)} THEN NULL "
+        f"WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
+    event_id = "event_id" if "event_id" in source.columns else f"printf('%09d', {NUMBER})"
+    events = connection.sql(
         f"""
         SELECT {NUMBER} AS number, {event_id} AS event_id, account_id, contract_id, event_date,
                {_kind_sql(source, total)} AS kind, {"added" if total else "amount_cents"} / 100.0 AS amount, currency,
@@ -41,7 +48,7 @@ def booking_events(connection: duckdb.DuckDBPyConnection, source: Source) -> tup
         FROM ({_changes_sql() if total else "SELECT * FROM told"}) ORDER BY {NUMBER}
         """
     ).to_arrow_table()
-    return found.drop_columns(["number"]), found["number"].to_numpy().astype(np.int64)
+    return events.drop_columns(["number"]), events["number"].to_numpy().astype(np.int64)
 
 
 IN_TURN = f"coalesce(start_date, event_date), event_date, {NUMBER}"
@@ -60,9 +67,9 @@ def _kind_sql(source: Source, total: bool) -> str:
 def _changes_sql() -> str:
     """Rows with what a contract brought by the row before, and what a change that says a total adds to it."""
     priced = f"kind IN {_listed((*TERM_KINDS, BY_ORDER, *CHANGES))}"
-    before = f"lag(amount_cents) OVER (PARTITION BY account_id, contract_id, {priced} ORDER BY {IN_TURN})"
+    before = f"lag(amount_cents) OVER (PARTITION BY account_id, contract_id, total_of, {priced} ORDER BY {IN_TURN})"
     return (
-        f"SELECT *, CASE WHEN kind IN {_listed(CHANGES)} THEN amount_cents - coalesce(before, 0) ELSE amount_cents END AS added "
+        f"SELECT *, CASE WHEN kind IN {_listed(CHANGES)} THEN amount_cents - before ELSE amount_cents END AS added "
         f"FROM (SELECT *, CASE WHEN {priced} THEN {before} END AS before FROM told)"
     )
 

@@ -30,7 +30,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 KNOWN: dict[str, tuple[str, ...]] = {
     "bookings": (
         *("event_id", "account_id", "contract_id", "event_date", "start_date", "end_date"),
-        *("kind", "amount", "quantity", "currency", "term_months"),
+        *("kind", "amount", "quantity", "currency", "term_months", "total_of"),
     ),
     "periods": (
         *("event_id", "account_id", "contract_id", "start_date", "end_date"),
@@ -61,7 +61,8 @@ class Mapping(BaseModel):
         and contract, else a renewal. Without a column `kind` all rows are terms (`rest` says another kind for all but the first).
     amounts
         For bookings, what amounts of expansions and contractions are: the difference, money that is added or taken away; or the
-        total that the contract then brings, which counts as its difference from the row before.
+        total that the contract then brings, which counts as its difference from the row before: of the account and contract,
+        and of the same `total_of`, where that column is named.
     months
         The export's word for the billing interval -> months, for the column `term_months`; without it that column holds numbers.
     term_months

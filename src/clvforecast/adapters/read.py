@@ -25,7 +25,7 @@ from clvforecast.errors import LedgerError
 from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.known import as_day
-from clvforecast.ledger.notes import counts_by_rule
+from clvforecast.ledger.notes import counts_by_rule, first_reason
 from clvforecast.ledger.originals import originals
 from clvforecast.ledger.records import balanced, totals_of
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, connect, counts, quoted
@@ -98,7 +98,9 @@ def read_export(
         aside = set_aside(connection, source)
         rows = _check_counted(connection, source, aside, number)
         if not events.num_rows:
-            raise LedgerError(f"export: none of {rows} rows can be used ({counts_by_rule(aside)}).", aside)
+            raise LedgerError(
+                f"export: none of {rows} rows can be used ({counts_by_rule(aside)}). {first_reason(aside)}", aside
+            )
         rated, numbers, unrated, told = converted(connection, events, number, rates, currency)
         unrated = _as_read(connection, source, unrated, number)
         if not rated.num_rows:

@@ -12,6 +12,15 @@ def counts_by_rule(rejected: pa.Table) -> str:
     return ", ".join(f"{rule['values']} {rule['counts']}" for rule in by_rule)
 
 
+def first_reason(rejected: pa.Table) -> str:
+    """The first rejected row, and what to do about it."""
+    first = rejected.slice(0, 1).to_pylist()[0]
+    place = f"row {first['row']} of {first['source']}"
+    if first["column"] is None:  # the record as a whole is broken
+        return f"The first is {place}: {first['rule']}; {first['hint']}."
+    return f"The first is {place}: {first['column']} is {first['value']!r}; {first['hint']}."
+
+
 def rejection_warnings(rejected: pa.Table) -> list[str]:
     if rejected.num_rows == 0:
         return []

@@ -60,6 +60,7 @@ FORMATS = (
                     "amount": "opportunities.amount",
                     "currency": "opportunities.currency",
                     "term_months": "coalesce(contracts.months, opportunities.months)",
+                    "total_of": "opportunities.contract",
                     "won": "opportunities.won",
                     "deleted": "opportunities.deleted",
                 },

@@ -37,8 +37,8 @@ def booking_events(connection: duckdb.DuckDBPyConnection, source: Source) -> tup
                 f"SELECT {NUMBER} FROM ({_changes_sql()}) WHERE kind IN {_listed(CHANGES)} AND {broken}"
             ).fetchnumpy()
             refuse(connection, rule, column, found[NUMBER])
-    months = f"CASE WHEN kind IN {_listed(WITHOUT_TERM)} THEN NULL "
-        f"WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
+    no_term = f"kind IN {_listed(WITHOUT_TERM)}"
+    months = f"CASE WHEN {no_term} THEN NULL WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
     event_id = "event_id" if "event_id" in source.columns else f"printf('%09d', {NUMBER})"
     events = connection.sql(
         f"""

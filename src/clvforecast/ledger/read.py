@@ -16,6 +16,7 @@ from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule, rejection_warnings, value_warnings
 from clvforecast.ledger.records import Ledger, Totals
 from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
+from clvforecast.ledger.suspicions import suspicions
 from clvforecast.ledger.tables import RawTable, connect, counts, read_table
 from clvforecast.ledger.texts import number_texts
 
@@ -92,6 +93,7 @@ def read_ledger(
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
     pa.default_memory_pool().release_unused()
     grace = None if grace_days is None else int(grace_days)
+    suspected = suspicions(known, later, day)
     return Ledger(
         events=known,
         later=later,
@@ -101,7 +103,8 @@ def read_ledger(
         as_of=day,
         currency=currency,
         grace_days=grace,
-        warnings=warnings,
+        warnings=(*warnings, *suspected),
+        suspicions=suspected,
         fingerprint=fingerprint_of(known, later, table, grace),
         read=read,
     )

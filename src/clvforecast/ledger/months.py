@@ -47,13 +47,32 @@ def month_starts(months: Longs) -> Longs:
     return np.asarray(months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64))
 
 
-def bookings_by_day(booked_day: Longs, until: int) -> tuple[int, Longs]:
-    """The first day of the first booking's month, and the bookings of every day from it to `until`."""
+@dataclass(frozen=True)
+class Bookings:
+    """Bookings of every day from the first of the first booking's month, `first_day` (days since 1970-01-01), to `as_of`."""
+
+    first_day: int
+    by_day: Longs
+
+    @property
+    def last_day(self) -> int:
+        """The day `as_of`."""
+        return self.first_day + len(self.by_day) - 1
+
+    def by_month(self) -> Longs:
+        """Bookings of every month, the running one last."""
+        months = month_of(self.first_day + np.arange(len(self.by_day)))
+        return np.add.reduceat(self.by_day, np.flatnonzero(np.append(True, months[1:] != months[:-1])))
+
+
+def bookings_by_day(booked_day: Longs, as_of: date) -> Bookings:
+    """Bookings counted; those after `as_of` are not."""
+    last = int(np.datetime64(as_of, "D").astype(np.int64))
     first = int(month_starts(month_of(booked_day.min(keepdims=True)))[0])
-    return first, np.bincount(booked_day[booked_day <= until] - first, minlength=until - first + 1)
+    return Bookings(first, np.bincount(booked_day - first, minlength=last - first + 1)[: last - first + 1])
 
 
-def empty_months(booked_day: Longs, as_of: date) -> list[int]:
+def empty_months(bookings: Bookings) -> list[int]:
     """Months (counted from January 1970) between the first booking and `as_of` in which nothing is booked, though months
     usually have many.
 
@@ -61,10 +80,9 @@ def empty_months(booked_day: Longs, as_of: date) -> list[int]:
     bookings or more; and the same months a year before, or after, were not empty too, as in a trade with a season.
     The running month, and empty months up to it, are no gap: `shortfall` looks at them.
     """
-    until = int(np.datetime64(as_of, "D").astype(np.int64))
-    months = month_of(booked_day[booked_day <= until])
-    first = int(months.min())
-    counts = np.bincount(months - first)
+    counts = bookings.by_month()
+    first = int(month_of(np.array([bookings.first_day]))[0])
+    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1]
     empty = np.append(False, np.append(counts == 0, False))
     found: list[int] = []
     for begin, end in pairwise(np.flatnonzero(empty[1:] != empty[:-1])):
@@ -86,7 +104,7 @@ def _is_gap(counts: Longs, begin: int, end: int) -> bool:
     return True
 
 
-def shortfall(booked_day: Longs, as_of: date) -> Shortfall | None:
+def shortfall(bookings: Bookings) -> Shortfall | None:
     """How far the bookings of the last months, up to `as_of`, fall short of the year before; None where they do not.
 
     x = bookings from the first of a month to `as_of`: the running month (of 14 days or more), with the one before it, and
@@ -101,9 +119,8 @@ def shortfall(booked_day: Longs, as_of: date) -> Shortfall | None:
     So a quiet season, a batch once a quarter, growth, decline by a few percent a month and months of few bookings are no
     shortfall. A year of bookings before the span is needed.
     """
-    until = int(np.datetime64(as_of, "D").astype(np.int64))
-    first, by_day = bookings_by_day(booked_day, until)
-    before = np.append(0, np.cumsum(by_day))
+    until, first = bookings.last_day, bookings.first_day
+    before = np.append(0, np.cumsum(bookings.by_day))
     last = int(month_of(np.array([until]))[0])
     day_of_month = until - int(month_starts(np.array([last]))[0])
     for length in range(1, MOST_SPANS + 1):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clvforecast.events import TERM_KINDS
 from clvforecast.ledger.days import term_ends, whole_days
-from clvforecast.ledger.months import empty_months, shortfall
+from clvforecast.ledger.months import Bookings, bookings_by_day, empty_months, shortfall
 from clvforecast.machine import available_threads
 
 Longs = NDArray[np.int64]
@@ -78,8 +78,8 @@ def suspicions(events: pa.Table, later: pa.Table, as_of: date) -> tuple[str, ...
     """The warnings of accepted events in canonical order, known on `as_of`, and of those kept for later.
 
     - A renewal of 100 times the price a month of its line's term before, or more, or of a hundredth or less.
-    - Accounts whose terms without contract_id overlap: one starts before half of the one before is over, as `Histories`
-      warn of too (a renewal that starts early overlaps by less).
+    - Accounts whose terms without contract_id overlap: one starts before half of the one before is over, and no churn lies
+      between, as `Histories` warn of too (a renewal that starts early overlaps by less).
     - Service that starts over two years after its booking, and not within 92 days of an earlier term of the account.
     - At most 1% of all bookings that come after two years without any: a mistyped year, which would make a late `as_of`.
     - Account ids that are one when letter case, blanks, signs between letters and Unicode's ways of writing a letter are
@@ -88,14 +88,15 @@ def suspicions(events: pa.Table, later: pa.Table, as_of: date) -> tuple[str, ...
     """
     rows = _rows(events)
     terms = _terms(rows)
+    bookings = bookings_by_day(rows.booked_day, as_of)
     found = (
         _unit_slips(rows, terms),
         _parallel_terms(rows, terms),
         _far_ahead(rows, terms),
         _apart(events, later),
         _spellings(rows),
-        _gaps(rows, as_of),
-        _truncated(rows, as_of),
+        _gaps(bookings),
+        _truncated(rows, bookings, as_of),
     )
     return tuple(line for lines in found for line in lines)
 
@@ -145,8 +146,8 @@ def _unit_slips(rows: Rows, terms: Terms) -> Iterator[str]:
     renewal = pc.equal(rows.events["kind"], "renewal").to_numpy()[terms.row[1:]]
     after = terms.cents[1:] * terms.months[:-1].astype(np.float64)
     before = terms.cents[:-1] * terms.months[1:].astype(np.float64)
-    slips = (after >= UNIT_SLIP * before) | (after * UNIT_SLIP <= before)
-    slips = np.flatnonzero(terms.same_line & renewal & slips) + 1
+    is_slip = (after >= UNIT_SLIP * before) | (after * UNIT_SLIP <= before)
+    slips = np.flatnonzero(terms.same_line & renewal & is_slip) + 1
     if len(slips):
         first = int(slips[0])
         monthly = [_money(terms.cents[term] / terms.months[term]) for term in (first - 1, first)]
@@ -161,6 +162,7 @@ def _parallel_terms(rows: Rows, terms: Terms) -> Iterator[str]:
     overlap = terms.end_day[:-1] - terms.start_day[1:]
     parallel = 2 * overlap > terms.end_day[:-1] - terms.start_day[:-1]
     found = np.flatnonzero(terms.same_line & terms.without_contract[1:] & parallel) + 1
+    found = found[~_churned(rows, rows.account[terms.row[found]], terms.start_day[found - 1], terms.start_day[found])]
     if len(found):
         accounts = len(np.unique(rows.account[terms.row[found]]))
         running = np.datetime64(int(terms.end_day[found[0] - 1]), "D")
@@ -168,6 +170,16 @@ def _parallel_terms(rows: Rows, terms: Terms) -> Iterator[str]:
             f"events: {accounts} accounts have parallel terms and no contract_id ({_example(rows, int(terms.row[found[0]]))}: "
             f"a term starts while the one before runs to {running}); give contract_id where an account holds several contracts"
         )
+
+
+def _churned(rows: Rows, account: Longs, since: Longs, until: Longs) -> Flags:
+    """Whether a churn of each account takes effect between two days, both included: then the term before did not run on."""
+    churn = np.flatnonzero(pc.equal(rows.events["kind"], "churn").to_numpy())
+    first = rows.start_day.min()
+    key = (rows.account[churn] << DAY_BITS) | (rows.start_day[churn] - first)
+    low = np.searchsorted(key, (account << DAY_BITS) | (since - first))
+    high = np.searchsorted(key, (account << DAY_BITS) | (until - first), side="right")
+    return np.asarray(high > low)
 
 
 def _far_ahead(rows: Rows, terms: Terms) -> Iterator[str]:
@@ -202,7 +214,9 @@ def _apart(events: pa.Table, later: pa.Table) -> Iterator[str]:
     if len(breaks):
         day = first + int(days[breaks[0] + 1])
         table, row = next(
-            (table, int(np.argmax(at))) for table in (events, later) if (at := whole_days(table["event_date"]) == day).any()
+            (table, int(np.argmax(at)))
+            for table in (events, later)
+            if (at := whole_days(table["event_date"]) == day).any()
         )
         yield (
             f"events: {after[breaks[0]]} are booked two years or more after all others (account "
@@ -210,8 +224,8 @@ def _apart(events: pa.Table, later: pa.Table) -> Iterator[str]:
         )
 
 
-def _gaps(rows: Rows, as_of: date) -> Iterator[str]:
-    months = empty_months(rows.booked_day, as_of)
+def _gaps(bookings: Bookings) -> Iterator[str]:
+    months = empty_months(bookings)
     if months:
         shown = ", ".join(str(np.datetime64(month, "M")) for month in months[:SHOWN_MONTHS])
         more = ", ..." if len(months) > SHOWN_MONTHS else ""
@@ -221,8 +235,8 @@ def _gaps(rows: Rows, as_of: date) -> Iterator[str]:
         )
 
 
-def _truncated(rows: Rows, as_of: date) -> Iterator[str]:
-    short = shortfall(rows.booked_day, as_of)
+def _truncated(rows: Rows, bookings: Bookings, as_of: date) -> Iterator[str]:
+    short = shortfall(bookings)
     if short is not None:
         last = int(np.argmax(rows.booked_day))
         yield (
@@ -237,21 +251,37 @@ def _truncated(rows: Rows, as_of: date) -> Iterator[str]:
 
 def _spellings(rows: Rows) -> Iterator[str]:
     firsts = np.append(True, rows.account[1:] != rows.account[:-1])[: len(rows.account)]
-    ids = rows.events["account_id"].filter(pa.array(firsts)).combine_chunks()
-    ids = pa.concat_arrays(ids.chunks) if isinstance(ids, pa.ChunkedArray) else ids
+    ids = rows.events["account_id"].filter(pa.array(firsts))
+    ids = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in ids.chunks])
     parts = [ids.slice(first, IDS_EACH) for first in range(0, len(ids), IDS_EACH)]
     with ThreadPoolExecutor(available_threads()) as pool:
-        plain = pa.chunked_array(pool.map(plain_spelling, parts), pa.string())
-    if pc.count_distinct(plain).as_py() == len(ids):
+        bare = pa.chunked_array(pool.map(bare_spelling, parts), pa.large_string())
+    ids = ids.filter(pa.array(_shared(bare)))  # few, most often none: only these need a closer look
+    plain = plain_spelling(ids)
+    alike = _shared(plain)
+    if not alike.any():
         return
-    code = pc.index_in(plain, pc.unique(plain)).to_numpy()
-    alike = np.bincount(code)[code] > 1
     first = int(np.argmax(alike))
-    second = first + 1 + int(np.argmax(code[first + 1 :] == code[first]))
+    second = first + 1 + int(np.argmax(pc.equal(plain[first + 1 :], plain[first]).to_numpy(zero_copy_only=False)))
     yield (
         f"events: {int(alike.sum())} account ids differ from another only by letter case, blanks, signs or Unicode form "
         f"({ids[first].as_py()!r} and {ids[second].as_py()!r}); write one account's id one way"
     )
+
+
+def _shared(texts: pa.ChunkedArray | pa.Array) -> Flags:
+    """Whether each text is there more than once."""
+    encoded = pc.dictionary_encode(texts)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    code = encoded.indices.to_numpy()
+    return np.asarray(np.bincount(code)[code] > 1)
+
+
+def bare_spelling(ids: pa.Array) -> pa.Array:
+    """Letters and digits alone, in lower case, NFKC: what has one plain spelling has one of these."""
+    if pc.all(pc.string_is_ascii(ids)).as_py():
+        return pc.replace_substring_regex(pc.ascii_lower(ids), r"[^a-z0-9]+", "")
+    return pc.replace_substring_regex(pc.utf8_lower(pc.utf8_normalize(ids, "NFKC")), r"[^\pL\pN\pM]+", "")
 
 
 def plain_spelling(ids: pa.Array) -> pa.Array:
@@ -262,13 +292,10 @@ def plain_spelling(ids: pa.Array) -> pa.Array:
     >>> plain_spelling(pa.array(["GTXPro", "GTX  Pro.", "1-23", "12 - 3", "ﬁrm"])).to_pylist()
     ['gtxpro', 'gtxpro', '1_23', '12_3', 'firm']
     """
-    exact = pc.match_substring_regex(ids, CASE_SENSITIVE)
-    exact = pc.and_(exact, pc.match_substring_regex(ids, "[0-9]"))
-    plain = ids if pc.all(pc.string_is_ascii(ids)).as_py() else pc.utf8_normalize(ids, "NFKC")
+    exact = pc.and_(pc.match_substring_regex(ids, CASE_SENSITIVE), pc.match_substring_regex(ids, "[0-9]"))
+    plain = pc.utf8_normalize(ids, "NFKC")
     plain = pc.if_else(exact, plain, pc.utf8_lower(plain))
-    if not pc.any(pc.match_substring_regex(plain, r"[^\pL\pN]")).as_py():
-        return plain
     for pattern, instead in ((r"[^\pL\pN\pM]+", "_"), (r"([^\pN_])_", r"\1"), (r"_([^\pN_])", r"\1")):
         plain = pc.replace_substring_regex(plain, pattern, instead)
-    trimmed = pc.utf8_trim(plain, "_")
-    return pc.if_else(pc.equal(trimmed, ""), ids, trimmed)
+    plain = pc.utf8_trim(plain, "_")
+    return pc.if_else(pc.equal(plain, ""), ids, plain)

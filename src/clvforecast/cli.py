@@ -15,6 +15,9 @@ import typer
 from clvforecast.errors import ClvError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clvforecast.histories import Histories
     from clvforecast.ledger import Ledger
 
 app = typer.Typer(
@@ -133,6 +136,10 @@ def validate(
     rejected: Annotated[
         Path | None, typer.Option("--rejected", metavar="FILE", help="Write the rejected rows to this CSV.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write the data report there: tables as CSV, and a picture."),
+    ] = None,
 ) -> None:
     """Check revenue events row by row and show what would be used.
 
@@ -149,10 +156,13 @@ def validate(
 
     console = make_console()
     ledger = _read(events, accounts, as_of, mapping)
-    show_ledger(console, ledger, build_histories(ledger))
+    histories = build_histories(ledger)
+    show_ledger(console, ledger, histories)
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
         say(console, f"rejected rows: {rejected}")
+    if report is not None:
+        _write_report(console, ledger, histories, report)
     _check_rejected(ledger, max_rejected)
 
 
@@ -373,6 +383,15 @@ def _read(events: str, accounts: str | None, as_of: datetime | None, mapping: Pa
     from clvforecast.ledger import read_ledger
 
     return read_ledger(events, accounts, as_of=day)
+
+
+def _write_report(console: Console, ledger: Ledger, histories: Histories, folder: Path) -> None:
+    from clvforecast.overview import data_report
+    from clvforecast.report.overview import write_report
+    from clvforecast.report.terminal import say
+
+    for path in write_report(data_report(ledger, histories), folder):
+        say(console, f"written: {path}")
 
 
 def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:

@@ -58,7 +58,9 @@ def _in_force(days: Longs, start: Longs, stop: Longs, amount: Floats) -> Floats:
 def _counted(days: Longs, start: Longs, stop: Longs) -> Longs:
     """How many have start <= day < stop."""
     n = len(days) + 1
-    change = np.bincount(np.searchsorted(days, start), minlength=n) - np.bincount(np.searchsorted(days, stop), minlength=n)
+    change = np.bincount(np.searchsorted(days, start), minlength=n) - np.bincount(
+        np.searchsorted(days, stop), minlength=n
+    )
     return np.cumsum(change)[:-1].astype(np.int64)
 
 

@@ -24,7 +24,7 @@ from clvforecast.report.units import counted, in_unit, money_unit
 
 FIGURE_SIZE = (13.0, 8.0)
 MOST_BARS = 48
-"""Beyond so many months bars are of quarters, beyond so many quarters of years."""
+"""Beyond so many months bars are of quarters, beyond four times as many of years."""
 KIND_GROUPS = {
     "initial": (("initial",), MEDIAN),
     "renewal": (("renewal",), BANDS[0.50]),
@@ -128,7 +128,7 @@ def _draw_stacks(axes: Axes, by_month: pd.DataFrame, groups: Mapping[str, tuple[
 def _period(n_months: int) -> tuple[str, str]:
     if n_months <= MOST_BARS:
         return "MS", "month"
-    return ("QS", "quarter") if n_months <= 3 * MOST_BARS else ("YS", "year")
+    return ("QS", "quarter") if n_months <= 4 * MOST_BARS else ("YS", "year")
 
 
 # --- recurring revenue --------------------------------------------------------------------------------------

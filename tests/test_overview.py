@@ -313,6 +313,7 @@ def test_there_is_a_picture_of_one_event_and_of_no_renewal(n_accounts: int, as_o
     assert heights(events) == n_accounts
     assert heights(ends) == (0 if as_of is None else n_accounts)
     assert [text.get_text() for text in ends.texts] == (["no term has ended yet"] if as_of is None else [])
+    assert [text.get_text()[:7] for text in cohorts.texts] == (["too few"] if as_of is None else [])
     assert len(cohorts.lines) == (0 if as_of is None else 2)
 
 

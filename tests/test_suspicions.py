@@ -223,6 +223,28 @@ def test_a_truncated_end_is_told_with_what_is_usual(as_of: str, kept: float) -> 
     assert usual == pytest.approx(of_days, rel=0.15)
 
 
+@pytest.mark.parametrize("as_of", ["2022-08-15", "2022-12-31", "2027-03-31"])
+def test_a_long_silence_is_told(as_of: str) -> None:
+    events = company(n_accounts=400)
+    until_may = events[events["event_date"] < "2022-06-01"]
+    (found,) = warnings_of(until_may, as_of=as_of)
+    last = until_may["event_date"].max()
+    usual = len(until_may[until_may["event_date"] >= "2021-12-01"]) / 6
+    assert found.startswith(
+        f"events: 0 are booked from 2022-06-01 to {as_of}, where {usual:.0f} a month were usual before"
+    )
+    assert f", {last:%Y-%m-%d})" in found
+    few = company(n_accounts=24)  # two a month
+    assert warnings_of(few[few["event_date"] < "2022-06-01"], as_of=as_of) == ()
+
+
+def test_a_season_s_silence_is_no_truncated_end() -> None:
+    events = company(n_accounts=800)
+    season = events[events["event_date"].dt.month <= 7]
+    for as_of in ("2021-10-31", "2021-12-31", "2022-12-31"):
+        assert warnings_of(season[season["event_date"] <= as_of], as_of=as_of) == ()
+
+
 def test_a_truncated_end_is_told_of_the_day_that_is_asked_for() -> None:
     events = company(n_accounts=2000)
     ledger = clv.read_ledger(events[events["event_date"] < "2022-05-10"], as_of="2022-06-30")

@@ -29,12 +29,15 @@ LEAST_SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Bookings from the first of a month to `as_of`, beside the mean and the least of the same days in a year before."""
+    """Bookings from the first of a month to `as_of`, beside the mean and the least of the same days in a year before.
+
+    Of a longer silence `usual` is the mean of a month before it, and `least` is None.
+    """
 
     since: date
     booked: int
     usual: float
-    least: int
+    least: int | None
 
 
 def month_of(days: Longs) -> Longs:
@@ -118,7 +121,24 @@ def shortfall(bookings: Bookings) -> Shortfall | None:
 
     So a quiet season, a batch once a quarter, growth, decline by a few percent a month and months of few bookings are no
     shortfall. A year of bookings before the span is needed.
+
+    A silence of two whole months or more up to `as_of` falls short, too, when it would be a gap (`empty_months`) if bookings
+    went on after it, and a year of bookings lies before it.
     """
+    return _silence(bookings) or _short_span(bookings)
+
+
+def _silence(bookings: Bookings) -> Shortfall | None:
+    counts = bookings.by_month()
+    begin, end = int(np.flatnonzero(counts)[-1]) + 1, len(counts)
+    if end - begin <= 2 or begin < YEAR or not _is_gap(counts, begin, end):
+        return None
+    month = month_of(np.array([bookings.first_day])) + begin
+    usual = float(counts[begin - AROUND : begin].mean())
+    return Shortfall(since=np.datetime64(int(month_starts(month)[0]), "D").item(), booked=0, usual=usual, least=None)
+
+
+def _short_span(bookings: Bookings) -> Shortfall | None:
     until, first = bookings.last_day, bookings.first_day
     before = np.append(0, np.cumsum(bookings.by_day))
     last = int(month_of(np.array([until]))[0])

@@ -237,13 +237,19 @@ def _gaps(bookings: Bookings) -> Iterator[str]:
 
 def _truncated(rows: Rows, bookings: Bookings, as_of: date) -> Iterator[str]:
     short = shortfall(bookings)
-    if short is not None:
-        last = int(np.argmax(rows.booked_day))
-        yield (
-            f"events: {short.booked} are booked from {short.since} to {as_of}, where {short.usual:,.0f} usually are and never "
-            f"under {short.least} in the year before (last: account {rows.events['account_id'][last].as_py()!r}, "
-            f"{rows.events['event_date'][last].as_py()}); check that the export is complete, or give an earlier as_of"
-        )
+    if short is None:
+        return
+    last = int(np.argmax(rows.booked_day))
+    usual = (
+        f"{short.usual:,.0f} a month were usual before"
+        if short.least is None
+        else f"{short.usual:,.0f} usually are and never under {short.least} in the year before"
+    )
+    yield (
+        f"events: {short.booked} are booked from {short.since} to {as_of}, where {usual} (last: account "
+        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); check that the export is "
+        "complete, or give an earlier as_of"
+    )
 
 
 # --- account ids --------------------------------------------------------------------------------------------

@@ -175,11 +175,11 @@ def _plot_recurring(axes: Axes, report: DataReport) -> None:
 def _plot_cohorts(axes: Axes, report: DataReport) -> None:
     axes.set_title("accounts in unbroken service, by year of first start", loc="left", fontsize="medium")
     shown = report.cohorts[report.cohorts["known"] >= np.minimum(FEWEST_KNOWN, report.cohorts["accounts"])]
-    if shown.empty or shown["years"].max() == 0:
-        _say(axes, "no year after a first start is over yet")
-        return
     curves = {name: curve for name, curve in shown.groupby("cohort") if len(curve) > 1}
-    pooled = curves.pop(ALL, shown.iloc[:0])
+    if ALL not in curves:
+        _say(axes, "too few accounts are known a year after their first start")
+        return
+    pooled = curves.pop(ALL)
     names = _shown_cohorts(curves)
     shades = LinearSegmentedColormap.from_list("cohorts", ["#d3d6da", BANDS[0.80], BANDS[0.50]])
     for place, name in enumerate(names):

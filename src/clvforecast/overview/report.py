@@ -117,7 +117,7 @@ def data_report(ledger: Ledger, histories: Histories | None = None, patience_day
     >>> report = clv.data_report(clv.read_ledger(clv.datasets.cohort_events(years=3)), patience_days=0)
     >>> report
     <DataReport as of 2003-01-01: 5,746 events, MRR 8,625.00 USD of 1,035 accounts>
-    >>> report.cohorts.query("cohort == 'all'")["in_force"].tolist()
+    >>> report.cohorts.query("cohort == 'all'")["in_force"].round(4).tolist()
     [1.0, 0.75, 0.6055, 0.5175]
     """
     histories = build_histories(ledger, only=NEEDED) if histories is None else histories

@@ -87,18 +87,20 @@ def suspicions(events: pa.Table, later: pa.Table, as_of: date) -> tuple[str, ...
     - Months without any event (`months.empty_months`), and a last month that falls short (`months.shortfall`).
     """
     rows = _rows(events)
-    terms = _terms(rows)
-    bookings = bookings_by_day(rows.booked_day, as_of)
-    found = (
-        _unit_slips(rows, terms),
-        _parallel_terms(rows, terms),
-        _far_ahead(rows, terms),
-        _apart(events, later),
-        _spellings(rows),
-        _gaps(bookings),
-        _truncated(rows, bookings, as_of),
-    )
-    return tuple(line for lines in found for line in lines)
+    with ThreadPoolExecutor(1) as aside:  # texts and numbers at the same time
+        spellings = aside.submit(lambda: tuple(_spellings(rows)))
+        terms = _terms(rows)
+        bookings = bookings_by_day(rows.booked_day, as_of)
+        found = (
+            _unit_slips(rows, terms),
+            _parallel_terms(rows, terms),
+            _far_ahead(rows, terms),
+            _apart(events, later),
+            _gaps(bookings),
+            _truncated(rows, bookings, as_of),
+        )
+        told = tuple(line for lines in found for line in lines)
+    return (*told, *spellings.result())
 
 
 def _rows(events: pa.Table) -> Rows:

@@ -111,6 +111,16 @@ def test_validate_counts_rows_and_writes_the_rejected(run, files: Files, tmp_pat
     assert difference.split() == ["difference", "0", "0.00"]
 
 
+def test_validate_writes_the_data_report(run, files: Files, tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    outcome = run("validate", files.events, "--accounts", files.accounts, "--report", str(folder))
+    assert outcome.code == 0, outcome.err
+    names = ["booking.csv", "cohorts.csv", "ends.csv", "events.csv", "quality.csv", "recurring.csv", "report.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [f"data_{name}" for name in names]
+    assert outcome.out.count("written: ") == 7
+    assert pd.read_csv(folder / "data_events.csv")["rows"].sum() == len(pd.read_csv(files.events))
+
+
 def test_validate_knows_only_what_was_booked(run, files: Files) -> None:
     outcome = run("validate", files.events, "--as-of", "2018-12-31")
     assert outcome.code == 0

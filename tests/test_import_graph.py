@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adapters", "datasets"),
     ("histories",),
     ("cells",),
-    ("likelihoods",),
+    ("likelihoods", "overview"),
     ("components",),
     ("laplace",),
     ("sampling", "posterior_file", "summary"),
@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 # A forecast, a backtest and a check draw themselves: the method asks for the picture when it is called, and its file reads them.
-ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report"), ("predictive", "report")}
+ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report"), ("predictive", "report"), ("overview", "report")}
 LAYER = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
 
 

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from clvforecast.forecast import forecast as forecast
     from clvforecast.ledger import Ledger as Ledger
     from clvforecast.ledger import read_ledger as read_ledger
+    from clvforecast.overview import DataReport as DataReport
+    from clvforecast.overview import data_report as data_report
     from clvforecast.posterior import Posterior as Posterior
     from clvforecast.posterior import fit as fit
     from clvforecast.posterior import load_posterior as load_posterior
@@ -90,6 +92,8 @@ _HOME = {
     "forecast": "forecast",
     "Ledger": "ledger",
     "read_ledger": "ledger",
+    "DataReport": "overview",
+    "data_report": "overview",
     "Posterior": "posterior",
     "fit": "posterior",
     "load_posterior": "posterior",

@@ -15,6 +15,9 @@ import typer
 from clvforecast.errors import ClvError, LedgerError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clvforecast.histories import Histories
     from clvforecast.ledger import Ledger
 
 app = typer.Typer(
@@ -159,6 +162,10 @@ def validate(
     rejected: Annotated[
         Path | None, typer.Option("--rejected", metavar="FILE", help="Write the rejected rows to this CSV.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write the data report there: tables as CSV, and a picture."),
+    ] = None,
 ) -> None:
     """Check revenue events row by row and show what would be used.
 
@@ -177,16 +184,18 @@ def validate(
     try:
         ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     except LedgerError as error:
-        if (
-            rejected is not None and error.rejected is not None
-        ):  # no row can be used: all the more are the reasons wanted
+        # no row can be used: all the more are the reasons wanted
+        if rejected is not None and error.rejected is not None:
             write_csv(error.rejected.to_pandas(), rejected)
             say(console, f"rejected rows: {rejected}")
         raise
-    show_ledger(console, ledger, build_histories(ledger))
+    histories = build_histories(ledger)
+    show_ledger(console, ledger, histories)
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
         say(console, f"rejected rows: {rejected}")
+    if report is not None:
+        _write_report(console, ledger, histories, report)
     _check_rejected(ledger, max_rejected)
 
 
@@ -429,6 +438,15 @@ def _read(events: list[str], accounts: str | None, as_of: datetime | None, expor
     return read_export(
         events, export.name if mapping is None else mapping, accounts, day, rates=export.rates, currency=export.currency
     )
+
+
+def _write_report(console: Console, ledger: Ledger, histories: Histories, folder: Path) -> None:
+    from clvforecast.overview import data_report
+    from clvforecast.report.overview import write_report
+    from clvforecast.report.terminal import say
+
+    for path in write_report(data_report(ledger, histories), folder):
+        say(console, f"written: {path}")
 
 
 def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:

@@ -17,6 +17,7 @@ from clvforecast.ledger.notes import counts_by_rule, first_reason, rejection_war
 from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.records import Ledger, Totals, balanced, totals_of_broken
 from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
+from clvforecast.ledger.suspicions import suspicions
 from clvforecast.ledger.tables import RawTable, connect, read_table
 from clvforecast.ledger.texts import number_texts
 
@@ -93,6 +94,7 @@ def read_ledger(
         warnings = (*rejection_warnings(rejected), *value_warnings(connection, raw), *account_warnings)
     pa.default_memory_pool().release_unused()
     grace = None if grace_days is None else int(grace_days)
+    suspected = suspicions(known, later, day)
     ledger = Ledger(
         events=known,
         later=later,
@@ -102,7 +104,8 @@ def read_ledger(
         as_of=day,
         currency=currency,
         grace_days=grace,
-        warnings=warnings,
+        warnings=(*warnings, *suspected),
+        suspicions=suspected,
         fingerprint=fingerprint_of(known, later, table, grace),
         read=read,
     )

@@ -16,6 +16,7 @@ from clvforecast.events import LEFT_OUT
 from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule
 from clvforecast.ledger.rows import in_order
+from clvforecast.ledger.suspicions import suspicions
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,14 @@ class Ledger:
         The day of knowledge; the ISO 4217 code of all money; the longest gap in days between two terms of one
         spell (None: min(92, max(15, a quarter of the previous term))).
     warnings
-        What was mended or left out, with counts.
+        What was mended or left out, with counts, and what is accepted but looks wrong.
     fingerprint
         SHA-256 (hex) of what is kept: events, later, accounts and settings; it does not depend on the order
         of rows.
     read
         Totals of the input, counted before any check.
+    suspicions
+        Those of the warnings that say what looks wrong on `as_of` (`suspicions.suspicions`).
     """
 
     events: pa.Table
@@ -104,6 +107,7 @@ class Ledger:
     warnings: tuple[str, ...]
     fingerprint: str
     read: Totals = field(default_factory=Totals)
+    suspicions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -184,7 +188,17 @@ class Ledger:
             kept = in_order(kept)
         events, later = split(kept, day)
         fingerprint = fingerprint_of(events, later, self.accounts, self.grace_days)
-        return replace(self, events=events, later=later, as_of=day, fingerprint=fingerprint)
+        suspected = suspicions(events, later, day)
+        told = tuple(warning for warning in self.warnings if warning not in self.suspicions)
+        return replace(
+            self,
+            events=events,
+            later=later,
+            as_of=day,
+            fingerprint=fingerprint,
+            warnings=(*told, *suspected),
+            suspicions=suspected,
+        )
 
 
 def totals_of(table: pa.Table) -> Totals:

@@ -24,9 +24,11 @@ from clvforecast.ledger.checks import (
     WHOLE_NUMBER,
     currency_sql,
     date_sql,
+    decimal_sql,
     half_even_cents_sql,
     key_sql,
     readable_currency_sql,
+    refuse_nested,
     text_sql,
 )
 from clvforecast.ledger.originals import as_rejected
@@ -104,6 +106,7 @@ def found_columns(raw: RawTable, mapping: Mapping) -> dict[str, str]:
             f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
             "in the mapping."
         )
+    refuse_nested(raw, [there[_plain(name)] for name in wanted])
     return {what: there[_plain(name)] for what, name in mapping.columns.items()}
 
 
@@ -280,7 +283,7 @@ def _number_sql(text: str, mapping: Mapping, is_number: bool) -> str:
     Signs of thousands stand where they belong, or not at all; 0.125 is no grouped number, and an exponent has no groups.
     """
     if is_number:
-        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN TRY_CAST({text} AS DECIMAL(38, 18)) END"
+        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN {decimal_sql(text)} END"
     if mapping.prefix:
         text = (
             f"regexp_replace({text}, {literal('^([+-]?)' + _escaped(mapping.prefix) + ' ?')}, {literal(chr(92) + '1')})"
@@ -290,7 +293,7 @@ def _number_sql(text: str, mapping: Mapping, is_number: bool) -> str:
     number = rf"^[+-]?({grouped}(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?)$"
     plain = f"replace({text}, {literal(mapping.thousands)}, '')" if mapping.thousands else text
     plain = f"replace({plain}, ',', '.')" if mapping.decimal == "," else plain
-    return f"CASE WHEN regexp_matches({text}, {literal(number)}) THEN TRY_CAST({plain} AS DECIMAL(38, 18)) END"
+    return f"CASE WHEN regexp_matches({text}, {literal(number)}) THEN {decimal_sql(plain)} END"
 
 
 def _escaped(sign: str) -> str:

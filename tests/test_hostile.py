@@ -27,6 +27,7 @@ from clvforecast.adapters import read_export
 from clvforecast.errors import ClvError, LedgerError
 from clvforecast.ledger import Ledger, plain_text, read_ledger, scan
 from clvforecast.ledger.tables import connect, read_table
+from clvforecast.report.ledgers import reconciliation_rows, rejected_rows
 from hostile.corpus import CORPUS, FIRST, HEADER, LAST, PLAIN, Hostile, row, text
 
 NEXT_STEP = re.compile(
@@ -205,6 +206,19 @@ def test_money_is_accounted_for_in_every_currency(tmp_path: Path) -> None:
         [2, 1, 1000],
     ]
     assert len(read_ledger(write(Hostile("sound", PLAIN.encode()), tmp_path)).reconciliation()) == 5
+
+
+def test_what_is_shown_names_lines_and_currencies(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(text("broken", row(kind="", currency="eur"), row(kind="?")), encoding="utf-8")
+    ledger = read_ledger(path)
+    shown = reconciliation_rows(ledger)
+    assert shown["currency"].tolist() == ["USD"] * 5 + ["EUR"] * 5 + ["not readable"] * 5
+    assert shown["amount"].tolist()[:5] == ["1,290.25", "1,280.25", "0.00", "10.00", "0.00"]
+    first = dict(zip(rejected_rows(ledger)["rule"], rejected_rows(ledger)["first"], strict=True))
+    assert first == {"unknown_kind": f"{path} line 4: kind is empty", "wrong_field_count": f"{path} line 3"}
+    path.write_text(PLAIN)
+    assert reconciliation_rows(read_ledger(path)).columns.tolist() == ["part", "rows", "amount, USD"]
 
 
 # --- encodings and packing ------------------------------------------------------------------------------------------
@@ -421,7 +435,7 @@ def changed(content: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(changes)
 def test_any_change_of_bytes_is_accounted_for_or_refused(tmp_path: Path, edits: list[tuple[int, int, bytes]]) -> None:

@@ -15,7 +15,7 @@ from clvforecast.adapters.formats import FORMATS
 from clvforecast.adapters.mapping import KNOWN, NEEDED, Mapping, Shape, make_mapping, read_settings
 from clvforecast.errors import LedgerError
 from clvforecast.events import REQUIRED_COLUMNS
-from clvforecast.ledger.checks import text_sql
+from clvforecast.ledger.checks import refuse_nested, text_sql
 from clvforecast.ledger.tables import (
     NUMBER,
     ROW,
@@ -107,6 +107,7 @@ def _mapped(connection: duckdb.DuckDBPyConnection, export: Any, mapping: Mapping
             f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
             "in the mapping."
         )
+    refuse_nested(raw, [there[plain(name)] for name in wanted])
     columns = {what: there[plain(name)] for what, name in mapping.columns.items()}
     return Source(raw, mapping, columns, {}, None, ((raw, 0),))
 
@@ -240,6 +241,8 @@ def _joined(
     said_by: str,
 ) -> Source:
     headers = {table.name: _headers(table, raws.get(table.name)) for table in known.tables}
+    for name, raw in raws.items():
+        refuse_nested(raw, headers[name].values())
     extras = _extras(known, raws, settings)
     for macro in MACROS:
         connection.execute(macro)

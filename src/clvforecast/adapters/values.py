@@ -5,7 +5,7 @@ from __future__ import annotations
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.sources import Source, plain, written
 from clvforecast.events import LONGEST_TERM_MONTHS
-from clvforecast.ledger.checks import ISO_DATE, PLAIN_NUMBER, WHOLE_NUMBER, date_sql, text_sql
+from clvforecast.ledger.checks import ISO_DATE, PLAIN_NUMBER, WHOLE_NUMBER, date_sql, decimal_sql, text_sql
 from clvforecast.ledger.tables import literal
 
 DIGIT_FIRST_OR_LAST = r"^\d|\d$"
@@ -109,14 +109,14 @@ def number_sql(source: Source, what: str) -> str:
     """
     text, mapping = text_of(source, what), source.mapping
     if what in source.columns and source.raw.type_of(source.columns[what]) != "VARCHAR":
-        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN TRY_CAST({text} AS DECIMAL(38, 18)) END"
+        return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN {decimal_sql(text)} END"
     bare = _without_currency_signs(text, mapping)
     point, between = _escaped(mapping.decimal), _escaped(mapping.thousands)
     grouped = rf"[1-9]\d{{0,2}}({between}\d{{3}})+({point}\d*)?|" if between else ""
     number = rf"^[+-]?({grouped}(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?)$"
     digits = f"replace({bare}, {literal(mapping.thousands)}, '')" if mapping.thousands else bare
     digits = f"replace({digits}, ',', '.')" if mapping.decimal == "," else digits
-    return f"CASE WHEN regexp_matches({bare}, {literal(number)}) THEN TRY_CAST({digits} AS DECIMAL(38, 18)) END"
+    return f"CASE WHEN regexp_matches({bare}, {literal(number)}) THEN {decimal_sql(digits)} END"
 
 
 def _without_currency_signs(text: str, mapping: Mapping) -> str:

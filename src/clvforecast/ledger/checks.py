@@ -6,6 +6,8 @@ the first broken rule), keyed by the running row number. Copies and the rules th
 after that, over columns of integers (`rows.py`, `places.py`); what they reject stands in the table `refused`.
 """
 
+from collections.abc import Iterable
+
 import duckdb
 
 from clvforecast.errors import LedgerError
@@ -28,6 +30,7 @@ from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, literal, qu
 ISO_DATE = r"^\d{4}-\d{2}-\d{2}([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?)?$"
 MIDNIGHT = r"^[ T0:.]*$"
 PLAIN_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+BEYOND_PLACES = r"(\.\d{17})\d+[1-9]\d*"
 NOT_A_NUMBER = r"^[+-]?(nan|inf|infinity)$"
 WHOLE_NUMBER = r"^\+?\d{1,9}(\.0*)?$"
 LONGEST_READ = 999_999_999  # nine digits, as in text
@@ -38,7 +41,7 @@ WITH_TERM = TERM_KINDS + SPREADABLE_KINDS  # whose term_months are kept
 
 
 def check_columns(raw: RawTable) -> None:
-    """Raise LedgerError when a required column is absent, or a name is one the ledger itself adds."""
+    """Raise LedgerError when a required column is absent or nested, or a name is one the ledger itself adds."""
     missing = [name for name in REQUIRED_COLUMNS if name not in raw.columns]
     if missing:
         raise LedgerError(
@@ -46,9 +49,18 @@ def check_columns(raw: RawTable) -> None:
             "the "
             f"columns to the event schema ({', '.join(COLUMN_NAMES)})."
         )
+    refuse_nested(raw, [name for name in raw.columns if name in COLUMN_NAMES])
     taken = [name for name in raw.columns if name.lower() in RESERVED_COLUMNS]
     if taken:
         raise LedgerError(f"events: the ledger itself adds a column {', '.join(taken)}. Rename or drop yours.")
+
+
+def refuse_nested(raw: RawTable, names: Iterable[str]) -> None:
+    """Raise LedgerError when a column that is used holds lists, structs or maps: their text is no value."""
+    for name in names:
+        kind = raw.type_of(name)
+        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+            raise LedgerError(f"{raw.label}: column {name} holds {kind}. Flatten it: give one plain value a row.")
 
 
 def extra_columns(raw: RawTable) -> list[str]:
@@ -124,7 +136,8 @@ def _plain_cents_sql(raw: RawTable) -> str:
 def _kind_sql(raw: RawTable) -> str:
     """The kind's place in `KINDS`, null when there is none such; text is only trimmed where it is not a kind as it stands."""
     cases = " ".join(f"WHEN {literal(name)} THEN {code}" for code, name in enumerate(KIND_NAMES))
-    plain = f"lower({text_sql('kind')})"
+    text = text_sql("kind")
+    plain = f"CASE WHEN regexp_matches({text}, '^[A-Za-z_]+$') THEN lower({text}) END"  # some letters become others
     found = f"CASE {plain} {cases} END"
     if raw.type_of("kind") == "VARCHAR":
         found = f"CASE {quoted('kind')} {cases} ELSE {found} END"
@@ -176,7 +189,7 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
             SELECT typed.*, accounts.number AS account, contracts.number AS contract,
                    coalesce(given_start, event_date) AS start_date,
                    regexp_matches(amount_text, {literal(PLAIN_NUMBER)}) AS amount_is_number,
-                   CASE WHEN amount_is_number THEN TRY_CAST(amount_text AS DECIMAL(38, 18)) END AS exact,
+                   CASE WHEN amount_is_number THEN {decimal_sql("amount_text")} END AS exact,
                    CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
                    coalesce(plain_cents, {half_even_cents_sql()}) AS amount_cents,
                    CASE WHEN exact IS NOT NULL THEN CAST(amount_cents AS DECIMAL(38, 18)) / 100 - exact END AS off
@@ -192,6 +205,13 @@ def judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
         FROM numbers
         """
     )
+
+
+def decimal_sql(text: str) -> str:
+    """A plain number to 18 places. What follows them is no more than a last digit that is not 0: else it would be lost where it
+    decides on which side of half a cent the number lies."""
+    kept = f"regexp_replace({text}, {literal(BEYOND_PLACES)}, {literal(chr(92) + '11')})"
+    return f"TRY_CAST(CASE WHEN length({text}) > 19 THEN {kept} ELSE {text} END AS DECIMAL(38, 18))"
 
 
 def currency_sql(column: str) -> str:

@@ -174,8 +174,8 @@ def _store_file(
     broken = scanned.found[:, scan.NUMBER_OF]
     shifted = f"SELECT lines.*, {NUMBER} AS {ROW} FROM lines"
     if len(broken):
-        connection.register("shifts", _shifts(broken))
-        shifted = f"SELECT lines.*, {NUMBER} + shift AS {ROW} FROM lines ASOF JOIN shifts ON {NUMBER} >= shifts.first"
+        connection.register("sound_rows", _sound_rows(broken, scanned.records - 1))
+        shifted = f"SELECT lines.*, {ROW} FROM lines JOIN sound_rows USING ({NUMBER})"
     names = ", ".join(map(quoted, columns))
     try:
         (stored,) = connection.execute(
@@ -203,12 +203,12 @@ def _store_file(
         )
 
 
-def _shifts(broken: Longs) -> pa.Table:
-    """By how much the row of a sound record is more than its place among the sound ones, from a first place on."""
-    shift = np.arange(len(broken) + 1)
-    first = np.append(0, broken - shift[:-1])
-    last = np.append(first[1:] != first[:-1], True)  # of several broken records in a row
-    return pa.table({"first": first[last], "shift": shift[last]})
+def _sound_rows(broken: Longs, records: int) -> pa.Table:
+    """The row of each sound record, by its place among them."""
+    is_sound = np.ones(records + 1, dtype=bool)
+    is_sound[0] = is_sound[broken] = False
+    row = np.flatnonzero(is_sound)
+    return pa.table({NUMBER: np.arange(1, len(row) + 1), ROW: row})
 
 
 def _readable_copy(connection: duckdb.DuckDBPyConnection, file: TextFile, scanned: Scan) -> tuple[Path, bool]:

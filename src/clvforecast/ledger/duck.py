@@ -55,7 +55,7 @@ def check_names(names: Sequence[str], source: str) -> None:
     if len(set(plain)) < len(plain):
         raise LedgerError(
             f"{source}: two columns have the same name, but for letter case or blanks: {', '.join(names)}. "
-            "Rename one of them."
+            "Rename one of them, or add a header line if this is none."
         )
     for taken in {NUMBER, SOURCE, ROW}.intersection(plain):
         raise LedgerError(f"{source}: the column name {taken} is used by the reader. Rename it.")

@@ -46,7 +46,9 @@ COPY (
            CASE WHEN number % 2 = 0 THEN CAST(first + to_months(6) AS DATE) END AS end_date,
            CASE WHEN number % 1000 = 7 THEN 'free' ELSE printf('%.2f', 20 + number * 7919 % 10007 / 100.0) END AS monthly_amount,
            'USD' AS currency, 12 AS term_months
-    FROM (SELECT number, DATE '2015-01-01' + CAST(number // 2 * 31 % 1400 AS INTEGER) AS first FROM range({rows}) AS numbers(number))
+    FROM (
+        SELECT number, DATE '2015-01-01' + CAST(number // 2 * 31 % 1400 AS INTEGER) AS first FROM range({rows}) AS numbers(number)
+    )
 ) TO '{path}' (FORMAT csv, HEADER)
 """
 FILES = {"events": (EVENTS, ()), "periods": (PERIODS, ("--as-of", "2020-06-30"))}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from clvforecast.forecast import Forecast
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import frame_to_json
 
@@ -37,4 +39,22 @@ def table_numbers(table: pd.DataFrame) -> dict[str, Any]:
         if pd.api.types.is_numeric_dtype(column)
         else [str(value) for value in column]
         for name, column in table.items()
+    }
+
+
+def forecast_numbers(forecast: Forecast) -> dict[str, Any]:
+    return {
+        "settings": forecast.settings.model_dump(mode="json"),
+        "provenance": asdict(forecast.provenance),
+        "warnings": list(forecast.warnings),
+        "accounts": {
+            f"{kind} {ci_prob}": table_numbers(forecast.accounts(ci_prob, kind))
+            for kind in ("eti", "hdi")
+            for ci_prob in forecast.settings.ci_probs
+        },
+        "portfolio": {
+            f"{freq} by {by}": table_numbers(forecast.portfolio(freq, by))
+            for freq, by in (("QE", None), ("YE-JUN", "segment"), (None, "origin"))
+        },
+        "draws": {str(name): exact_sum(values) for name, values in forecast.draws.data_vars.items()},
     }

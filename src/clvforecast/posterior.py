@@ -20,7 +20,7 @@ from clvforecast.components import Component, ModelPriors, build_components
 from clvforecast.errors import FitError, PosteriorFileError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
-from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
+from clvforecast.posterior_file import OF_THE_FILE, frame_from_json, frame_to_json, read_posterior, write_posterior
 from clvforecast.progress import Say, announcing
 from clvforecast.provenance import package_versions
 from clvforecast.sampling import (
@@ -129,12 +129,21 @@ class Posterior:
         write_posterior(tree, path)
 
 
-def load_posterior(path: str | os.PathLike[str]) -> Posterior:
-    """The posterior saved at `path`, verified. Raises PosteriorFileError when missing, damaged, or of another schema."""
-    tree = read_posterior(path)
+def load_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> Posterior:
+    """The posterior saved at `path`, verified; also of older schemas.
+
+    Its seal tells damage before anything reads the content, but anybody can seal a file: ``untrusted=True`` has one from
+    a stranger read by a process of its own first, with limits of time and memory; that takes some seconds.
+
+    Raises
+    ------
+    PosteriorFileError
+        When the file is missing, damaged, of an unknown schema, or no posterior.
+    """
+    tree = read_posterior(path, untrusted)
     attrs = dict(tree.attrs)
     frame = frame_from_json(attrs.pop("frame"))
-    tree.attrs = {name: value for name, value in attrs.items() if name not in ("checksum", "schema_version")}
+    tree.attrs = {name: value for name, value in attrs.items() if name not in OF_THE_FILE}
     _check_labels(tree, frame, path)
     return Posterior(idata=tree, frame=frame)
 

@@ -31,7 +31,12 @@ SCHEMA_VERSION = 3
 UNSEALED_VERSION = 2
 """The last schema without a seal: such files are still read."""
 KIND = "posterior"
-UPGRADE_SECONDS = 120.0
+SEALED = "clvforecast_sealed"
+"""Attribute of files that end with a seal: one from which just that was cut is told without reading it as HDF5."""
+OF_THE_FILE = ("checksum", "schema_version", SEALED)
+"""Attributes of the file, not of the posterior in it."""
+APART_SECONDS = 300.0
+"""A hang is rare; a whole file that is refused because the machine is busy would be worse."""
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SPARE_BYTES = 64 << 20
 """What the variables of a small file may take: names and labels are larger in memory than in the file."""
@@ -110,7 +115,7 @@ def write_posterior(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     labelled = tree.copy()
-    labelled.attrs = {**tree.attrs, "schema_version": str(SCHEMA_VERSION)}
+    labelled.attrs = {**tree.attrs, "schema_version": str(SCHEMA_VERSION), SEALED: KIND}
     labelled.attrs["checksum"] = checksum(labelled)
     try:
         with put_in_place(target) as temporary:
@@ -124,8 +129,10 @@ def write_posterior(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def read_posterior(path: str | os.PathLike[str]) -> xr.DataTree:
+def read_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> xr.DataTree:
     """Read and verify a file of `write_posterior`, of this or an older schema.
+
+    The seal tells damage, but a stranger can seal what makes HDF5 hang: with ``untrusted`` another process reads it first.
 
     Raises
     ------
@@ -139,8 +146,11 @@ def read_posterior(path: str | os.PathLike[str]) -> xr.DataTree:
         )
     try:
         with open(source, "rb") as file:
-            if sealed_length(file, KIND) is None:
-                return _read_unsealed(file, source)
+            sealed = sealed_length(file, KIND) is not None
+            if not sealed:
+                _check_unsealed(file, source)
+            if untrusted or not sealed:
+                return _read_apart(source)
             tree = _parse(file, source)  # the bytes that were verified: another file may stand at that path by now
     except BrokenSeal as error:
         raise PosteriorFileError(_damaged(source, str(error))) from error
@@ -190,20 +200,27 @@ def _verify(tree: xr.DataTree, source: Path, known_version: int) -> None:
         ) from error
 
 
-# --- files without a seal --------------------------------------------------------------------------------------------
+# --- files that nothing vouches for --------------------------------------------------------------------------------------------
 
 
-def _read_unsealed(file: BinaryIO, source: Path) -> xr.DataTree:
-    """A file of an older schema, by way of a process of its own: damage that crashes or hangs HDF5 ends that one."""
-    if not _is_whole_hdf5(file):
-        raise PosteriorFileError(
-            f"{source}: cannot be read as netCDF-4 (no seal, and not of the length that it says). It is damaged or another kind "
-            "of file; fit and save again."
-        )
+def _read_apart(source: Path) -> xr.DataTree:
+    """By way of a process of its own, which writes it anew: damage that crashes or hangs HDF5 ends that one."""
     with TemporaryDirectory(prefix="clvforecast-") as folder:
         target = Path(folder) / "posterior.nc"
         _upgrade_apart(source, target)
         return read_posterior(target)
+
+
+def _check_unsealed(file: BinaryIO, source: Path) -> None:
+    """Whether it is worth a process: HDF5, as long as it says, and not a file that had a seal. Raises PosteriorFileError."""
+    if not _is_whole_hdf5(file):
+        raise PosteriorFileError(
+            f"{source}: cannot be read as netCDF-4 (no seal, and not of the length that it says). It is damaged or another kind of "
+            "file; fit and save again."
+        )
+    file.seek(0)
+    if SEALED.encode() in file.read():
+        raise PosteriorFileError(_damaged(source, "its seal is missing"))
 
 
 def _is_whole_hdf5(file: BinaryIO) -> bool:
@@ -229,14 +246,14 @@ def _upgrade_apart(source: Path, target: Path) -> None:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=UPGRADE_SECONDS,
+            timeout=APART_SECONDS,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)},
         )
     except subprocess.TimeoutExpired as error:
         raise PosteriorFileError(_damaged(source, f"it could not be read within {error.timeout:.0f} s")) from error
     except OSError as error:
         raise PosteriorFileError(
-            f"{source}: a file of an older schema is read by a second Python, which could not be started ({error}). "
+            f"{source}: such a file is read by a second Python, which could not be started ({error}). "
             f"Load and save it again with the version that wrote it."
         ) from error
     if done.returncode == 0:
@@ -252,11 +269,12 @@ REFUSED = "clvforecast refuses: "
 
 
 def upgrade(source: Path, target: Path) -> None:
-    """Write a file of the last schema without a seal as one of this schema. Raises PosteriorFileError."""
+    """Write a file of this schema, or the last one without a seal, anew in this schema. Raises PosteriorFileError."""
     with open(source, "rb") as file:
+        sealed = sealed_length(file, KIND) is not None
         tree = _parse(file, source)
-    if str(tree.attrs.get("schema_version")) == str(SCHEMA_VERSION):
+    if not sealed and str(tree.attrs.get("schema_version")) == str(SCHEMA_VERSION):
         raise PosteriorFileError(_damaged(source, "its seal is missing"))
-    _verify(tree, source, UNSEALED_VERSION)
-    tree.attrs = {name: value for name, value in tree.attrs.items() if name not in ("checksum", "schema_version")}
+    _verify(tree, source, SCHEMA_VERSION if sealed else UNSEALED_VERSION)
+    tree.attrs = {name: value for name, value in tree.attrs.items() if name not in OF_THE_FILE}
     write_posterior(tree, target)

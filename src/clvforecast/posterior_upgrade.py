@@ -1,6 +1,7 @@
-"""``python -m clvforecast.posterior_upgrade SOURCE TARGET``: an older posterior file as one of today's schema.
+"""``python -m clvforecast.posterior_upgrade SOURCE TARGET``: a posterior file written anew in today's schema.
 
-Run by `load_posterior` as a process of its own, for nothing vouches for the bytes of older files.
+Run by `load_posterior` as a process of its own where nothing vouches for the bytes: older files have no seal, and a stranger's
+seal says nothing.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 import argparse
 
-from fuzz.run import fuzz_here, fuzz_resealed, fuzz_unsealed, report, resealed_batch
+from fuzz.run import fuzz_here, fuzz_resealed, fuzz_unsealed, hurry, report, resealed_batch
 
 parser = argparse.ArgumentParser(
     prog="fuzz", description="Load damaged and foreign files; exit 1 when one is not refused."
@@ -16,6 +16,7 @@ asked = parser.parse_args()
 if asked.resealed_batch:
     resealed_batch(*asked.resealed_batch, asked.seed)
 else:
+    hurry()
     report("sealed files", fuzz_here, asked.mutations, asked.seed)
     report("re-sealed contents", fuzz_resealed, asked.resealed, asked.seed)
     report("files without a seal", fuzz_unsealed, asked.unsealed, asked.seed)

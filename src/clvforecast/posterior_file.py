@@ -215,8 +215,8 @@ def _check_unsealed(file: BinaryIO, source: Path) -> None:
     """Whether it is worth a process: HDF5, as long as it says, and not a file that had a seal. Raises PosteriorFileError."""
     if not _is_whole_hdf5(file):
         raise PosteriorFileError(
-            f"{source}: cannot be read as netCDF-4 (no seal, and not of the length that it says). It is damaged or another kind of "
-            "file; fit and save again."
+            f"{source}: cannot be read as netCDF-4 (no seal, and not of the length that it says). It is damaged or another kind "
+            "of file; fit and save again."
         )
     file.seek(0)
     if SEALED.encode() in file.read():

@@ -15,6 +15,7 @@ import clvforecast as clv
 from clvforecast import posterior_file
 from fuzz.cases import (
     FIXTURES,
+    SECONDS_WHOLE,
     cases,
     forbid_running_code,
     loads_the_same,
@@ -51,7 +52,7 @@ def fuzz_here(mutations: int, seed: int) -> Counter[str]:
             else:
                 counts["unchanged"] += 1
                 if counts["unchanged"] <= UNCHANGED_CHECKED:
-                    assert loads_the_same(case, path, expected[case.kind]), (
+                    assert loads_the_same(case, path, expected[case.kind], SECONDS_WHOLE), (
                         f"mutation {number} ({name}) changed nothing"
                     )
         assert not ran, ran

@@ -22,9 +22,9 @@ def test_some_hundred_damaged_files_are_refused() -> None:
         "--mutations",
         "1500",
         "--resealed",
-        "20",
+        "10",
         "--unsealed",
-        "1",
+        "0",
         "--seed",
         "2",
     ]

@@ -4,6 +4,7 @@
 #   make test        style, types, tests (what CI runs)
 #   make slow        the tests that take minutes
 #   make calibrate   simulation-based calibration of the whole line, and of planted faults: half an hour
+#   make fuzz        a hundred thousand damaged and foreign files, each to be refused: half an hour
 #   make portfolios  how often ranges hold, over two hundred synthetic companies: a quarter of an hour
 #   make bench       time and memory of every stage, a thousand to a million accounts: half an hour
 #   make bench-peers other packages on the same data, with a time limit each: hours
@@ -13,7 +14,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow calibrate portfolios bench bench-peers bench-report clean
+.PHONY: help demo test lint slow calibrate fuzz portfolios bench bench-peers bench-report clean
 
 # Compiled bytecode and numba's cache make every later start faster, whatever the shell says about it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +26,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/clvforecast demo
@@ -46,6 +47,10 @@ SIMULATIONS ?= 300
 calibrate: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m sbc run --simulations $(SIMULATIONS)
 	PYTHONPATH=tests $(BIN)/python -m sbc faults --simulations $(SIMULATIONS)
+
+# Less, or others: make fuzz FUZZ='--mutations 1000 --resealed 100 --unsealed 5 --seed 2'
+fuzz: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 portfolios: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m sbc portfolios --simulations 200

@@ -10,7 +10,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "clvforecast"
 # The data's way. A file or folder may import from earlier layers and from itself, never from its own layer's
 # others.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "arithmetic", "machine", "progress", "triangles"),
+    (
+        "errors",
+        "arithmetic",
+        "machine",
+        "progress",
+        "triangles",
+        "durable",
+        "sealed",
+        "provenance",
+        "posterior_check",
+        "arrow_streams",
+    ),
     ("intervals",),
     ("events",),
     ("ledger",),
@@ -21,11 +32,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components",),
     ("laplace",),
     ("sampling", "posterior_file", "summary"),
-    ("posterior",),
+    ("posterior", "posterior_upgrade"),
     ("simulation",),
     ("synthetic", "metrics", "plans"),
     ("reduction", "readiness"),
     ("forecast",),
+    ("forecast_file",),
     ("actuals", "scenarios", "calibration", "baselines", "predictive"),
     ("scores",),
     ("backtest",),
@@ -36,8 +48,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("__main__",),
 )
-# A forecast, a backtest and a check draw themselves: the method asks for the picture when it is called, and its file reads them.
-ASKED_FOR_LATER = {("forecast", "report"), ("backtest", "report"), ("predictive", "report"), ("overview", "report")}
+# A forecast, a backtest, a check and a report of the data draw themselves, and a forecast saves itself: the method asks for the
+# picture or the writer when it is called, and its file reads them.
+ASKED_FOR_LATER = {
+    ("forecast", "forecast_file"),
+    ("forecast", "report"),
+    ("backtest", "report"),
+    ("predictive", "report"),
+    ("overview", "report"),
+}
 LAYER = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
 
 

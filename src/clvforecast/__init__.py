@@ -43,11 +43,13 @@ if TYPE_CHECKING:
     from clvforecast.errors import DatasetError as DatasetError
     from clvforecast.errors import FitError as FitError
     from clvforecast.errors import ForecastError as ForecastError
+    from clvforecast.errors import ForecastFileError as ForecastFileError
     from clvforecast.errors import HistoryError as HistoryError
     from clvforecast.errors import LedgerError as LedgerError
     from clvforecast.errors import PosteriorFileError as PosteriorFileError
     from clvforecast.forecast import Forecast as Forecast
     from clvforecast.forecast import forecast as forecast
+    from clvforecast.forecast_file import load_forecast as load_forecast
     from clvforecast.ledger import Ledger as Ledger
     from clvforecast.ledger import read_ledger as read_ledger
     from clvforecast.overview import DataReport as DataReport
@@ -85,11 +87,13 @@ _HOME = {
     "DatasetError": "errors",
     "FitError": "errors",
     "ForecastError": "errors",
+    "ForecastFileError": "errors",
     "HistoryError": "errors",
     "LedgerError": "errors",
     "PosteriorFileError": "errors",
     "Forecast": "forecast",
     "forecast": "forecast",
+    "load_forecast": "forecast_file",
     "Ledger": "ledger",
     "read_ledger": "ledger",
     "DataReport": "overview",

@@ -286,6 +286,10 @@ def score(
     timing: Annotated[Timing, typer.Option("--timing", help="Count money when it is served or when booked.")] = (
         Timing.recognised
     ),
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Keep the whole forecast there too, for clv.load_forecast."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Forecast every account and the portfolio from a saved posterior.
@@ -321,12 +325,17 @@ def score(
         )
     write_accounts(forecast, output / "accounts.parquet", ci_prob, ci_kind.value)
     write_portfolio(forecast, output / "portfolio.csv", freq, split or None, ci_prob, ci_kind.value)
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        forecast.save(save)
     for warning in forecast.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if not quiet:
         show_portfolio(console, forecast, freq, ci_prob, ci_kind.value)
         say(console, f"accounts:  {output / 'accounts.parquet'}")
         say(console, f"portfolio: {output / 'portfolio.csv'}")
+        if save is not None:
+            say(console, f"forecast:  {save}")
 
 
 @app.command()

@@ -39,6 +39,10 @@ class PosteriorFileError(ClvError):
     """A saved posterior is missing, damaged, or of another format."""
 
 
+class ForecastFileError(ClvError):
+    """A saved forecast is missing, damaged, or of another format."""
+
+
 class ForecastError(ClvError):
     """A forecast cannot be made from this posterior and ledger, or its settings are impossible."""
 

@@ -5,9 +5,10 @@ Ranges of a segment or of the portfolio come from summed draws, never from summe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,8 @@ from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
+from clvforecast.posterior_file import checksum
+from clvforecast.provenance import Provenance, package_versions
 from clvforecast.readiness import check_ledger, scoring_warnings
 from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Reduction
 from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
@@ -162,6 +165,13 @@ def forecast(
         kept=reduction.kept(accounts["account_id"]),
         ledger=ledger,
         warnings=scoring_warnings(posterior, ledger, new_levels),
+        provenance=Provenance(
+            ledger=ledger.fingerprint,
+            posterior=checksum(posterior.idata),
+            trained_on=str(posterior.idata.attrs.get("fingerprint", "")),
+            trained_until=posterior.as_of,
+            versions=package_versions(),
+        ),
     )
 
 
@@ -233,7 +243,8 @@ class Forecast:
     """Ranges of forward revenue by account, segment and portfolio.  Made by `forecast`.
 
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
-    discount rate and the gross margin in them. ``warnings`` say what to know of the ledger and the posterior behind it.
+    discount rate and the gross margin in them. ``warnings`` say what to know of the ledger and the posterior behind it,
+    ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
     """
 
     settings: ForecastSettings
@@ -245,8 +256,9 @@ class Forecast:
     table: pd.DataFrame
     intervals: pd.DataFrame
     kept: xr.Dataset | None
-    ledger: Ledger
-    warnings: tuple[str, ...] = ()
+    ledger: Ledger | None
+    warnings: tuple[str, ...]
+    provenance: Provenance
 
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None).sum("period")
@@ -258,8 +270,33 @@ class Forecast:
 
     @cached_property
     def history(self) -> Histories:
-        """Terms, decisions and money of every account up to ``as_of``; worked out when first asked for."""
+        """Terms, decisions and money of every account up to ``as_of``; worked out when first asked for.
+
+        Raises ForecastError after `load_forecast` without the ledger: files do not hold it.
+        """
+        if self.ledger is None:
+            raise ForecastError(
+                "the past is in the ledger, which a forecast's file does not hold: clv.load_forecast(path, ledger=ledger)."
+            )
         return build_histories(self.ledger)
+
+    def with_ledger(self, ledger: Ledger) -> Forecast:
+        """The same with the ledger it was made from, of a forecast that was loaded. Raises ForecastError for another ledger."""
+        if ledger.fingerprint != self.provenance.ledger:
+            raise ForecastError(
+                f"the ledger (as of {ledger.as_of}, fingerprint {ledger.fingerprint[:12]}...) is not the one that the forecast "
+                f"was made from (as of {self.as_of}, {self.provenance.ledger[:12]}...). Read that one, or forecast again."
+            )
+        return replace(self, ledger=ledger)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one sealed file for `load_forecast`, complete or not at all: all tables, and the draws where they were kept.
+
+        Raises ForecastFileError when it cannot be written.
+        """
+        from clvforecast.forecast_file import save_forecast
+
+        save_forecast(self, path)
 
     def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
         """One row an account, ordered by account_id.

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,12 @@ import xarray as xr
 
 from clvforecast.cells import COUNTED, Cells, Frame, build_cells, build_frame
 from clvforecast.components import Component, ModelPriors, build_components
-from clvforecast.errors import FitError
+from clvforecast.errors import FitError, PosteriorFileError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.ledger import Ledger
-from clvforecast.posterior_file import frame_from_json, frame_to_json, read_posterior, write_posterior
+from clvforecast.posterior_file import OF_THE_FILE, frame_from_json, frame_to_json, read_posterior, write_posterior
 from clvforecast.progress import Say, announcing
+from clvforecast.provenance import package_versions
 from clvforecast.sampling import (
     ESS_LIMIT,
     Sampled,
@@ -36,7 +36,6 @@ from clvforecast.summary import meaning_of, scale_of_learning, summary_table
 
 DECISION_NUMBERS = ("1", "2", "3", "4", "5+")
 DIRECTION_ROWS = ("first", "down", "flat", "up", "term_changed")
-VERSIONED = ("clvforecast", "pymc", "pytensor", "nutpie", "numpy", "xarray", "arviz-stats")
 PRIOR_DRAWS = 1000
 """Draws a chain of the prior, from which its SDs are taken."""
 
@@ -130,13 +129,34 @@ class Posterior:
         write_posterior(tree, path)
 
 
-def load_posterior(path: str | os.PathLike[str]) -> Posterior:
-    """The posterior saved at `path`, verified. Raises PosteriorFileError when missing, damaged, or of another schema."""
-    tree = read_posterior(path)
+def load_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> Posterior:
+    """The posterior saved at `path`, verified; also of older schemas.
+
+    Its seal tells damage before anything reads the content, but anybody can seal a file: ``untrusted=True`` has one from
+    a stranger read by a process of its own first, with limits of time and memory; that takes some seconds.
+
+    Raises
+    ------
+    PosteriorFileError
+        When the file is missing, damaged, of an unknown schema, or no posterior.
+    """
+    tree = read_posterior(path, untrusted)
     attrs = dict(tree.attrs)
     frame = frame_from_json(attrs.pop("frame"))
-    tree.attrs = {name: value for name, value in attrs.items() if name not in ("checksum", "schema_version")}
+    tree.attrs = {name: value for name, value in attrs.items() if name not in OF_THE_FILE}
+    _check_labels(tree, frame, path)
     return Posterior(idata=tree, frame=frame)
+
+
+def _check_labels(tree: xr.DataTree, frame: Frame, path: str | os.PathLike[str]) -> None:
+    """Levels are found by their place: draws whose labels are not the frame's would be another level's."""
+    coordinates = tree["posterior"].to_dataset().coords
+    for dim, labels in _coordinates(frame).items():
+        if dim in coordinates and coordinates[dim].values.tolist() != labels:
+            raise PosteriorFileError(
+                f"{os.fspath(path)}: the labels of {dim} are not those of the file's frame. It is no posterior of this package; "
+                "give a file that posterior.save(path) wrote."
+            )
 
 
 def fit(
@@ -325,17 +345,11 @@ def _prior_variables(component: Component, seed: int) -> dict[str, Any]:
 
 def _made_by(sampled: list[Sampled], settings: Settings) -> dict[str, str]:
     """Seed, settings, methods, notes and package versions, as strings."""
-    versions = {}
-    for package in VERSIONED:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
     return {
         "seed": str(settings.seed),
         "settings": json.dumps({"draws": settings.draws, "tune": settings.tune, "chains": settings.chains}),
         "methods": json.dumps({part.component.name: part.method for part in sampled}),
         "notes": json.dumps({part.component.name: part.component.note for part in sampled if part.component.note}),
-        "versions": json.dumps(versions),
+        "versions": json.dumps(package_versions()),
         "inference_library": "nutpie",
     }

@@ -64,7 +64,7 @@ class Reduction:
         asked = settings.keep_draws
         names = get_args(Kept) if asked is True else asked or ()
         self.full: dict[str, list[Floats]] = {name: [] for name in names}
-        self.marks = [mark for mark, months in enumerate(MARK_MONTHS) if months <= settings.horizon_months]
+        self.marks = marks_within(settings)
 
     @property
     def keeps_all(self) -> bool:
@@ -157,14 +157,24 @@ class Reduction:
         if not self.full:
             return None
         arrays = {name: np.concatenate(parts) for name, parts in self.full.items()}
-        kept = xr.Dataset(
-            {name: (("account", "draw", *DIMS_KEPT[name]), values) for name, values in arrays.items()},
-            coords={"account": account_ids.to_numpy(), "draw": np.arange(self.settings.draws)},
-        )
-        if "revenue_by_origin" in kept:
-            kept = kept.assign_coords(origin=list(ORIGINS))
-        if "mrr" in kept:
-            kept = kept.assign_coords(month=[MARK_MONTHS[mark] for mark in self.marks])
-        for name in kept.data_vars:
-            kept[name].attrs["long_name"] = MEANING_KEPT[str(name)]
-        return kept
+        return kept_dataset(arrays, account_ids, self.settings)
+
+
+def kept_dataset(arrays: dict[str, Floats], account_ids: pd.Series, settings: ForecastSettings) -> xr.Dataset:
+    """Kept draws (account, draw, ...) with their labels and meanings."""
+    kept = xr.Dataset(
+        {name: (("account", "draw", *DIMS_KEPT[name]), values) for name, values in arrays.items()},
+        coords={"account": account_ids.to_numpy(), "draw": np.arange(settings.draws)},
+    )
+    if "revenue_by_origin" in kept:
+        kept = kept.assign_coords(origin=list(ORIGINS))
+    if "mrr" in kept:
+        kept = kept.assign_coords(month=[MARK_MONTHS[mark] for mark in marks_within(settings)])
+    for name in kept.data_vars:
+        kept[name].attrs["long_name"] = MEANING_KEPT[str(name)]
+    return kept
+
+
+def marks_within(settings: ForecastSettings) -> list[int]:
+    """Places in MARK_MONTHS of those within the horizon."""
+    return [mark for mark, months in enumerate(MARK_MONTHS) if months <= settings.horizon_months]

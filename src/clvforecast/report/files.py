@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clvforecast.durable import put_in_place
 from clvforecast.forecast import Forecast
+from clvforecast.forecast_file import describe_forecast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ACCOUNTS_SCHEMA_VERSION = 1
 MONEY_DIGITS = 2
 FORMULA_SIGNS = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
 PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -27,28 +29,20 @@ MONEY_COLUMNS = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, put in the place of `path` when the block ends without an error."""
+    """`put_in_place`, in a folder that is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with put_in_place(path) as temporary:
         yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.filename != str(temporary):
-            raise
-        raise type(error)(error.errno, error.strerror, str(path)) from error  # named after the file that was asked for
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_accounts(forecast: Forecast, path: Path, ci_prob: float = 0.9, ci_kind: str = "eti") -> None:
-    """`Forecast.accounts` as Parquet; the file's metadata (key ``clvforecast``) tells as_of, currency and settings."""
+    """`Forecast.accounts` as Parquet.
+
+    The file's metadata (key ``clvforecast``) is a JSON of its schema version, as_of, currency, settings (the seed among them),
+    warnings and provenance: fingerprints of ledger and posterior, and package versions.
+    """
     table = pa.Table.from_pandas(forecast.accounts(ci_prob, ci_kind), preserve_index=False)
-    described = {
-        "as_of": str(forecast.as_of),
-        "currency": forecast.currency,
-        "settings": forecast.settings.model_dump(mode="json"),
-    }
+    described = {"schema_version": ACCOUNTS_SCHEMA_VERSION, **describe_forecast(forecast)}
     metadata = {**(table.schema.metadata or {}), b"clvforecast": json.dumps(described).encode()}
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary)

@@ -77,7 +77,7 @@ def test_every_row_of_periods_is_used_or_set_aside_with_its_reason() -> None:
         (2, "customer", None, "missing_account"),
         (3, "from", "01/02/2024", "unreadable_start"),
         (4, "from", None, "missing_start"),
-        (5, "to", "2024-05-01", "end_before_start"),
+        (5, "to", "2024-05-01", "nothing_served"),
         (6, "to", "soon", "unreadable_end"),
         (7, "mrr", "1,50", "unreadable_amount"),
         (8, "mrr", None, "missing_amount"),
@@ -162,8 +162,8 @@ def test_what_the_ledger_itself_rejects_points_to_the_export(tmp_path: Path) -> 
     found = ledger.rejected[["source", "row", "event_id", "column", "rule"]].values.tolist()
     assert found == [
         [str(path), 1, "1", "account", "missing_account"],
+        [str(path), 4, "3", "id", "duplicate_id"],
         [str(path), 2, "2", "value", "wrong_sign"],
-        [str(path), 4, "3", "id", "duplicate_event"],
     ]
     assert_accounted(ledger)
 
@@ -463,7 +463,7 @@ def test_real_exports_are_accounted_for_row_by_row() -> None:
     }
     path = SHARED / "ravenstack" / "ravenstack_subscriptions.csv"
     ledger = read_export(path, mapping, as_of="2024-12-31")
-    assert ledger.rejected["rule"].value_counts().to_dict() == {"no_price": 778, "end_before_start": 13}
+    assert ledger.rejected["rule"].value_counts().to_dict() == {"no_price": 778, "nothing_served": 13}
     raw = pd.read_csv(path)
     used = raw.drop(index=ledger.rejected["row"] - 1)
     firsts = ledger.accepted[ledger.accepted["kind"] == "initial"].set_index("contract_id")
@@ -573,4 +573,4 @@ def test_a_refund_opens_no_term() -> None:
         rest="change_order",
     )
     assert ledger.events["kind"].to_pylist() == ["initial", "change_order"]
-    assert rules(ledger) == [(1, "value", "-5.0", "wrong_sign")]
+    assert rules(ledger) == [(1, "value", "-5", "wrong_sign")]

@@ -159,7 +159,7 @@ def test_stripe_invoices_are_terms_that_subscriptions_end() -> None:
         ("a", "renewal", "2024-02-01", "2024-02-01", 25.0, 1),
         ("b", "initial", "2024-01-01", "2024-01-01", 240.0, 12),
         ("b", "change_order", "2024-01-20", "2024-01-20", 90.0, None),
-        ("b", "churn", "2024-02-15", "2024-02-15", None, None),
+        ("b", "churn", "2024-02-15", "2024-02-15", 0.0, None),  # what was paid stays
     ]
     assert ledger.read.export_rows == 11
     assert rejects(ledger)[0] == (4, "Status", "not_revenue")
@@ -250,18 +250,25 @@ def test_hubspot_line_items_are_terms_or_one_off() -> None:
     items = table(
         """
         Record ID | Associated Deal ID | name    | Net price | Unit price | Billing frequency | Term (months) | Term | Billing start date
-        l1        | d1                 | seats   | 1200      | 100        | monthly           |               | P12M | 2024-02-01
+        l1        | d1                 | seats   | 100       | 10         | monthly           |               | P12M | 2024-02-01
         l2        | d1                 | set-up  | 100       | 100        |                   |               |      |
         l3        | d2                 | seats   | 1200      | 100        | monthly           | 12            |      | 2024-03-01
-        l4        | d3                 | seats   | 1300      | 100        | monthly           | 12            |      | 2025-02-01
+        l4        | d3                 | seats   | 650       | 100        | per_six_months    | 12            |      | 2025-02-01
+        l5        | d3                 | support | 30        | 30         | quarterly         |               |      | 2025-02-01
+        l6        | d3                 | support | 30        | 30         | now and then      | 12            |      | 2025-02-01
         """
     )
     ledger = read_export({"items": items, "deals": deals})
     assert sorted(events(ledger), key=lambda event: event[3]) == [
         ("a", "initial", "2024-01-10", "2024-02-01", 1200.0, 12),
         ("a", "renewal", "2025-01-10", "2025-02-01", 1300.0, 12),
+        ("a", "initial", "2025-01-10", "2025-02-01", 30.0, 3),  # without a term it runs from period to period
     ]
-    assert rejects(ledger) == [(3, "Is Closed Won", "not_revenue"), (2, "Associated Company ID", "no_term")]
+    assert rejects(ledger) == [
+        (3, "Is Closed Won", "not_revenue"),
+        (6, "Billing frequency, Net price, Term (months), Term", "unreadable_amount"),
+        (2, "Associated Company ID", "no_term"),
+    ]
     alone = read_export(deals, {"format": "hubspot_deals", "term_months": 12})
     assert [event[:5] for event in events(alone)] == [
         ("a", "initial", "2024-01-10", "2024-01-10", 1300.0),
@@ -436,7 +443,7 @@ def test_samples_of_the_systems_load_with_every_row_accounted_for() -> None:
     )
     assert (recurly.read.export_rows, rejects(recurly)) == (
         5,
-        [(1, "updated_at, expires_at", "end_before_start"), (2, "updated_at, expires_at", "end_before_start")],
+        [(1, "updated_at, expires_at", "nothing_served"), (2, "updated_at, expires_at", "nothing_served")],
     )
     types = {
         "+Gkf6SQ2fhAONAiFelNKVw==": "term",
@@ -448,7 +455,7 @@ def test_samples_of_the_systems_load_with_every_row_accounted_for() -> None:
     salesforce = read_export(SHARED / "salesforce" / "sf_opportunity_data.csv", mapping | {"keep": kept})
     assert (salesforce.read.export_rows, salesforce.events.num_rows) == (10, 1)
     stripe = [SHARED / "stripe" / f"{name}_data.csv" for name in ("subscription_item", "subscription", "plan")]
-    with pytest.raises(LedgerError, match=r"none of 14 rows .*missing_account 12, end_before_start 2") as caught:
+    with pytest.raises(LedgerError, match=r"none of 14 rows .*missing_account 12, not_revenue 2") as caught:
         read_export(stripe, as_of="2021-06-30")
     assert caught.value.rejected is not None and caught.value.rejected.num_rows == 14
 
@@ -484,3 +491,231 @@ def test_the_shipped_samples_load_with_every_row_accounted_for(tmp_path: Path) -
         assert_accounted(ledger)
     with pytest.raises(LedgerError, match=r"not_utf8 383\). The first is row 1 .*encoding"):
         read_export(files, {**mapping, "encoding": None})
+
+
+# --- what is told badly ---------------------------------------------------------------------------------------------
+
+
+def test_what_a_trial_or_a_pause_holds_is_no_revenue() -> None:
+    export = table(
+        """
+        id | Customer ID | Status   | Amount | Interval | Start (UTC)      | Current Period Start (UTC) | Ended At (UTC)   | Trial End (UTC)
+        s1 | a           | paused   | 20.00  | month    | 2024-01-01 10:00 | 2024-01-01 10:00           |                  | 2024-01-15 10:00
+        s2 | b           | canceled | 20.00  | month    | 2024-01-01 10:00 | 2024-01-01 10:00           | 2024-01-10 10:00 | 2024-01-15 10:00
+        s3 | c           | unpaid   | 20.00  | month    | 2024-01-01 10:00 | 2024-01-01 10:00           |                  |
+        s4 | d           | active   | 20.00  | month    | 2024-01-01 10:00 | 2024-01-01 10:00           |                  |
+        """
+    )
+    ledger = read_export(export, currency="USD", as_of="2024-01-31")
+    assert [event[0] for event in events(ledger)] == ["d"]
+    assert rejects(ledger) == [(row, "Status", "not_revenue") for row in (1, 2, 3)]
+
+
+def test_a_change_in_a_trial_does_not_begin_before_it_ends() -> None:
+    versions = table(
+        """
+        id | account_id | plan_id | state  | activated_at        | expires_at          | updated_at          | trial_ends_at       | currency | subtotal
+        s1 | a          | p1      | active | 2024-01-01 09:00:00 |                     | 2024-01-01 09:00:00 | 2024-03-15 09:00:00 | USD      | 75.0
+        s1 | a          | p1      | active | 2024-01-01 09:00:00 |                     | 2024-01-10 09:00:00 | 2024-03-15 09:00:00 | USD      | 50.0
+        s2 | b          | p1      | active | 2024-01-01 09:00:00 |                     | 2024-01-01 09:00:00 |                     | USD      | 10.0
+        s2 | b          | p1      | paused | 2024-01-01 09:00:00 |                     | 2024-02-01 09:00:00 |                     | USD      | 10.0
+        """
+    )
+    plans = table("id | interval_unit | interval_length\n p1 | months | 1")
+    ledger = read_export({"subscriptions": versions, "plans": plans}, as_of="2024-03-31")
+    assert [event[:3] for event in events(ledger)] == [
+        ("a", "initial", "2024-03-15"),
+        ("b", "initial", "2024-01-01"),
+        ("b", "churn", "2024-02-01"),
+    ]
+    assert rejects(ledger) == [(1, "state", "not_revenue"), (4, "state", "not_revenue")]
+
+
+def test_an_invoice_inside_the_last_one_s_period_is_a_change() -> None:
+    invoices = table(
+        """
+        id | Customer | Subscription | Status | Amount Paid | Date (UTC) | Minimum Line Item Period Start (UTC) | Maximum Line Item Period End (UTC) | Currency
+        i1 | a        | s1           | paid   | 100.00      | 2024-01-01 | 2024-01-01                           | 2024-02-01                         | usd
+        i2 | a        | s1           | paid   | 50.00       | 2024-01-16 | 2024-01-16                           | 2024-02-01                         | usd
+        i3 | a        | s1           | paid   | 200.00      | 2024-02-01 | 2024-02-01                           | 2024-03-01                         | usd
+        i4 | a        | s1           | paid   | 350.00      | 2024-02-16 | 2024-02-16                           | 2024-04-01                         | usd
+        i5 | b        | s2           | paid   | 10.00       | 2024-01-01 | 2024-01-01                           | 2024-01-08                         | usd
+        """
+    )
+    ledger = read_export(invoices)
+    assert [(event[1], event[3], event[4]) for event in events(ledger)] == [
+        ("initial", "2024-01-01", 100.0),
+        ("expansion", "2024-01-16", 50.0),
+        ("renewal", "2024-02-01", 200.0),
+    ]
+    assert [(row, rule) for row, _, rule in rejects(ledger)] == [(4, "unknown_kind"), (5, "term_too_short")]
+
+
+def test_a_history_or_lines_of_invoices_are_not_taken_for_the_thing_itself() -> None:
+    lines = ["id", "invoice_id", "subscription_id", "plan_id", "amount"]
+    assert recognised([lines]) is None
+    opportunities = [names[0] for names in FORMATS["salesforce"].tables[0].columns.values()]
+    assert recognised([opportunities]) == "salesforce"
+    assert recognised([[*opportunities, "_fivetran_start"]]) is None
+
+
+def test_movements_of_one_day_follow_their_rank_or_time() -> None:
+    export = table(
+        """
+        DATE                | MRR_MOVEMENT | MRR  | CURRENCY_CODE | CUSTOMER_EXTERNAL_ID | RANK
+        2024-02-01T18:00:00 | -3000        | 4500 | USD           | a                    | 2
+        2024-02-01T08:00:00 | 2500         | 7500 | USD           | a                    | 1
+        2024-01-01T08:00:00 | 5000         | 5000 | USD           | a                    | 1
+        """
+    )
+    for rows in (export, export[::-1], export.drop(columns="RANK")):
+        ledger = read_export(rows, as_of="2024-02-15")
+        assert [event[4] for event in events(ledger)] == [50.0, 45.0]
+        assert not [warning for warning in ledger.warnings if "do not lead" in warning]
+
+
+def test_smallest_units_are_those_of_the_currency_in_chargebee() -> None:
+    export = table(
+        "subscription_id | customer_id | mrr | mrr_change | record_start_at | currency_code\n s1 | a | 1000 | 1000 | 2024-01-01 | JPY"
+    )
+    assert events(read_export(export, as_of="2024-01-15"))[0][4] == 1000.0
+
+
+def test_the_months_of_zuora_s_terms_have_a_unit() -> None:
+    known = FORMATS["zuora"].tables[0]
+    header = {names[0]: ["1"] for names in known.columns.values()} | {
+        "Subscription.Status": ["Active"], "RatePlanCharge.MRR": ["100"], "RatePlanCharge.EffectiveStartDate": ["2024-01-01"],
+        "RatePlanCharge.EffectiveEndDate": [None], "Subscription.CurrentTerm": ["1"], "Account.Currency": ["USD"],
+    }  # fmt: skip
+    for unit, months in (("Year", 12), ("Month", 1), (None, 1)):
+        rows = pd.DataFrame(header | {"Subscription.CurrentTermPeriodType": [unit]}, dtype="str")
+        assert events(read_export(rows, as_of="2024-01-15"))[0][5] == months
+
+
+def test_headers_of_a_format_can_be_called_otherwise() -> None:
+    export = table(SUBSCRIPTIONS).rename(columns={"Amount": "Betrag", "Interval": "Takt"})
+    mapping = {"format": "stripe", "currency": "USD", "columns": {"Amount": "Betrag", "interval": "Takt"}}
+    ledger = read_export(export, mapping, as_of="2024-03-31")
+    assert events(ledger) == events(
+        read_export(table(SUBSCRIPTIONS), {"format": "stripe", "currency": "USD"}, as_of="2024-03-31")
+    )
+    assert rejects(ledger)[1] == (6, "Takt", "unknown_interval")
+    with pytest.raises(LedgerError, match="Menge is no column of stripe"):
+        read_export(export, mapping | {"columns": {"Menge": "x"}}, as_of="2024-03-31")
+
+
+def test_days_and_numbers_of_a_format_may_be_in_another_style() -> None:
+    style = {"dates": "%d/%m/%Y %H:%M", "decimal": ",", "thousands": ".", "prefix": "€"}
+    export = table(
+        """
+        id | Customer | Subscription | Status | Amount Paid | Tax    | Date (UTC)       | Minimum Line Item Period Start (UTC) | Maximum Line Item Period End (UTC)
+        i2 | a        | s1           | paid   | €1.210,50   | €10,50 | 01/02/2024 10:00 | 01/02/2024 10:00                     | 01/03/2024 10:00
+        i1 | a        | s1           | paid   | €1.100,00   | €0,00  | 15/01/2024 10:00 | 01/01/2024 10:00                     | 01/02/2024 10:00
+        """
+    )
+    ledger = read_export(export, {"format": "stripe_invoices", "currency": "EUR", **style})
+    assert [(event[1], event[4]) for event in events(ledger)] == [("initial", 1100.0), ("renewal", 1200.0)]
+    opportunities = table(OPPORTUNITIES).assign(
+        CloseDate=["20/12/2023", "30/06/2024", "30/09/2024", "15/12/2024", "15/01/2024", "15/02/2024"]
+    )
+    contracts = table(CONTRACTS).assign(StartDate=["01/01/2024", "01/01/2025"], EndDate=["31/12/2024", "31/12/2025"])
+    mapping = {"format": "salesforce", "kinds": TYPES, "amounts": "total", "dates": "%d/%m/%Y"}
+    told = read_export({"opportunities": opportunities, "contracts": contracts}, mapping)
+    plain_days = read_export(
+        {"opportunities": table(OPPORTUNITIES), "contracts": table(CONTRACTS)},
+        {k: v for k, v in mapping.items() if k != "dates"},
+    )
+    assert events(told) == events(plain_days)
+
+
+def test_ids_that_pandas_made_floats_are_found() -> None:
+    items = pd.DataFrame({"id": ["i1"], "subscription_id": [1.0], "plan_id": [7.0], "quantity": [2.0]})
+    subscriptions = pd.DataFrame(
+        {"id": [1], "customer_id": ["a"], "status": ["active"], "start_date": ["2024-01-01"], "ended_at": [None]}
+    )
+    plans = pd.DataFrame(
+        {"id": [7], "amount": [1000], "currency": ["usd"], "interval": ["year"], "interval_count": [1.0]}
+    )
+    ledger = read_export({"items": items, "subscriptions": subscriptions, "plans": plans}, as_of="2024-01-31")
+    assert events(ledger) == [("a", "initial", "2024-01-01", "2024-01-01", 20.0, 12)]
+
+
+def test_deals_without_a_type_are_terms() -> None:
+    known = FORMATS["hubspot_deals"].tables[0]
+    deals = pd.DataFrame({names[0]: ["1"] for names in known.columns.values()}).assign(
+        closedate="2024-01-10", hs_is_closed_won="true"
+    )
+    ledger = read_export(deals, {"format": "hubspot_deals", "term_months": 12, "currency": "USD"})
+    assert events(ledger)[0][1] == "initial"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"format": "stripe", "shape": "foo"}, "leave out one of format and shape"),
+        ({"format": ["stripe"]}, "format cannot be"),
+        ({"format": "stripe", "keep": ["a"]}, "keep cannot be"),
+        ({"format": "stripe", "segments": 5}, "segments cannot be"),
+        ({"format": "stripe", "encoding": 5}, "encoding cannot be"),
+        ({"columns": {"amount": "x"}}, "say one"),
+        (5, "mapping: cannot be 5"),
+        ({1: 2}, "mapping: cannot be"),
+    ],
+)
+def test_a_mapping_of_the_wrong_kind_is_refused(mapping: Any, message: str) -> None:
+    with pytest.raises(LedgerError, match=message):
+        read_export(table(SUBSCRIPTIONS), mapping, as_of="2024-03-31")
+
+
+def test_tables_without_rows_or_with_names_of_the_reader_are_no_crash() -> None:
+    with pytest.raises(LedgerError, match="holds no rows"):
+        read_export(table(SUBSCRIPTIONS).head(0), currency="USD", as_of="2024-03-31")
+    with pytest.raises(LedgerError, match="holds no table"):
+        read_export({}, "stripe")
+    twice = pd.DataFrame([["a", 1, 2]], columns=["account_id", "amount", "amount"])
+    with pytest.raises(LedgerError, match="name of its own"):
+        read_export(twice)
+    odd = table(SUBSCRIPTIONS).assign(**{"__rule": "x", "__wanted": "y", "__asked": "z", "the row": "w", "rule": "v"})
+    ledger = read_export(
+        odd, {"format": "stripe", "currency": "USD", "segments": ["__asked", "__rule", "rule"]}, as_of="2024-03-31"
+    )
+    assert len(events(ledger)) == 9
+
+
+def test_totals_count_from_what_counts() -> None:
+    rows = [
+        ("1", "a", "2024-01-01", "first", "100", "USD"),
+        ("1", "a", "2024-01-02", "first", "90", "USD"),  # a copy
+        ("2", "a", "2024-03-01", "change", "150", "USD"),
+        ("3", "b", "2024-01-01", "change", "100", "USD"),  # of nothing
+        ("4", "b", "2024-02-01", "first", "100", "USD"),
+        ("5", "b", "2024-03-01", "change", "130", "USD"),
+        ("6", "b", "2024-04-01", "change", "150", "EUR"),  # no difference of dollars and euros
+    ]
+    export = pd.DataFrame(rows, columns=["id", "who", "day", "what", "money", "unit"])
+    columns = {
+        "event_id": "id",
+        "account_id": "who",
+        "event_date": "day",
+        "kind": "what",
+        "amount": "money",
+        "currency": "unit",
+    }
+    kinds = {"first": "initial", "change": "expansion"}
+    ledger = read_export(
+        export, {"shape": "bookings", "columns": columns, "kinds": kinds, "amounts": "total", "term_months": 12}
+    )
+    assert [event[4] for event in events(ledger)] == [100.0, 50.0, 100.0, 30.0]
+    assert rejects(ledger) == [
+        (2, "id", "duplicate_id"),
+        (4, "money", "nothing_before"),
+        (7, "money", "nothing_before"),
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_typed_times_with_a_zone_count_on_the_day_of_the_zone_that_is_named(zone: str) -> None:
+    texts = table(OPPORTUNITIES).head(1).assign(CloseDate="2024-02-01T02:00:00Z", ContractId=None)
+    mapping = {"format": "salesforce", "kinds": TYPES, "amounts": "total", "term_months": 12, "time_zone": zone}
+    typed = texts.assign(CloseDate=pd.to_datetime(texts["CloseDate"], utc=True).dt.tz_convert("Asia/Tokyo"))
+    assert events(read_export(typed, mapping)) == events(read_export(texts, mapping))

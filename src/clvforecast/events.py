@@ -122,7 +122,7 @@ BROKEN_RECORDS: dict[str, str] = {
 RESERVED_COLUMNS: tuple[str, ...] = ("amount_cents", "reason")
 
 # Rules of exports by which rows are no revenue, rather than wrong.
-LEFT_OUT: tuple[str, ...] = ("not_revenue", "no_price", "after_as_of", "superseded", "nothing_new")
+LEFT_OUT: tuple[str, ...] = ("not_revenue", "no_price", "nothing_served", "after_as_of", "superseded", "nothing_new")
 
 NOT_RECORDED = "not recorded"  # the level of a segment column without a value
 

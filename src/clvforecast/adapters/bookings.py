@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clvforecast.adapters.joined import Source
 from clvforecast.adapters.mapping import BY_ORDER
-from clvforecast.adapters.sources import Source
 from clvforecast.adapters.typed import refuse
 from clvforecast.events import KINDS, SPREADABLE_KINDS, TERM_KINDS
 from clvforecast.ledger.tables import NUMBER, counts
@@ -17,6 +17,8 @@ Longs = NDArray[np.int64]
 
 DAYS_PER_MONTH = 30.4375
 CHANGES = ("expansion", "contraction")
+OPENING = (*TERM_KINDS, BY_ORDER)
+SHORTEST_DAYS = 20  # of a term: what is shorter counts as no month
 WITHOUT_TERM = tuple(kind.name for kind in KINDS if kind.name not in (*TERM_KINDS, *SPREADABLE_KINDS))
 """What runs to the end of the term it is in."""
 SERVED_DAYS = "date_diff('day', coalesce(start_date, event_date), end_date)"
@@ -26,26 +28,24 @@ NEAREST_MONTHS = f"greatest(1, CAST(round({SERVED_DAYS} / {DAYS_PER_MONTH}) AS I
 def booking_events(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[pa.Table, Longs]:
     """Rows as events, and the row of the export that each comes from."""
     kind = "kind" if "kind" in source.columns else _literal(BY_ORDER)
-    connection.execute(f"CREATE VIEW told AS SELECT * REPLACE ({kind} AS kind) FROM typed WHERE rule IS NULL")
     total = source.mapping.amounts == "total"
+    connection.execute(
+        f"CREATE TABLE told AS {_changes_sql(f'SELECT * REPLACE ({kind} AS kind) FROM typed WHERE rule IS NULL', total)}"
+    )
+    _refuse(connection, "term_too_short", "end_date", f"kind IN {_listed(OPENING)} AND {SERVED_DAYS} < {SHORTEST_DAYS}")
     if total:
-        for rule, column, broken in (
-            ("nothing_before", "amount", "before IS NULL"),
-            ("nothing_new", "event_date", "amount_cents = before"),
-        ):
-            found = connection.sql(
-                f"SELECT {NUMBER} FROM ({_changes_sql()}) WHERE kind IN {_listed(CHANGES)} AND {broken}"
-            ).fetchnumpy()
-            refuse(connection, rule, column, found[NUMBER])
+        changes = f"kind IN {_listed(CHANGES)}"
+        _refuse(connection, "nothing_before", "amount", f"{changes} AND before IS NULL")
+        _refuse(connection, "nothing_new", "event_date", f"{changes} AND amount_cents = before")
     no_term = f"kind IN {_listed(WITHOUT_TERM)}"
     months = f"CASE WHEN {no_term} THEN NULL WHEN end_date IS NULL THEN term_months ELSE {NEAREST_MONTHS} END"
     event_id = "event_id" if "event_id" in source.columns else f"printf('%09d', {NUMBER})"
     events = connection.sql(
         f"""
         SELECT {NUMBER} AS number, {event_id} AS event_id, account_id, contract_id, event_date,
-               {_kind_sql(source, total)} AS kind, {"added" if total else "amount_cents"} / 100.0 AS amount, currency,
+               {_kind_sql(source, total)} AS kind, added / 100.0 AS amount, currency,
                start_date, {months} AS term_months
-        FROM ({_changes_sql() if total else "SELECT * FROM told"}) ORDER BY {NUMBER}
+        FROM told ORDER BY {NUMBER}
         """
     ).to_arrow_table()
     return events.drop_columns(["number"]), events["number"].to_numpy().astype(np.int64)
@@ -64,14 +64,22 @@ def _kind_sql(source: Source, total: bool) -> str:
     return f"CASE WHEN kind = {_literal(BY_ORDER)} THEN {of_term} {of_change if total else ''} ELSE kind END"
 
 
-def _changes_sql() -> str:
+def _changes_sql(rows: str, total: bool) -> str:
     """Rows with what a contract brought by the row before, and what a change that says a total adds to it."""
-    priced = f"kind IN {_listed((*TERM_KINDS, BY_ORDER, *CHANGES))}"
-    before = f"lag(amount_cents) OVER (PARTITION BY account_id, contract_id, total_of, {priced} ORDER BY {IN_TURN})"
+    if not total:
+        return f"SELECT *, amount_cents AS added FROM ({rows})"
+    priced = f"kind IN {_listed((*OPENING, *CHANGES))}"
+    line = f"PARTITION BY account_id, contract_id, total_of, currency, {priced} ORDER BY {IN_TURN}"
     return (
         f"SELECT *, CASE WHEN kind IN {_listed(CHANGES)} THEN amount_cents - before ELSE amount_cents END AS added "
-        f"FROM (SELECT *, CASE WHEN {priced} THEN {before} END AS before FROM told)"
+        f"FROM (SELECT *, CASE WHEN {priced} THEN lag(amount_cents) OVER ({line}) END AS before FROM ({rows}))"
     )
+
+
+def _refuse(connection: duckdb.DuckDBPyConnection, rule: str, column: str, broken: str) -> None:
+    """Set rows of `told` aside."""
+    refuse(connection, rule, column, connection.sql(f"SELECT {NUMBER} FROM told WHERE {broken}").fetchnumpy()[NUMBER])
+    connection.execute(f"DELETE FROM told WHERE {broken}")
 
 
 def _listed(words: tuple[str, ...]) -> str:
@@ -89,7 +97,8 @@ def month_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         connection,
         f"""
         SELECT count(*), max(days) FROM (
-            SELECT abs(date_diff('day', {ends}, end_date)) AS days FROM typed WHERE rule IS NULL AND end_date IS NOT NULL
+            SELECT abs(date_diff('day', {ends}, end_date)) AS days FROM told
+            WHERE end_date IS NOT NULL AND kind NOT IN {_listed(WITHOUT_TERM)}
         ) WHERE days > 1
         """,
     )

@@ -6,21 +6,27 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE
-
-ROW_KEY = (NUMBER, SOURCE, ROW)
+# Currencies whose smallest unit is the whole, or a thousandth, where systems give amounts in smallest units (Stripe's and
+# Chargebee's lists of zero- and three-decimal currencies).
+WHOLE = tuple("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
+THOUSANDTHS = tuple("BHD JOD KWD OMR TND".split())
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of an export: its name, and its columns, each with the headers that it goes by (in any letter case).
 
-    `columns` must be there; `optional` ones are empty where they are not.
+    `columns` must be there; `optional` ones are empty where they are not; with one of `never` it is another table.
     """
 
     name: str
     columns: dict[str, tuple[str, ...]]
     optional: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    never: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> dict[str, tuple[str, ...]]:
+        return {**self.columns, **self.optional}
 
 
 @dataclass(frozen=True)
@@ -60,25 +66,3 @@ def words(sql: str, tables: tuple[Table, ...]) -> list[tuple[str, str]]:
     names = "|".join(table.name for table in tables)
     values = re.sub(r"\bOVER \([^()]*(\([^()]*\)[^()]*)*\)", "", sql)
     return list(dict.fromkeys(re.findall(rf"\b({names})\.(\w+)", values)))
-
-
-ISO = r"^\d{4}-\d{2}-\d{2}"
-
-# What formats may call. What cannot be worked out becomes a text that no rule reads, so that the row is set aside, not lost.
-MACROS = (
-    """CREATE TEMP MACRO later(a, b) AS CASE
-        WHEN a IS NULL OR a = b THEN b WHEN b IS NULL THEN a
-        WHEN regexp_matches(a, '{iso}') AND regexp_matches(b, '{iso}')
-            THEN CASE WHEN replace(a, 'T', ' ') >= replace(b, 'T', ' ') THEN a ELSE b END
-        ELSE 'the later of ' || a || ' and ' || b END""".replace("{iso}", ISO),
-    """CREATE TEMP MACRO times(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN NULL ELSE coalesce(
-        CAST(TRY_CAST(a AS DECIMAL(18, 6)) * TRY_CAST(b AS DECIMAL(18, 6)) AS VARCHAR), a || ' times ' || b) END""",
-    """CREATE TEMP MACRO without(a, b) AS CASE WHEN a IS NULL OR b IS NULL THEN a ELSE coalesce(
-        CAST(TRY_CAST(a AS DECIMAL(18, 6)) - TRY_CAST(b AS DECIMAL(18, 6)) AS VARCHAR), a || ' without ' || b) END""",
-    """CREATE TEMP MACRO months_of(count, unit) AS CASE
-        WHEN unit IS NULL THEN NULL
-        WHEN rtrim(lower(unit), 's') = 'month' THEN coalesce(count, '1')
-        WHEN rtrim(lower(unit), 's') = 'year' AND regexp_full_match(coalesce(count, '1'), '[0-9]{1,2}')
-            THEN CAST(12 * CAST(coalesce(count, '1') AS INTEGER) AS VARCHAR)
-        ELSE coalesce(count || ' ', '') || unit END""",
-)

@@ -38,7 +38,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "movements": (
         *("event_id", "account_id", "contract_id", "event_date"),
-        *("monthly_amount", "change", "currency", "term_months"),
+        *("monthly_amount", "change", "currency", "term_months", "rank"),
     ),
 }
 """What columns can be named for each shape, and which must be."""
@@ -55,7 +55,7 @@ class Mapping(BaseModel):
         ends; with a column `change` they are checked to add up.
     columns
         What -> the export's column, in any letter case. See `KNOWN` for what can be named; an amount is one of each of
-        `quantity`, where that is named.
+        `quantity`, where that is named; `rank` orders movements of one day.
     kinds
         For bookings: the export's word -> one of our kinds, or "term": an initial where it is the first such row of its account
         and contract, else a renewal. Without a column `kind` all rows are terms (`rest` says another kind for all but the first).

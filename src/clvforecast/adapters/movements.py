@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import duckdb
 
-from clvforecast.adapters.sources import Source
+from clvforecast.adapters.joined import Source
 from clvforecast.adapters.typed import ONLY_ONE, RULE_PLACES
 from clvforecast.ledger.tables import NUMBER, ROW, counts
 
 KEEPS_A_LINE = ("not_revenue", "duplicate_id")
 """Rules whose rows say nothing of what holds."""
+
+
+IN_TURN = f"event_date, rank, event_date_text, {NUMBER}"
+"""Movements of one day by their rank, else by the time that is written, else as they stand."""
 
 
 def movements_as_periods(connection: duckdb.DuckDBPyConnection, source: Source) -> tuple[str, ...]:
@@ -27,7 +31,7 @@ def movements_as_periods(connection: duckdb.DuckDBPyConnection, source: Source) 
         """
     )
     warnings = _missing_movements(connection, source) if "change" in source.columns else ()
-    line = f"PARTITION BY account_id, contract_id, rule IS NULL ORDER BY event_date, {NUMBER}"
+    line = f"PARTITION BY account_id, contract_id, rule IS NULL ORDER BY {IN_TURN}"
     connection.execute(
         f"""
         CREATE TABLE following AS
@@ -54,7 +58,7 @@ def _missing_movements(connection: duckdb.DuckDBPyConnection, source: Source) ->
         f"""
         SELECT count(*) FILTER (WHERE off), count(*) FILTER (WHERE off IS NULL), min({ROW}) FILTER (WHERE off) FROM (
             SELECT {ROW}, given - lag(given, 1, 0) OVER (
-                PARTITION BY account_id, contract_id ORDER BY event_date, {NUMBER}) <> change AS off
+                PARTITION BY account_id, contract_id ORDER BY {IN_TURN}) <> change AS off
             FROM typed JOIN (SELECT {NUMBER}, {ROW} FROM {source.raw.name}) USING ({NUMBER}) WHERE rule IS NULL
         )
         """,

@@ -11,15 +11,17 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.adapters.bookings import booking_events, month_warnings
 from clvforecast.adapters.formats import FORMATS
+from clvforecast.adapters.joined import Source, plain, written
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.movements import movements_as_periods
 from clvforecast.adapters.periods import last_day_warning, period_events
 from clvforecast.adapters.rates import converted
-from clvforecast.adapters.sources import Source, open_source, plain, written
+from clvforecast.adapters.sources import open_source
 from clvforecast.adapters.typed import amount_column, make_typed, set_aside
 from clvforecast.errors import LedgerError
 from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
@@ -97,6 +99,8 @@ def read_export(
         events, number, more = _events(connection, source, day)
         aside = set_aside(connection, source)
         rows = _check_counted(connection, source, aside, number)
+        if not rows:
+            raise LedgerError("export: the table holds no rows. Check the source and its filters.")
         if not events.num_rows:
             raise LedgerError(
                 f"export: none of {rows} rows can be used ({counts_by_rule(aside)}). {first_reason(aside)}", aside
@@ -209,9 +213,24 @@ def _as_read(connection: duckdb.DuckDBPyConnection, source: Source, rejected: pa
     named = [source.header(columns.get(name, name)) for name in rejected["column"].to_pylist()]
     line, text = originals(connection, source.tables, of_export)
     as_written = {"source": found["source"], "row": found["row"], "line": line, "raw": text}
+    if source.mapping.shape == "bookings":  # an event of a period has an amount of its own
+        as_written |= _written_amounts(connection, rejected, of_export)
     for name, values in (as_written | {"column": pa.array(named, pa.string())}).items():
         rejected = rejected.set_column(rejected.column_names.index(name), name, values)
     return rejected.cast(REJECTED_SCHEMA)
+
+
+def _written_amounts(
+    connection: duckdb.DuckDBPyConnection, rejected: pa.Table, number: Longs
+) -> dict[str, pa.ChunkedArray]:
+    """Amounts, and the values of rules on amounts, as the export writes them."""
+    connection.register("asked", pa.table({"asked_row": number, "place": np.arange(len(number))}))
+    texts = connection.sql(
+        f"SELECT amount_text FROM asked JOIN typed ON asked_row = {NUMBER} ORDER BY place"
+    ).to_arrow_table()["amount_text"]
+    connection.unregister("asked")
+    of_amount = pc.equal(rejected["column"], "amount")
+    return {"amount": texts, "value": pc.if_else(of_amount, texts, rejected["value"])}
 
 
 def _with_segments(connection: duckdb.DuckDBPyConnection, source: Source, events: pa.Table, number: Longs) -> pa.Table:
@@ -229,9 +248,9 @@ def _with_segments(connection: duckdb.DuckDBPyConnection, source: Source, events
 
 def _of_rows(connection: duckdb.DuckDBPyConnection, source: Source, number: Longs, columns: str) -> pa.Table:
     """Columns (SQL, of table `raw`) of these rows of the export, one after the other."""
-    connection.register("asked", pa.table({"__asked": number, "__place": np.arange(len(number))}))
+    connection.register("asked", pa.table({"the row": number, "the place": np.arange(len(number))}))
     found = connection.sql(
-        f"SELECT {columns} FROM {source.raw.name} AS raw JOIN asked ON raw.{NUMBER} = __asked ORDER BY __place"
+        f'SELECT {columns} FROM {source.raw.name} AS raw JOIN asked ON raw.{NUMBER} = asked."the row" ORDER BY asked."the place"'
     ).to_arrow_table()
     connection.unregister("asked")
     return found

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clvforecast.adapters.joined import Source, plain, written
 from clvforecast.adapters.mapping import BY_ORDER
-from clvforecast.adapters.sources import Source, plain, written
 from clvforecast.adapters.values import (
     DAYS_OF_AN_EXPORT,
     day_sql,
@@ -25,6 +25,7 @@ from clvforecast.events import (
     LARGEST_AMOUNT,
     LAST_DAY,
     LONGEST_TERM_MONTHS,
+    SPREADABLE_KINDS,
     TERM_KINDS,
     Rule,
 )
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     Rule("unreadable_start", "start_date", WRITE_ALIKE),
     Rule("start_out_of_range", "start_date", DAYS),
     Rule("unreadable_end", "end_date", WRITE_ALIKE),
+    Rule("nothing_served", "end_date", "it ends on the day it begins: nothing to do if that is so"),
     Rule("end_before_start", "end_date", "the end is the first day without: it lies after the start"),
     Rule("unknown_kind", "kind", "say in the mapping (kinds) what this word is, or keep such rows out (keep)"),
     Rule("missing_amount", "amount", "give the amount"),
@@ -60,7 +62,7 @@ RULES: tuple[Rule, ...] = (
         "term_months",
         f"say in the mapping (months) how many months (1 to {LONGEST_TERM_MONTHS}) this is",
     ),
-    Rule("duplicate_id", "event_id", "this id stands in an earlier row: that one counts, drop the copy"),
+    Rule("duplicate_id", "event_id", "another row has this id, and comes first: that one counts, drop the copy"),
     Rule(
         "overlapping_period",
         "start_date",
@@ -70,6 +72,9 @@ RULES: tuple[Rule, ...] = (
     Rule("after_as_of", "event_date", "it begins after as_of: give the day of the export as as_of"),
     Rule("superseded", "event_date", "a later row of the same day says what holds"),
     Rule("nothing_ended", "amount", "it ends what had not begun: a row before it seems to be missing"),
+    Rule(
+        "term_too_short", "end_date", "terms are whole months: book what is shorter as a change_order, or whole months"
+    ),
     Rule("nothing_before", "amount", "a total counts as its difference from the one before: no row says what that was"),
     Rule("nothing_new", "start_date", "the price and the term before it go on: nothing to do"),
     Rule("nothing_new", "event_date", "the price and the term before it go on: nothing to do"),
@@ -82,7 +87,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 OF_A_PRICE = ("missing_currency", "invalid_currency", "unknown_interval")
-TERMS = ", ".join(map(literal, (*TERM_KINDS, BY_ORDER)))
+WITH_MONTHS = ", ".join(map(literal, (*TERM_KINDS, *SPREADABLE_KINDS, BY_ORDER)))
 RULE_PLACES = {(rule.name, rule.column): place for place, rule in enumerate(RULES)}
 ONLY_ONE = {
     rule.name: place for place, rule in enumerate(RULES) if sum(other.name == rule.name for other in RULES) == 1
@@ -105,7 +110,7 @@ def make_typed(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     values = _values(source, amount)
     product = "given * coalesce(term_months, 1)" if amount == "monthly_amount" else "given"
     if "quantity" in source.columns:  # a product of two such decimals has too many digits
-        product = f"CAST({product} AS DECIMAL(20, 8)) * CAST(quantity AS DECIMAL(16, 6))"
+        product = f"TRY_CAST({product} AS DECIMAL(20, 8)) * TRY_CAST(quantity AS DECIMAL(16, 6))"
     connection.execute(
         f"""
         CREATE TABLE typed AS
@@ -120,12 +125,13 @@ def make_typed(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
         SELECT *, CAST({_first_broken_sql(source)} AS UTINYINT) AS rule, true AS holds FROM numbers
         """
     )
-    if source.mapping.shape != "bookings" and "event_id" in source.columns:
+    if "event_id" in source.columns:
+        first = f"event_date, {NUMBER}" if source.mapping.shape == "bookings" else NUMBER
         connection.execute(
             f"""
             UPDATE typed SET rule = {ONLY_ONE["duplicate_id"]} FROM (
                 SELECT {NUMBER} AS copy FROM typed WHERE rule IS NULL AND event_id IS NOT NULL
-                QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY {NUMBER}) > 1
+                QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY {first}) > 1
             ) WHERE {NUMBER} = copy
             """
         )
@@ -143,6 +149,7 @@ def _values(source: Source, amount: str) -> dict[str, str]:
         "contract_id": f"coalesce({key('contract_id')}, '')",
         "event_id": key("event_id"),
         "total_of": text_of(source, "total_of"),
+        "rank": f"TRY_CAST({text_of(source, 'rank')} AS DOUBLE)",
         "kind": looked_up(text_of(source, "kind"), {word: literal(kind) for word, kind in mapping.kinds.items()}),
         "currency": _currency_sql(source),
         "months_text": text_of(source, "term_months"),
@@ -196,8 +203,8 @@ def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table
             SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents, currency FROM typed WHERE rule IS NOT NULL
         ),
         shown AS (
-            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE __rule {cases} END, '') AS value
-            FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS __rule FROM broken) USING ({NUMBER})
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE "the rule" {cases} END, '') AS value
+            FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS "the rule" FROM broken) USING ({NUMBER})
         )
         SELECT {NUMBER}, source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
                amount_cents, {readable_currency_sql("currency")} AS currency
@@ -229,13 +236,14 @@ def _conditions(source: Source) -> dict[str, str]:
         "unreadable_start": "start_date_text IS NOT NULL AND start_date IS NULL",
         "start_out_of_range": f"start_date NOT BETWEEN {days}",
         "unreadable_end": "end_date_text IS NOT NULL AND end_date IS NULL",
-        "end_before_start": "end_date <= coalesce(start_date, event_date)",
+        "nothing_served": "end_date = coalesce(start_date, event_date)",
+        "end_before_start": "end_date < coalesce(start_date, event_date)",
         "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
         "unreadable_quantity": "quantity IS NULL",
         "amount_out_of_range": "given IS NOT NULL AND amount_cents IS NULL",
         "missing_currency": "currency IS NULL",
         "invalid_currency": "NOT regexp_matches(currency, '^[A-Z]{3}$')",
-        "unknown_interval": f"months_text IS NOT NULL AND term_months IS NULL AND coalesce(kind IN ({TERMS}), true)",
+        "unknown_interval": f"months_text IS NOT NULL AND term_months IS NULL AND coalesce(kind IN ({WITH_MONTHS}), true)",
     }
     if shape != "periods":
         conditions |= {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from clvforecast.adapters.joined import Source, plain, written
 from clvforecast.adapters.mapping import Mapping
-from clvforecast.adapters.sources import Source, plain, written
+from clvforecast.adapters.styles import amount_sql, has_zone_sql, instant_sql, styled_day_sql
 from clvforecast.events import LONGEST_TERM_MONTHS
-from clvforecast.ledger.checks import ISO_DATE, PLAIN_NUMBER, WHOLE_NUMBER, date_sql, decimal_sql, text_sql
+from clvforecast.ledger.checks import PLAIN_NUMBER, WHOLE_NUMBER, date_sql, decimal_sql, text_sql
 from clvforecast.ledger.tables import literal
 
-DIGIT_FIRST_OR_LAST = r"^\d|\d$"
-ZONE = r"[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
 DAYS_OF_AN_EXPORT = ("event_date", "start_date", "end_date")
 
 
@@ -52,25 +51,12 @@ def _written_day_sql(source: Source, what: str) -> str:
         return date_sql(source.raw, column)[0]
     text = text_sql(column)
     if mapping.dates is not None:
-        # DuckDB also takes words such as 'epoch' for days, whatever the style
-        digits = f"regexp_matches({text}, {literal(DIGIT_FIRST_OR_LAST)})"
-        return f"CASE WHEN {digits} THEN CAST(try_strptime({text}, {literal(mapping.dates)}) AS DATE) END"
+        return styled_day_sql(text, mapping.dates)
     as_written = date_sql(source.raw, column)[0]
     if mapping.time_zone is None:
         return as_written
-    there = f"CAST(timezone({literal(mapping.time_zone)}, {_instant_sql(text)}) AS DATE)"
-    return f"CASE WHEN {_has_zone_sql(text)} THEN {there} ELSE {as_written} END"
-
-
-def _has_zone_sql(text: str) -> str:
-    return f"regexp_matches({text}, {literal(ISO_DATE[: ISO_DATE.index('(')] + ZONE)})"
-
-
-def _instant_sql(text: str) -> str:
-    """A time with a zone as an instant; an offset without a colon, as Salesforce writes it, gets one."""
-    colon = literal(r"([+-]\d{2})(\d{2})$")
-    iso = f"regexp_replace(regexp_replace({text}, ' ?UTC$', 'Z'), {colon}, {literal(chr(92) + '1:' + chr(92) + '2')})"
-    return f"TRY_CAST({iso} AS TIMESTAMPTZ)"
+    there = f"CAST(timezone({literal(mapping.time_zone)}, {instant_sql(text)}) AS DATE)"
+    return f"CASE WHEN {has_zone_sql(text)} THEN {there} ELSE {as_written} END"
 
 
 def has_clock_sql(source: Source) -> str:
@@ -80,7 +66,7 @@ def has_clock_sql(source: Source) -> str:
     there = [source.columns[what] for what in DAYS_OF_AN_EXPORT if what in source.columns]
     clocks = [date_sql(source.raw, column)[1] for column in there]
     if source.mapping.time_zone is not None:
-        clocks += [f"coalesce({_has_zone_sql(text_sql(column))}, false)" for column in there]
+        clocks += [f"coalesce({has_zone_sql(text_sql(column))}, false)" for column in there]
     return " OR ".join(clocks) or "false"
 
 
@@ -103,34 +89,11 @@ def months_sql(source: Source) -> str:
 
 
 def number_sql(source: Source, what: str) -> str:
-    """An amount as an exact number; a column of numbers is taken as it is.
-
-    Signs of thousands stand where they belong, or not at all; 0.125 is no grouped number, and an exponent has no groups.
-    """
-    text, mapping = text_of(source, what), source.mapping
+    """An amount as an exact number; a column of numbers is taken as it is."""
+    text = text_of(source, what)
     if what in source.columns and source.raw.type_of(source.columns[what]) != "VARCHAR":
         return f"CASE WHEN regexp_matches({text}, {literal(PLAIN_NUMBER)}) THEN {decimal_sql(text)} END"
-    bare = _without_currency_signs(text, mapping)
-    point, between = _escaped(mapping.decimal), _escaped(mapping.thousands)
-    grouped = rf"[1-9]\d{{0,2}}({between}\d{{3}})+({point}\d*)?|" if between else ""
-    number = rf"^[+-]?({grouped}(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?)$"
-    digits = f"replace({bare}, {literal(mapping.thousands)}, '')" if mapping.thousands else bare
-    digits = f"replace({digits}, ',', '.')" if mapping.decimal == "," else digits
-    return f"CASE WHEN regexp_matches({bare}, {literal(number)}) THEN {decimal_sql(digits)} END"
-
-
-def _without_currency_signs(text: str, mapping: Mapping) -> str:
-    if mapping.prefix:
-        sign = "^([+-]?)" + _escaped(mapping.prefix) + " ?"
-        text = f"regexp_replace({text}, {literal(sign)}, {literal(chr(92) + '1')})"
-    if mapping.suffix:
-        text = f"regexp_replace({text}, {literal('[ \u00a0\u202f]?' + _escaped(mapping.suffix) + '$')}, '')"
-    return text
-
-
-def _escaped(sign: str) -> str:
-    """A sign as itself in a regular expression."""
-    return "".join(f"[{character}]" if character not in "^\\]" else "\\" + character for character in sign)
+    return amount_sql(text, source.mapping)
 
 
 def unit_sql(mapping: Mapping) -> str:

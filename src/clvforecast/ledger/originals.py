@@ -40,13 +40,13 @@ def originals(connection: duckdb.DuckDBPyConnection, tables: Tables, number: Lon
 
 
 def _in_table(connection: duckdb.DuckDBPyConnection, raw: RawTable, wanted: Longs) -> tuple[pa.Array, pa.ChunkedArray]:
-    connection.register("wanted_rows", pa.table({"__wanted": wanted}))
-    columns = ", ".join(map(quoted, raw.columns))
+    connection.register("wanted_rows", pa.table({"the row": wanted}))
+    columns = ", ".join(f"{raw.name}.{quoted(name)}" for name in raw.columns)
     found = connection.sql(
         f"""
         SELECT CAST(to_json(shown) AS VARCHAR) AS text FROM (
             SELECT {NUMBER}, shown FROM (SELECT {NUMBER}, struct_pack({_fields(raw)}) AS shown
-            FROM (SELECT {columns}, {NUMBER} FROM {raw.name} JOIN wanted_rows ON {NUMBER} = __wanted)
+            FROM (SELECT {columns}, {NUMBER} FROM {raw.name} JOIN wanted_rows ON {NUMBER} = wanted_rows."the row")
         )) ORDER BY {NUMBER}
         """
     ).to_arrow_table()

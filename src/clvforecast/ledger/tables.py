@@ -74,10 +74,12 @@ def read_table(
     label: str,
     expected: Sequence[str],
     encoding: str | None = None,
+    time_zone: str | None = None,
 ) -> RawTable:
     """Copy `source` into table `raw_<label>`; columns of `expected` in any letter case get those names.
 
-    `encoding` is that of CSV files; without it they are UTF-8, or UTF-16 with a byte order mark.
+    `encoding` is that of CSV files; without it they are UTF-8, or UTF-16 with a byte order mark. Timestamps with a zone become
+    the clock of `time_zone`, or of their own zone without it.
     """
     name = f"raw_{label}"
     files: tuple[TextFile, ...] = ()
@@ -87,10 +89,10 @@ def read_table(
         if paths[0].lower().endswith(CSV_SUFFIXES):
             files, broken = store_csv(connection, name, paths, encoding)
         else:
-            _store_arrow(connection, name, [_parquet_part(path) for path in paths])
+            _store_arrow(connection, name, [_parquet_part(path) for path in paths], time_zone)
     else:
         table = _to_arrow(source, label)
-        _store_arrow(connection, name, [Part(label, table.schema, _slices(table))])
+        _store_arrow(connection, name, [Part(label, table.schema, _slices(table))], time_zone)
     for old, new in _schema_names(_columns(connection, name), expected).items():
         connection.execute(f"ALTER TABLE {name} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
     return RawTable(name, label, _columns(connection, name), broken, files)
@@ -149,12 +151,13 @@ def _pandas_to_arrow(frame: pd.DataFrame) -> pa.Table:
     return pa.table(columns, names=names)
 
 
-def _plain_columns(table: pa.Table) -> pa.Table:
-    """Zoned timestamps as the clock of their zone (midnight there is a date); dictionaries as values."""
+def _plain_columns(table: pa.Table, time_zone: str | None) -> pa.Table:
+    """Zoned timestamps as the clock of this zone, or of their own (midnight there is a date); dictionaries as values."""
     for position, field in enumerate(table.schema):
         column = table.column(position)
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
-            column = pc.local_timestamp(column)
+            zone = time_zone or field.type.tz
+            column = pc.local_timestamp(column.cast(pa.timestamp(field.type.unit, tz=zone)))
         elif pa.types.is_dictionary(field.type):
             column = column.cast(field.type.value_type)
         elif pa.types.is_null(field.type):
@@ -171,17 +174,19 @@ def _slices(table: pa.Table) -> Iterator[pa.Table]:
         yield table.slice(first, ROWS_AT_ONCE)
 
 
-def _joined_schema(parts: Sequence[Part]) -> pa.Schema:
+def _joined_schema(parts: Sequence[Part], time_zone: str | None) -> pa.Schema:
     """Files may differ in width or in type (int64 and double): the wider type holds both."""
     for part in parts:
         check_names(part.schema.names, part.source)
-    empty = [_plain_columns(part.schema.empty_table()) for part in parts]
+    empty = [_plain_columns(part.schema.empty_table(), time_zone) for part in parts]
     return pa.concat_tables(empty, promote_options="permissive").schema.remove_metadata()
 
 
-def _store_arrow(connection: duckdb.DuckDBPyConnection, name: str, parts: Sequence[Part]) -> None:
+def _store_arrow(
+    connection: duckdb.DuckDBPyConnection, name: str, parts: Sequence[Part], time_zone: str | None
+) -> None:
     try:
-        empty = _joined_schema(parts).empty_table()
+        empty = _joined_schema(parts, time_zone).empty_table()
         kind = make_sources(connection, name, [part.source for part in parts])
         connection.register("arrow_rows", empty)
         connection.execute(
@@ -192,7 +197,7 @@ def _store_arrow(connection: duckdb.DuckDBPyConnection, name: str, parts: Sequen
         for part in parts:
             row = 0
             for chunk in part.rows:
-                rows = pa.concat_tables([empty, _plain_columns(chunk)], promote_options="permissive")
+                rows = pa.concat_tables([empty, _plain_columns(chunk, time_zone)], promote_options="permissive")
                 rows = rows.append_column(ROW, pa.array(np.arange(row + 1, row + 1 + rows.num_rows)))
                 connection.register("arrow_rows", rows)
                 connection.execute(
@@ -235,7 +240,12 @@ def matching(source: Any, label: str) -> list[str]:
 def columns_of(source: Any, label: str, encoding: str | None = None) -> list[str]:
     """The columns of a table, or of the first file that is named, as they are written there."""
     if not is_path(source):
-        return list(map(str, _narwhals(source, label).collect_schema().names()))
+        try:
+            return list(map(str, _narwhals(source, label).collect_schema().names()))
+        except nw.exceptions.NarwhalsError as error:
+            raise LedgerError(
+                f"{label}: the columns cannot be told apart ({error}). Give each a name of its own."
+            ) from error
     path = matching(source, label)[0]
     if path.lower().endswith(PARQUET_SUFFIXES):
         return list(parquet_file(path).schema_arrow.names)

@@ -1,6 +1,6 @@
 """Chargebee: changes of the monthly recurring revenue of subscriptions."""
 
-from clvforecast.adapters.format import Format, Rows, Table
+from clvforecast.adapters.format import THOUSANDTHS, WHOLE, Format, Rows, Table
 
 FORMATS = (
     Format(
@@ -33,6 +33,13 @@ FORMATS = (
                 },
             ),
         ),
-        settings={"shape": "movements", "cents": True, "term_months": 1, "time_zone": "UTC"},
+        settings={
+            "shape": "movements",
+            "cents": True,
+            "undivided": WHOLE,
+            "thousandths": THOUSANDTHS,
+            "term_months": 1,
+            "time_zone": "UTC",
+        },
     ),
 )

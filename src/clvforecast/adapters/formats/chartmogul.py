@@ -27,6 +27,7 @@ MOVEMENTS = Format(
             "movements",
             {
                 "event_id": "movements.id",
+                "rank": "movements.rank",
                 "account_id": "movements.customer",
                 "contract_id": "movements.subscription",
                 "event_date": "movements.day",

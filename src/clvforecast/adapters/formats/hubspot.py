@@ -1,4 +1,8 @@
-"""HubSpot: line items of won deals, or won deals alone."""
+"""HubSpot: line items of won deals, or won deals alone.
+
+The amount of a recurring line item is that of one billing period: a term brings as many of it as there are periods in it, unless
+the export says the total contract value. A line item without a term runs from period to period.
+"""
 
 from clvforecast.adapters.format import Format, Rows, Table
 
@@ -24,6 +28,15 @@ DEALS = Table(
     },
 )
 WON = ("true", "yes", "1")
+EACH = """CASE lower(items.frequency)
+    WHEN 'monthly' THEN '1' WHEN 'quarterly' THEN '3' WHEN 'per_six_months' THEN '6' WHEN 'semi-annually' THEN '6'
+    WHEN 'annually' THEN '12' WHEN 'per_two_years' THEN '24' WHEN 'every two years' THEN '24' WHEN 'per_three_years' THEN '36'
+    WHEN 'every three years' THEN '36' WHEN 'per_four_years' THEN '48' WHEN 'every four years' THEN '48'
+    WHEN 'per_five_years' THEN '60' WHEN 'every five years' THEN '60' ELSE items.frequency END"""
+TERM = f"""coalesce(items.months, CASE
+    WHEN regexp_full_match(items.period, 'P[0-9]{{1,4}}M') THEN items.period[2:-2]
+    WHEN regexp_full_match(items.period, 'P[0-9]{{1,2}}Y') THEN CAST(12 * CAST(items.period[2:-2] AS INTEGER) AS VARCHAR)
+    ELSE items.period END, {EACH})"""
 
 FORMATS = (
     Format(
@@ -46,6 +59,7 @@ FORMATS = (
                     "period": ("hs_recurring_billing_period", "Term"),
                     "starts": ("hs_recurring_billing_start_date", "Billing start date"),
                     "currency": ("hs_line_item_currency_code", "Currency"),
+                    "total": ("hs_tcv", "Total contract value"),
                 },
             ),
             DEALS,
@@ -61,13 +75,10 @@ FORMATS = (
                     "event_date": "deals.closed",
                     "start_date": "coalesce(items.starts, deals.closed)",
                     "kind": "CASE WHEN items.frequency IS NULL THEN 'one-off' ELSE 'recurring' END",
-                    "amount": "items.amount",
+                    "amount": f"""CASE WHEN items.frequency IS NULL THEN items.amount
+                        ELSE coalesce(items.total, times(items.amount, periods_of({TERM}, {EACH}))) END""",
                     "currency": "coalesce(items.currency, deals.currency)",
-                    "term_months": """coalesce(items.months, CASE
-                        WHEN regexp_full_match(items.period, 'P[0-9]{1,4}M') THEN items.period[2:-2]
-                        WHEN regexp_full_match(items.period, 'P[0-9]{1,2}Y')
-                            THEN CAST(12 * CAST(items.period[2:-2] AS INTEGER) AS VARCHAR)
-                        ELSE items.period END)""",
+                    "term_months": TERM,
                     "won": "coalesce(deals.won, 'not known')",
                 },
                 "LEFT JOIN deals ON items.deal = deals.id",

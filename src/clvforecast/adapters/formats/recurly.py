@@ -1,11 +1,15 @@
 """Recurly: the versions of subscriptions, with the billing intervals of their plans.
 
-A version holds from its change until the next one; the first since the subscription began, the last until it expires.
+A version holds from its change until the next one; the first since the subscription began, the last until it expires. Trials and
+pauses bring nothing.
 """
 
 from clvforecast.adapters.format import Format, Rows, Table
 
-VERSIONS = "OVER (PARTITION BY subscriptions.id ORDER BY subscriptions.updated)"
+VERSIONS = "OVER (PARTITION BY subscriptions.id ORDER BY moment(subscriptions.updated))"
+BEGINS = f"""later(CASE WHEN row_number() {VERSIONS} = 1 THEN subscriptions.activated ELSE subscriptions.updated END,
+    subscriptions.trial_end)"""
+ENDS = f"coalesce(lead(subscriptions.updated) {VERSIONS}, subscriptions.expires)"
 
 FORMATS = (
     Format(
@@ -35,20 +39,19 @@ FORMATS = (
                 {
                     "account_id": "subscriptions.account",
                     "contract_id": "subscriptions.id",
-                    "start_date": f"""CASE WHEN row_number() {VERSIONS} = 1
-                        THEN later(subscriptions.activated, subscriptions.trial_end) ELSE subscriptions.updated END""",
-                    "end_date": f"coalesce(lead(subscriptions.updated) {VERSIONS}, subscriptions.expires)",
+                    "start_date": BEGINS,
+                    "end_date": ENDS,
                     "amount": "subscriptions.subtotal",
                     "currency": "subscriptions.currency",
                     "term_months": "months_of(plans.length, plans.unit)",
-                    "state": "subscriptions.state",
+                    "state": f"CASE WHEN moment({ENDS}) <= moment({BEGINS}) THEN 'trial' ELSE subscriptions.state END",
                 },
                 "LEFT JOIN plans ON subscriptions.plan = plans.id",
             ),
         ),
         settings={
             "shape": "periods",
-            "keep": {"state": ("active", "canceled", "expired", "paused", "future", "past_due")},
+            "keep": {"state": ("active", "canceled", "expired", "past_due")},
             "time_zone": "UTC",
         },
     ),

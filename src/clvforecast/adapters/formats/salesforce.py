@@ -8,7 +8,7 @@ from clvforecast.adapters.format import Format, Rows, Table
 
 # The first won opportunity of a contract opens it, on its first day; what changes it later begins when it is sold.
 OPENS = """row_number() OVER (PARTITION BY opportunities.contract, lower(opportunities.won) IN ('true', '1')
-    ORDER BY opportunities.closed, opportunities.id) = 1"""
+    ORDER BY moment(opportunities.closed), opportunities.id) = 1"""
 
 FORMATS = (
     Format(
@@ -36,6 +36,7 @@ FORMATS = (
                         "Contract Term (months)",
                     ),
                 },
+                never=("_fivetran_start",),  # a history of versions
             ),
             Table(
                 "contracts",

@@ -1,18 +1,19 @@
 """Stripe: the dashboard's exports of subscriptions and of invoices, and the tables of its API as warehouses keep them.
 
 A trial is no revenue: what is paid begins when it ends. Past-due subscriptions still count; unpaid ones have ended with the
-period before. The exports say what a subscription costs now: earlier prices are in the invoices. Taxes are no revenue.
+period before; paused ones, whose trial ended without a means of payment, bring nothing.
+The exports say what a subscription costs now: earlier prices are in the invoices. Taxes are no revenue.
 """
 
-from clvforecast.adapters.format import Format, Rows, Table
+from clvforecast.adapters.format import THOUSANDTHS, WHOLE, Format, Rows, Table
 
-# Money of Stripe's API, in the smallest unit: https docs of Stripe, "Supported currencies", zero- and three-decimal ones.
-WHOLE = tuple("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split())
-THOUSANDTHS = tuple("BHD JOD KWD OMR TND".split())
-PAYING = ("active", "past_due", "canceled", "unpaid", "paused")
+PAYING = ("active", "past_due", "canceled", "unpaid")
 
 ENDED = """coalesce(subscriptions.ended, CASE lower(subscriptions.status)
     WHEN 'unpaid' THEN subscriptions.period_start WHEN 'canceled' THEN subscriptions.canceled END)"""
+BEGINS = "later(subscriptions.starts, subscriptions.trial_end)"
+# What ended before a trial did, or with the first period unpaid, never paid.
+STATUS = f"CASE WHEN moment({ENDED}) <= moment({BEGINS}) THEN 'never paid' ELSE subscriptions.status END"
 
 DASHBOARD = Format(
     name="stripe",
@@ -45,17 +46,26 @@ DASHBOARD = Format(
                 "event_id": "subscriptions.id",
                 "account_id": "subscriptions.customer",
                 "contract_id": "subscriptions.id",
-                "start_date": "later(subscriptions.starts, subscriptions.trial_end)",
+                "start_date": BEGINS,
                 "end_date": ENDED,
                 "amount": "subscriptions.amount",
                 "currency": "subscriptions.currency",
                 "term_months": "months_of(subscriptions.count, subscriptions.interval)",
-                "status": "subscriptions.status",
+                "status": STATUS,
             },
         ),
     ),
     settings={"shape": "periods", "keep": {"status": PAYING}},
 )
+
+# An invoice for what is left of the last one's period is a change inside it; one that goes beyond cannot be told apart.
+BEFORE = """OVER (PARTITION BY invoices.subscription, lower(invoices.status) = 'paid' ORDER BY moment(invoices.starts),
+    moment(invoices.day))"""
+LAST_END = f"moment(lag(invoices.ends) {BEFORE})"
+INVOICED = f"""CASE WHEN invoices.subscription IS NULL THEN 'one-off'
+    WHEN moment(invoices.starts)[:10] >= {LAST_END}[:10] OR {LAST_END} IS NULL THEN 'term'
+    WHEN moment(invoices.ends)[:10] <= {LAST_END}[:10] THEN 'rest of a term'
+    ELSE 'a proration and the next period in one' END"""
 
 # A paid invoice is a term from its first service day to its last; of subscriptions, only ends are used beside invoices.
 INVOICES = Format(
@@ -88,7 +98,7 @@ INVOICES = Format(
                 "event_date": "invoices.day",
                 "start_date": "CASE WHEN invoices.subscription IS NULL THEN invoices.day ELSE invoices.starts END",
                 "end_date": "CASE WHEN invoices.subscription IS NULL THEN NULL ELSE invoices.ends END",
-                "kind": "CASE WHEN invoices.subscription IS NULL THEN 'one-off' ELSE 'term' END",
+                "kind": INVOICED,
                 "amount": "without(invoices.paid, invoices.tax)",
                 "currency": "invoices.currency",
                 "status": "invoices.status",
@@ -103,6 +113,7 @@ INVOICES = Format(
                 "event_date": ENDED,
                 "start_date": ENDED,
                 "kind": "'end'",
+                "amount": "'0'",  # what was paid stays
                 "currency": """coalesce(subscriptions.currency, (
                     SELECT any_value(invoices.currency) FROM invoices WHERE invoices.subscription = subscriptions.id))""",
                 "status": f"CASE WHEN {ENDED} IS NULL THEN 'runs on' ELSE 'ended' END",
@@ -112,7 +123,7 @@ INVOICES = Format(
     settings={
         "shape": "bookings",
         "keep": {"status": ("paid", "ended")},
-        "kinds": {"term": "term", "one-off": "change_order", "end": "churn"},
+        "kinds": {"term": "term", "one-off": "change_order", "rest of a term": "expansion", "end": "churn"},
     },
 )
 
@@ -124,6 +135,7 @@ TABLES = Format(
             "items",
             {"id": ("id",), "subscription": ("subscription_id",), "plan": ("plan_id", "price_id")},
             {"quantity": ("quantity",)},
+            never=("invoice_id", "account_id", "activate_at"),
         ),
         Table(
             "subscriptions",
@@ -154,12 +166,12 @@ TABLES = Format(
                 "event_id": "items.id",
                 "account_id": "subscriptions.customer",
                 "contract_id": "items.id",
-                "start_date": "later(subscriptions.starts, subscriptions.trial_end)",
+                "start_date": BEGINS,
                 "end_date": ENDED,
                 "amount": "times(plans.amount, coalesce(items.quantity, '1'))",
                 "currency": "plans.currency",
                 "term_months": "months_of(plans.count, plans.interval)",
-                "status": "coalesce(subscriptions.status, 'not known')",
+                "status": f"coalesce({STATUS}, 'not known')",
             },
             "LEFT JOIN subscriptions ON items.subscription = subscriptions.id LEFT JOIN plans ON items.plan = plans.id",
         ),

@@ -123,6 +123,16 @@ def test_file_and_folder_are_on_the_disk_before_and_after_the_name_is_given(
     assert done == (["fsync", "replace", "fsync"] if os.name == "posix" else ["fsync", "replace"])
 
 
+def test_a_folder_that_cannot_be_listed_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with put_in_place(tmp_path / "file") as temporary:
+        temporary.write_bytes(b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_names_as_long_as_they_may_be(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 120 + ".nc")
     with put_in_place(path) as temporary:

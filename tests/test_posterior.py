@@ -15,8 +15,9 @@ from clvforecast.components.rates import rate_component
 from clvforecast.components.sizes import SIZE_PRIORS, size_component
 from clvforecast.errors import ConvergenceError, FitError, PosteriorFileError
 from clvforecast.posterior import Posterior, fit, fit_cells, load_posterior, prior
-from clvforecast.posterior_file import checksum, frame_from_json, frame_to_json
+from clvforecast.posterior_file import KIND, checksum, frame_from_json, frame_to_json
 from clvforecast.sampling import Sampled, Settings, diagnostics, failures, sample_component
+from clvforecast.sealed import add_seal
 from clvforecast.synthetic import simulate_events
 from component_cells import LEVEL_EFFECT, company_cells, make_frame, rate_cells, size_cells
 
@@ -224,11 +225,15 @@ def test_damaged_files_are_refused(posterior: Posterior, tmp_path) -> None:
     path.write_bytes(whole)
     with h5netcdf.File(path, "a") as file:
         file["posterior"]["renewal_mu"][0, 0] = 0.5
-    with pytest.raises(PosteriorFileError, match="changed or damaged"):
+    with pytest.raises(PosteriorFileError, match="changed or damaged after it was saved: its seal is missing"):
+        load_posterior(path)
+    add_seal(path, KIND)
+    with pytest.raises(PosteriorFileError, match="changed or damaged after it was saved: checksum"):
         load_posterior(path)
     path.write_bytes(whole)
     with h5netcdf.File(path, "a") as file:
         file.attrs["schema_version"] = "99"
+    add_seal(path, KIND)
     with pytest.raises(PosteriorFileError, match="schema version 99"):
         load_posterior(path)
 

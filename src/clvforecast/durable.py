@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from platform import node
 
@@ -37,7 +37,8 @@ def put_in_place(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{_stem(path)}{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        _remove_stale(path)
+        with suppress(PermissionError):  # a folder that may be written but not listed, or somebody else's file
+            _remove_stale(path)
         temporary.open("xb").close()  # with the permissions that files have here
         yield temporary
         _to_disk(temporary)

@@ -176,7 +176,9 @@ def validate(
       clvforecast validate events.csv --accounts accounts.csv --rejected rejected.csv
     """
     from clvforecast.histories import build_histories
+    from clvforecast.overview import NEEDED as REPORTED
     from clvforecast.report.files import write_csv
+    from clvforecast.report.ledgers import NEEDED as SHOWN
     from clvforecast.report.ledgers import show_ledger
     from clvforecast.report.terminal import make_console, say
 
@@ -189,7 +191,7 @@ def validate(
             write_csv(error.rejected.to_pandas(), rejected)
             say(console, f"rejected rows: {rejected}")
         raise
-    histories = build_histories(ledger)
+    histories = build_histories(ledger, only=SHOWN if report is None else REPORTED)
     show_ledger(console, ledger, histories)
     if rejected is not None:
         write_csv(ledger.rejected, rejected)

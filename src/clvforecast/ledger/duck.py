@@ -35,7 +35,18 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
         TemporaryDirectory(prefix="clvforecast-") as folder,
         duckdb.connect(config=config | {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}) as connection,
     ):
-        yield connection
+        yield _silent(connection)
+
+
+def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A connection to the same database, for another thread."""
+    return _silent(connection.cursor())
+
+
+def _silent(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Without the bar that DuckDB draws for long queries where Python is interactive; the setting is one of each connection."""
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...] | None:

@@ -12,6 +12,7 @@ from clvforecast.errors import LedgerError
 from clvforecast.events import COLUMN_NAMES
 from clvforecast.ledger import checks
 from clvforecast.ledger.accounts import accounts_from_events, accounts_from_table, told_by_table
+from clvforecast.ledger.duck import another
 from clvforecast.ledger.known import as_day, fingerprint_of, split
 from clvforecast.ledger.notes import counts_by_rule, first_reason, rejection_warnings, value_warnings
 from clvforecast.ledger.originals import as_rejected
@@ -72,7 +73,7 @@ def read_ledger(
         raise LedgerError(f"grace_days is {grace_days!r}; give a whole number of days from 0 on, or None.")
     with connect() as connection, ThreadPoolExecutor(1) as aside:
         raw = read_table(connection, events, "events", COLUMN_NAMES)
-        told = None if accounts is None else aside.submit(told_by_table, connection.cursor(), accounts)
+        told = None if accounts is None else aside.submit(told_by_table, another(connection), accounts)
         checks.check_columns(raw)
         texts = number_texts(connection, raw)
         checks.judge_rows(connection, raw)

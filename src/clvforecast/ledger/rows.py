@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clvforecast.events import EVENT_ORDER, EVENT_SCHEMA
 from clvforecast.ledger.checks import KIND_NAMES, extra_columns
 from clvforecast.ledger.days import whole_days
+from clvforecast.ledger.duck import another
 from clvforecast.ledger.places import FIRST, IN_ORDER, RULE_CODES, Places, misplaced
 from clvforecast.ledger.tables import NUMBER, ROWS_AT_ONCE, RawTable, connect, counts, quoted
 from clvforecast.ledger.texts import Texts
@@ -95,7 +96,7 @@ def unbroken_rows(connection: duckdb.DuckDBPyConnection, texts: Texts) -> Unbrok
     (n_rows,) = counts(connection, "SELECT count(*) FROM unbroken")
     edges = np.linspace(0, len(texts.accounts), 2 + n_rows // ROWS_EACH).astype(np.int64).tolist()
     with ThreadPoolExecutor(available_threads()) as pool:
-        parts = list(pool.map(lambda edge: _placed(connection.cursor(), texts, *edge), pairwise(edges)))
+        parts = list(pool.map(lambda edge: _placed(another(connection), texts, *edge), pairwise(edges)))
     return Unbroken(parts, texts.accounts)
 
 

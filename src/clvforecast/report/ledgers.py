@@ -9,6 +9,8 @@ from clvforecast.histories import Histories
 from clvforecast.ledger import Ledger
 from clvforecast.report.terminal import say, show_table
 
+NEEDED = {"lines": ("account",), "decisions": ("outcome",)}
+"""The columns of histories that are shown."""
 OUTCOME_WORDS = {
     "renewed": "renewed",
     "open": "open, or lapsed without a notice",

@@ -4,7 +4,7 @@
 #   make test        style, types, tests (what CI runs)
 #   make slow        the tests that take minutes
 #   make calibrate   simulation-based calibration of the whole line, and of planted faults: half an hour
-#   make fuzz        a hundred thousand damaged and foreign files, each to be refused: half an hour
+#   make fuzz        a hundred thousand damaged and foreign files, each to be refused: minutes
 #   make portfolios  how often ranges hold, over two hundred synthetic companies: a quarter of an hour
 #   make bench       time and memory of every stage, a thousand to a million accounts: half an hour
 #   make bench-peers other packages on the same data, with a time limit each: hours

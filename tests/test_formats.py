@@ -20,9 +20,6 @@ from clvforecast.errors import LedgerError
 from clvforecast.ledger import Ledger
 from clvforecast.synthetic.exports import exports
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-real_data = pytest.mark.skipif(not SHARED.exists(), reason="the folder ../shared/data is not here")
-
 
 def table(text: str) -> pd.DataFrame:
     """A table of texts, columns apart by | and blanks."""
@@ -433,31 +430,7 @@ def test_events_are_told_from_exports() -> None:
     assert not holds_events(pd.DataFrame(columns=["who", "amount"]))
 
 
-# --- the samples ----------------------------------------------------------------------------------------------------
-
-
-@real_data
-def test_samples_of_the_systems_load_with_every_row_accounted_for() -> None:
-    recurly = read_export(
-        [SHARED / "recurly" / f"{name}_history_data.csv" for name in ("subscription", "plan")], as_of="2022-08-31"
-    )
-    assert (recurly.read.export_rows, rejects(recurly)) == (
-        5,
-        [(1, "updated_at, expires_at", "nothing_served"), (2, "updated_at, expires_at", "nothing_served")],
-    )
-    types = {
-        "+Gkf6SQ2fhAONAiFelNKVw==": "term",
-        "dSJC2EuRkC62f+UuBPQeVg==": "term",
-        "9Q0PuStPWLYgxG/8kpvo5g==": "expansion",
-    }
-    mapping = {"format": "salesforce", "kinds": types, "amounts": "difference", "currency": "USD", "term_months": 12}
-    kept = {"deleted": ["true"]}  # every row of the sample is one of the bin
-    salesforce = read_export(SHARED / "salesforce" / "sf_opportunity_data.csv", mapping | {"keep": kept})
-    assert (salesforce.read.export_rows, salesforce.events.num_rows) == (10, 1)
-    stripe = [SHARED / "stripe" / f"{name}_data.csv" for name in ("subscription_item", "subscription", "plan")]
-    with pytest.raises(LedgerError, match=r"none of 14 rows .*missing_account 12, not_revenue 2") as caught:
-        read_export(stripe, as_of="2021-06-30")
-    assert caught.value.rejected is not None and caught.value.rejected.num_rows == 14
+# --- the samples that ship ------------------------------------------------------------------------------------------
 
 
 def test_the_shipped_samples_are_those_that_their_maker_makes(tmp_path: Path) -> None:

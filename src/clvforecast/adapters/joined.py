@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -55,57 +55,65 @@ def joined(
     settings: dict[str, Any],
     said_by: str,
 ) -> Source:
+    """The tables of a format that are there as rows of a mapping, each with its place in the export."""
     headers = {table.name: _headers(table, raws.get(table.name)) for table in known.tables}
     for name, raw in raws.items():
         refuse_nested(raw, headers[name].values())
     extras = _extras(known, raws, settings)
     for table in known.tables:
         _view(connection, table, raws.get(table.name), headers[table.name], extras.get(table.name, []))
-    selects: list[str] = []
-    made: dict[str, list[str]] = {}
-    before: dict[str, int] = {}
-    for table in known.tables:
-        if table.name in raws:
-            before[table.name] = sum(_records(connection, raws[name]) for name in before)
-    for rows in known.rows:
-        if rows.table not in raws:
-            continue
-        selects.append(_select(rows, before[rows.table], extras.get(rows.table, [])))
-        made |= {what: made.get(what) or _found(known, rows, headers, what) for what in rows.makes}
-    there = {what for what in made if made[what] or not _all_words(known, what)}
-    columns = {what: what for what in made if what in there}
-    union = " UNION ALL BY NAME ".join(selects)
+    first = _records_before(connection, known, raws)
+    used = [rows for rows in known.rows if rows.table in raws]
+    union = " UNION ALL BY NAME ".join(_select(rows, first[rows.table], extras.get(rows.table, [])) for rows in used)
     if missing := [key for key in known.asks if key not in settings]:
         _ask(connection, known, missing, union)
+    made = _made(known, used, headers)
+    columns = [what for what in made if made[what] or not _all_words(known, what)]
     _check_tables(known, raws, columns)
     mapping = _mapping(known, columns, settings, said_by)
     _make_rows(connection, macros(mapping), union)
+    _refuse_copies(connection, known, sum(_rows(connection, raws[rows.table]) for rows in used))
+    carried = [name for names in extras.values() for name in names]
+    return Source(
+        raw=RawTable("raw_export", "export", dict.fromkeys([*made, *carried], "VARCHAR")),
+        mapping=mapping,
+        columns={what: what for what in mapping.columns},
+        headers={what: ", ".join(dict.fromkeys(names)) for what, names in made.items() if names},
+        format=known.name,
+        tables=tuple((raws[name], before) for name, before in first.items()),
+    )
+
+
+def _records_before(connection: duckdb.DuckDBPyConnection, known: Format, raws: dict[str, RawTable]) -> dict[str, int]:
+    """Table -> rows and broken records, which have numbers too, of those before it."""
+    before: dict[str, int] = {}
+    done = 0
+    for name in (table.name for table in known.tables if table.name in raws):
+        before[name] = done
+        done += _rows(connection, raws[name]) + raws[name].broken.num_rows
+    return before
+
+
+def _made(known: Format, used: Iterable[Rows], headers: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """What a mapping calls a column -> the export's columns that it is made of, in the first table where there are some."""
+    made: dict[str, list[str]] = {}
+    for rows in used:
+        made |= {what: made.get(what) or _found(known, rows, headers, what) for what in rows.makes}
+    return made
+
+
+def _refuse_copies(connection: duckdb.DuckDBPyConnection, known: Format, expected: int) -> None:
+    """Refuse an export in which a join has made rows more."""
     (n_rows,) = counts(connection, "SELECT count(*) FROM raw_export")
-    if n_rows != sum(_rows(connection, raws[rows.table]) for rows in known.rows if rows.table in raws):
+    if n_rows != expected:
         others = ", ".join(table.name for table in known.tables[1:])
         raise LedgerError(
             f"export: an id stands in several rows of a table that is looked up ({others}). Drop the copies."
         )
-    carried = [name for names in extras.values() for name in names]
-    raw = RawTable("raw_export", "export", dict.fromkeys([*made, *carried], "VARCHAR"))
-    shown = {what: ", ".join(dict.fromkeys(names)) for what, names in made.items() if names}
-    return Source(
-        raw,
-        mapping,
-        {what: what for what in mapping.columns},
-        shown,
-        known.name,
-        tuple((raws[name], first) for name, first in before.items()),
-    )
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> int:
     return int(counts(connection, f"SELECT count(*) FROM {raw.name}")[0])
-
-
-def _records(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> int:
-    """Rows, and records that are broken, which have numbers too."""
-    return _rows(connection, raw) + raw.broken.num_rows
 
 
 def _make_rows(connection: duckdb.DuckDBPyConnection, called: Iterable[str], union: str) -> None:
@@ -151,7 +159,7 @@ def renamed(known: Format, columns: dict[str, str]) -> Format:
     return replace(known, tables=tables)
 
 
-def _check_tables(known: Format, raws: dict[str, RawTable], columns: dict[str, str]) -> None:
+def _check_tables(known: Format, raws: dict[str, RawTable], columns: Collection[str]) -> None:
     """Refuse an export without a table that a needed column is in."""
     for what in NEEDED[known.settings["shape"]]:
         tables = {table for rows in known.rows for table, _ in words(rows.makes.get(what, ""), known.tables)}
@@ -243,10 +251,10 @@ def _all_words(known: Format, what: str) -> bool:
     return any(words(rows.makes.get(what, ""), known.tables) for rows in known.rows)
 
 
-def _mapping(known: Format, columns: dict[str, str], settings: dict[str, Any], said_by: str) -> Mapping:
+def _mapping(known: Format, columns: Collection[str], settings: dict[str, Any], said_by: str) -> Mapping:
     """The format's settings with the user's over them."""
     whole = {**known.settings, **settings, "time_zone": time_zone_of(known, settings)}
-    whole["columns"] = {what: name for what, name in columns.items() if what in KNOWN[whole["shape"]]}
+    whole["columns"] = {what: what for what in columns if what in KNOWN[whole["shape"]]}
     for key, column in (("kinds", "kind"), ("months", "term_months")):
         if column not in columns and key not in settings:
             whole.pop(key, None)

@@ -574,3 +574,12 @@ def test_a_refund_opens_no_term() -> None:
     )
     assert ledger.events["kind"].to_pylist() == ["initial", "change_order"]
     assert rules(ledger) == [(1, "value", "-5", "wrong_sign")]
+
+
+def test_an_export_of_which_the_ledger_takes_nothing_says_where_its_rows_are() -> None:
+    with pytest.raises(
+        LedgerError, match=r"none of 2 rows can be used \(wrong_sign 2\). The first is row 1 of export: value is '-5'"
+    ) as caught:
+        bookings(("1", "a", "2024-01-01", "-5"), ("2", "b", "2024-01-02", "-6"))
+    assert caught.value.rejected is not None
+    assert caught.value.rejected["row"].to_pylist() == [1, 2] and caught.value.rejected["raw"].null_count == 0

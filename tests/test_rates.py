@@ -107,7 +107,7 @@ def test_rates_and_the_currency_belong_together() -> None:
         converted(row, rates=None)
     with pytest.raises(LedgerError, match="no column rate"):
         converted(row, rates=RATES.drop(columns="rate"))
-    with pytest.raises(LedgerError, match="none of 1 events can be converted .missing_rate 1.") as caught:
+    with pytest.raises(LedgerError, match="none of 1 rows can be used .missing_rate 1.") as caught:
         converted(initial(1, "2025-01-05", "100.00", "EUR"))
     assert caught.value.rejected is not None and caught.value.rejected["row"].to_pylist() == [1]
 

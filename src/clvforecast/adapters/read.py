@@ -102,24 +102,26 @@ def read_export(
         if not rows:
             raise LedgerError("export: the table holds no rows. Check the source and its filters.")
         if not events.num_rows:
-            raise LedgerError(
-                f"export: none of {rows} rows can be used ({counts_by_rule(aside)}). {first_reason(aside)}", aside
-            )
+            raise _nothing_usable(rows, aside)
         rated, numbers, unrated, told = converted(connection, events, number, rates, currency)
-        unrated = _as_read(connection, source, unrated, number)
+        aside = pa.concat_tables([aside, _as_read(connection, source, unrated, number)])
         if not rated.num_rows:
-            raise LedgerError(
-                f"export: none of {events.num_rows} events can be converted ({counts_by_rule(unrated)}).", unrated
-            )
+            raise _nothing_usable(rows, aside)
         rated = _with_segments(connection, source, rated, numbers)
-        ledger = read_ledger(rated, accounts, as_of, grace_days)
+        try:
+            ledger = read_ledger(rated, accounts, as_of, grace_days)
+        except LedgerError as error:
+            if error.rejected is None:
+                raise
+            rejected = _as_read(connection, source, error.rejected, numbers)
+            raise _nothing_usable(rows, pa.concat_tables([aside, rejected])) from error
         rejected = _as_read(connection, source, ledger.rejected_rows, numbers)
     if currency is not None and ledger.currency != currency:
         raise LedgerError(f"export: its money is in {ledger.currency}, not {currency}. Give rates to convert it.")
     whole = replace(
         ledger,
-        rejected_rows=pa.concat_tables([aside, unrated, rejected]),
-        read=ledger.read + totals_of(aside) + totals_of(unrated) + Totals(export_rows=rows),
+        rejected_rows=pa.concat_tables([aside, rejected]),
+        read=ledger.read + totals_of(aside) + Totals(export_rows=rows),
         warnings=(
             *_format_note(source, mapping),
             *_aside_warning(aside, rows),
@@ -130,6 +132,12 @@ def read_export(
         ),
     )
     return balanced(whole)
+
+
+def _nothing_usable(rows: int, rejected: pa.Table) -> LedgerError:
+    return LedgerError(
+        f"export: none of {rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}", rejected
+    )
 
 
 def _checked_day(as_of: date | str | None) -> date | None:

@@ -692,3 +692,116 @@ def test_typed_times_with_a_zone_count_on_the_day_of_the_zone_that_is_named(zone
     mapping = {"format": "salesforce", "kinds": TYPES, "amounts": "total", "term_months": 12, "time_zone": zone}
     typed = texts.assign(CloseDate=pd.to_datetime(texts["CloseDate"], utc=True).dt.tz_convert("Asia/Tokyo"))
     assert events(read_export(typed, mapping)) == events(read_export(texts, mapping))
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_an_export_that_stands_twice_counts_once(copies: int) -> None:
+    n = 700
+    ids = [str(number) for number in range(n)]
+    invoices = pd.DataFrame(
+        {
+            "id": ids, "Customer": ids, "Subscription": ids, "Status": "paid", "Amount Paid": "100", "Date (UTC)": "2024-01-01",
+            "Minimum Line Item Period Start (UTC)": "2024-01-01", "Maximum Line Item Period End (UTC)": "2024-02-01",
+        }
+    )  # fmt: skip
+    ledger = read_export(pd.concat([invoices] * copies), "stripe_invoices", currency="USD", as_of="2024-01-15")
+    assert ledger.accepted["amount"].sum() == 100 * n
+    assert Counter(ledger.rejected["rule"]) == ({} if copies == 1 else {"duplicate_id": n})
+
+
+def test_columns_of_numbers_are_numbers_whatever_the_style_of_texts() -> None:
+    export = pd.DataFrame(
+        {"customer_id": ["a", "b"], "start_date": "2024-01-01", "end_date": None, "monthly_amount": [83.333, 1200.5]}
+    )
+    mapping = {"format": "periods", "currency": "EUR", "decimal": ",", "thousands": "."}
+    assert [event[4] for event in events(read_export(export, mapping, as_of="2024-01-15"))] == [83.33, 1200.5]
+
+
+def test_a_change_is_told_by_the_period_paid_so_far_not_by_the_last_invoice() -> None:
+    invoices = table(
+        """
+        id | Customer | Subscription | Status | Amount Paid | Date (UTC) | Minimum Line Item Period Start (UTC) | Maximum Line Item Period End (UTC) | Currency
+        i1 | a        | s1           | paid   | 1200        | 2024-01-01 | 2024-01-01                           | 2025-01-01                         | usd
+        i2 | a        | s1           | paid   | 50          | 2024-03-01 | 2024-03-01                           | 2024-04-01                         | usd
+        i3 | a        | s1           | paid   | 300         | 2024-07-01 | 2024-07-01                           | 2025-01-01                         | usd
+        """
+    )
+    assert [event[1] for event in events(read_export(invoices))] == ["initial", "expansion", "expansion"]
+
+
+def test_a_deleted_opportunity_opens_no_contract() -> None:
+    opportunities = table(OPPORTUNITIES).assign(IsDeleted="false")
+    deleted = opportunities.head(1).assign(Id="o0", IsDeleted="true", CloseDate="2023-12-01T10:00:00Z")
+    mapping = {"format": "salesforce", "kinds": TYPES, "amounts": "total"}
+    ledger = read_export({"opportunities": pd.concat([deleted, opportunities]), "contracts": table(CONTRACTS)}, mapping)
+    assert events(ledger)[0] == ("a", "initial", "2023-12-20", "2024-01-01", 12000.0, 12)
+
+
+def test_rows_are_kept_by_a_column_of_the_table_that_has_it() -> None:
+    invoices = table(
+        """
+        id | Customer | Subscription | Status | Amount Paid | Date (UTC) | Minimum Line Item Period Start (UTC) | Maximum Line Item Period End (UTC) | Region
+        i1 | b        | s2           | paid   | 240         | 2024-01-01 | 2024-01-01                           | 2025-01-01                         | EU
+        i2 | x        | s9           | paid   | 240         | 2024-01-01 | 2024-01-01                           | 2025-01-01                         | US
+        """
+    )
+    mapping = {"format": "stripe_invoices", "currency": "USD", "keep": {"Region": ["EU"]}}
+    ledger = read_export({"invoices": invoices, "subscriptions": table(SUBSCRIPTIONS)}, mapping, as_of="2024-03-31")
+    assert [event[:2] for event in events(ledger)] == [("b", "initial"), ("b", "churn")]
+
+
+def test_a_term_that_is_no_whole_number_of_billing_periods_is_exact() -> None:
+    items = pd.DataFrame(
+        {
+            "hs_object_id": ["l1", "l2"], "deal_id": "d1", "amount": ["1200", "1000"], "price": "1", "name": ["a", "b"],
+            "recurringbillingfrequency": ["annually", "per_three_years"], "hs_term_in_months": ["14", "20"],
+        }
+    )  # fmt: skip
+    deals = pd.DataFrame(
+        {
+            "hs_object_id": ["d1"],
+            "amount": "1",
+            "closedate": "2024-01-10",
+            "hs_is_closed_won": "true",
+            "company_id": "c",
+        }
+    )
+    ledger = read_export({"items": items, "deals": deals}, currency="EUR")
+    assert [event[4] for event in events(ledger)] == [1400.0, 555.56]
+
+
+def test_a_term_that_zuora_does_not_say_is_the_user_s() -> None:
+    known = FORMATS["zuora"].tables[0]
+    header = {names[0]: ["1"] for names in known.columns.values()} | {
+        "Subscription.Status": ["Active"], "RatePlanCharge.MRR": ["100"], "RatePlanCharge.EffectiveStartDate": ["2024-01-01"],
+        "RatePlanCharge.EffectiveEndDate": [None], "Subscription.CurrentTerm": [None], "Account.Currency": ["USD"],
+        "Subscription.CurrentTermPeriodType": ["Month"],
+    }  # fmt: skip
+    rows = pd.DataFrame(header, dtype="str")
+    assert events(read_export(rows, {"format": "zuora", "term_months": 12}, as_of="2024-01-15"))[0][5] == 12
+
+
+def test_a_version_that_is_recorded_after_the_end_prolongs_nothing() -> None:
+    versions = table(
+        """
+        id | account_id | plan_id | state   | activated_at        | expires_at          | updated_at          | currency | subtotal
+        s1 | a          | p1      | active  | 2024-01-01 00:00:00 | 2024-03-01 00:00:00 | 2024-01-01 00:00:00 | USD      | 75.0
+        s1 | a          | p1      | expired | 2024-01-01 00:00:00 | 2024-03-01 00:00:00 | 2024-03-02 08:00:00 | USD      | 75.0
+        """
+    )
+    plans = table("id | interval_unit | interval_length\n p1 | months | 1")
+    ledger = read_export({"subscriptions": versions, "plans": plans}, as_of="2024-03-31")
+    assert [event[1:3] for event in events(ledger)] == [
+        ("initial", "2024-01-01"),
+        ("renewal", "2024-02-01"),
+        ("churn", "2024-03-01"),
+    ]
+
+
+def test_the_export_s_own_rows_and_money_are_accounted_for() -> None:
+    export = {"opportunities": table(OPPORTUNITIES), "contracts": table(CONTRACTS)}
+    ledger = read_export(export, {"format": "salesforce", "kinds": TYPES, "amounts": "total"})
+    found = ledger.export_reconciliation().set_index("part")
+    assert found["rows"].to_dict() == {"read": 6, "used": 4, "set aside": 2, "difference": 0}
+    assert found["amount"].to_dict() == {"read": 73000.0, "used": 55000.0, "set aside": 18000.0, "difference": 0.0}
+    assert ledger.accepted["amount"].sum() == 28000.0  # of which totals count as differences

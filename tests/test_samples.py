@@ -107,8 +107,7 @@ SAMPLES = {
     "phl_commodities": Sample(
         "phl_commodities/FY*.csv", COMMODITIES, None, 1077,
         {
-            "duplicate_id": 6001, "missing_term": 661, "term_too_short": 10, "no_price": 8, "not_utf8": 4, "nothing_served": 4,
-            "end_before_start": 3,
+            "duplicate_id": 6002, "missing_term": 661, "term_too_short": 13, "no_price": 8, "not_utf8": 4, "end_before_start": 3,
         },
         "2055654736.36",
     ),

@@ -68,7 +68,10 @@ def _folder_to_disk(folder: Path) -> None:
     """So that the new name outlives a loss of power. Where folders cannot be opened (Windows), the system sees to it."""
     if os.name != "posix":
         return
-    opened = os.open(folder, os.O_RDONLY)
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not read
+        return
     try:
         os.fsync(opened)
     except OSError as error:

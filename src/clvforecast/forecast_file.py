@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict
 from datetime import date
@@ -103,8 +104,8 @@ def _write(forecast: Forecast, about: dict[str, Any], file: BinaryIO) -> None:
     write_frame(file, forecast.intervals)
     write_frame(file, forecast.groups)
     write_blocks(file, {"groups": forecast.totals.groups, "origins": forecast.totals.origins})
-    if forecast.kept is not None:
-        write_blocks(file, _kept_blocks(forecast))
+    if filled := {name: block for name, block in _kept_blocks(forecast).items() if block.size}:
+        write_blocks(file, filled)
 
 
 def _kept_blocks(forecast: Forecast) -> dict[str, Block]:
@@ -137,7 +138,8 @@ def _add_column(digest: Any, name: str, column: pd.Series) -> None:
 
 def _add_numbers(digest: Any, name: str, numbers: Block) -> None:
     digest.update(f"numbers {name} {numbers.dtype.str} {numbers.shape}\n".encode())
-    digest.update(memoryview(np.ascontiguousarray(numbers)).cast("B"))
+    if numbers.size:  # a view of nothing has no bytes to cast to
+        digest.update(memoryview(np.ascontiguousarray(numbers)).cast("B"))
 
 
 def load_forecast(path: str | os.PathLike[str], ledger: Ledger | None = None) -> Forecast:
@@ -225,7 +227,10 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
     if about.kept:
         if any(shape[:2] != (about.n_accounts, settings.draws) for shape in about.kept.values()):
             raise ValueError(f"kept draws of shapes {about.kept}, which are not (account, draw, ...)")
-        kept = kept_dataset(Stream(content).blocks(about.kept), table["account_id"], settings)
+        filled = {name: shape for name, shape in about.kept.items() if math.prod(shape)}
+        written = Stream(content).blocks(filled) if filled else {}
+        arrays = {name: written.get(name, np.empty(shape)) for name, shape in about.kept.items()}
+        kept = kept_dataset(arrays, table["account_id"], settings)
     if content.left:
         raise ValueError(f"{content.left:,} bytes follow its last table")
     _check_columns(table, intervals, settings)

@@ -151,7 +151,7 @@ class Reduction:
         return pd.DataFrame(self.columns, copy=False)
 
     def interval_table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.ends, copy=False)
+        return pd.DataFrame(self.ends, index=pd.RangeIndex(self.n_accounts), copy=False)
 
     def kept(self, account_ids: pd.Series) -> xr.Dataset | None:
         if not self.full:

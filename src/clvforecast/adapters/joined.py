@@ -61,10 +61,22 @@ def joined(
         refuse_nested(raw, headers[name].values())
     extras = _extras(known, raws, settings)
     for table in known.tables:
-        _view(connection, table, raws.get(table.name), headers[table.name], extras.get(table.name, []))
+        point = str(settings.get("decimal", "."))
+        _view(connection, table, raws.get(table.name), headers[table.name], extras.get(table.name, []), point)
     first = _records_before(connection, known, raws)
     used = [rows for rows in known.rows if rows.table in raws]
-    union = " UNION ALL BY NAME ".join(_select(rows, first[rows.table], extras.get(rows.table, [])) for rows in used)
+    kept = {plain(str(name)): next(iter(words), "") for name, words in (settings.get("keep") or {}).items()}
+    carried = list(dict.fromkeys(name for names in extras.values() for name in names))
+    selects = [
+        _select(
+            rows,
+            first[rows.table],
+            extras[rows.table],
+            {name: kept[plain(name)] for name in carried if plain(name) in kept and name not in extras[rows.table]},
+        )
+        for rows in used
+    ]
+    union = " UNION ALL BY NAME ".join(selects)
     if missing := [key for key in known.asks if key not in settings]:
         _ask(connection, known, missing, union)
     made = _made(known, used, headers)
@@ -73,7 +85,6 @@ def joined(
     mapping = _mapping(known, columns, settings, said_by)
     _make_rows(connection, macros(mapping), union)
     _refuse_copies(connection, known, sum(_rows(connection, raws[rows.table]) for rows in used))
-    carried = [name for names in extras.values() for name in names]
     return Source(
         raw=RawTable("raw_export", "export", dict.fromkeys([*made, *carried], "VARCHAR")),
         mapping=mapping,
@@ -204,6 +215,7 @@ def _view(
     raw: RawTable | None,
     headers: dict[str, str],
     extras: list[str],
+    point: str,
 ) -> None:
     """A view of a table by its words, all text; one without rows where it is missing."""
     all_words = (*table.columns, *table.optional)
@@ -214,7 +226,10 @@ def _view(
         )
         return
     columns = ", ".join(
-        [f"{_text_of(raw, headers[word]) if word in headers else 'NULL::VARCHAR'} AS {word}" for word in all_words]
+        [
+            f"{_text_of(raw, headers[word], point) if word in headers else 'NULL::VARCHAR'} AS {word}"
+            for word in all_words
+        ]
         + [f"{text_sql(name)} AS {quoted(EXTRA + name)}" for name in extras]
     )
     connection.execute(
@@ -222,15 +237,19 @@ def _view(
     )
 
 
-def _text_of(raw: RawTable, column: str) -> str:
-    """A value as text; 1.0, as pandas writes integers with gaps, is 1."""
-    return f"nullif(trim({key_sql(raw, column)}), '')"
+def _text_of(raw: RawTable, column: str, point: str) -> str:
+    """A value as text, a number in the style of the export's texts; 1.0, as pandas writes integers with gaps, is 1."""
+    text = f"nullif(trim({key_sql(raw, column)}), '')"
+    is_number = raw.type_of(column).startswith(("DOUBLE", "FLOAT", "DECIMAL"))
+    return f"replace({text}, '.', {literal(point)})" if is_number else text
 
 
-def _select(rows: Rows, before: int, extras: list[str]) -> str:
+def _select(rows: Rows, before: int, extras: list[str], elsewhere: dict[str, str]) -> str:
+    """Rows of a table, with the further columns that it has; where only another table has one to keep rows by, all are kept."""
     made = ", ".join(
         [f"CAST({sql} AS VARCHAR) AS {quoted(what)}" for what, sql in rows.makes.items()]
         + [f"{rows.table}.{quoted(EXTRA + name)} AS {quoted(name)}" for name in extras]
+        + [f"{literal(word)} AS {quoted(name)}" for name, word in elsewhere.items()]
     )
     key = (
         f"{rows.table}.{NUMBER} + {before} AS {NUMBER}, {rows.table}.{SOURCE} AS {SOURCE}, {rows.table}.{ROW} AS {ROW}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,11 @@ from clvforecast.adapters.typed import amount_column, make_typed, set_aside
 from clvforecast.errors import LedgerError
 from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
+from clvforecast.ledger.checks import readable_currency_sql
 from clvforecast.ledger.known import as_day
 from clvforecast.ledger.notes import counts_by_rule, first_reason
 from clvforecast.ledger.originals import originals
-from clvforecast.ledger.records import balanced, totals_of
+from clvforecast.ledger.records import ExportPart, balanced, totals_of
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, connect, counts, quoted
 
 Longs = NDArray[np.int64]
@@ -104,6 +107,7 @@ def read_export(
         if not events.num_rows:
             raise _nothing_usable(rows, aside)
         rated, numbers, unrated, told = converted(connection, events, number, rates, currency)
+        lost = [_of_export(unrated, number)]
         aside = pa.concat_tables([aside, _as_read(connection, source, unrated, number)])
         if not rated.num_rows:
             raise _nothing_usable(rows, aside)
@@ -116,12 +120,15 @@ def read_export(
             rejected = _as_read(connection, source, error.rejected, numbers)
             raise _nothing_usable(rows, pa.concat_tables([aside, rejected])) from error
         rejected = _as_read(connection, source, ledger.rejected_rows, numbers)
+        lost.append(_of_export(ledger.rejected_rows, numbers))
+        export = _export_parts(connection, source, np.concatenate(lost))
     if currency is not None and ledger.currency != currency:
         raise LedgerError(f"export: its money is in {ledger.currency}, not {currency}. Give rates to convert it.")
     whole = replace(
         ledger,
         rejected_rows=pa.concat_tables([aside, rejected]),
         read=ledger.read + totals_of(aside) + Totals(export_rows=rows),
+        export=export,
         warnings=(
             *_format_note(source, mapping),
             *_aside_warning(aside, rows),
@@ -210,12 +217,48 @@ def value_warnings(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     )
 
 
+def _of_export(rejected: pa.Table, number: Longs) -> Longs:
+    """The rows of the export that rejected events come from."""
+    return number[rejected["row"].to_numpy() - 1]
+
+
+def _export_parts(connection: duckdb.DuckDBPyConnection, source: Source, lost: Longs) -> tuple[ExportPart, ...]:
+    """Rows and money of the export: read, and used or set aside, which the read are counted apart from."""
+    connection.register("lost", pa.table({"row": np.unique(lost)}))
+    placed = f"CASE WHEN rule IS NOT NULL OR {NUMBER} IN (SELECT row FROM lost) THEN 'set aside' ELSE 'used' END"
+    code = readable_currency_sql("currency")
+    found = [
+        ExportPart(str(name), currency, int(rows), int(some), Decimal(amount or 0))
+        for part in ("'read'", placed)
+        for name, currency, rows, some, amount in connection.execute(
+            f"SELECT {part}, {code}, count(*), count(own_amount), sum(own_amount) FROM typed GROUP BY 1, 2 ORDER BY 2"
+        ).fetchall()
+    ]
+    connection.unregister("lost")
+    broken = sum(raw.broken.num_rows for raw, _ in source.tables)
+    more = [ExportPart(part, None, broken, 0, Decimal(0)) for part in ("read", "set aside") if broken]
+    return tuple(_added(found + more))
+
+
+def _added(parts: list[ExportPart]) -> Iterator[ExportPart]:
+    """Parts of one name and currency as one."""
+    for part, code in dict.fromkeys((part.part, part.currency) for part in parts):
+        mine = [found for found in parts if (found.part, found.currency) == (part, code)]
+        yield ExportPart(
+            part,
+            code,
+            sum(found.rows for found in mine),
+            sum(found.rows_with_amount for found in mine),
+            sum((found.amount for found in mine), Decimal(0)),
+        )
+
+
 def _as_read(connection: duckdb.DuckDBPyConnection, source: Source, rejected: pa.Table, number: Longs) -> pa.Table:
     """Events that the ledger rejects, with the source, row and column of the export that they come from."""
     if not rejected.num_rows:
         return rejected
     place = f"CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row"
-    of_export = number[rejected["row"].to_numpy() - 1]
+    of_export = _of_export(rejected, number)
     found = _of_rows(connection, source, of_export, place)
     columns = {"amount": amount_column(source.columns), **source.columns}
     named = [source.header(columns.get(name, name)) for name in rejected["column"].to_pylist()]
@@ -243,7 +286,7 @@ def _written_amounts(
 
 def _with_segments(connection: duckdb.DuckDBPyConnection, source: Source, events: pa.Table, number: Longs) -> pa.Table:
     """Events with the columns of the export that are carried along."""
-    segments = source.mapping.segments
+    segments = list(dict.fromkeys(source.mapping.segments))
     if not segments:
         return events
     there = written(source.raw)

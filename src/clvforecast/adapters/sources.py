@@ -156,7 +156,7 @@ def _formatted(
         )
     if chosen not in FORMATS:
         raise LedgerError(f"{said_by}: format is {chosen!r}; known are {KNOWN_FORMATS}.")
-    known = renamed(FORMATS[chosen], settings.pop("columns", {}))
+    known = renamed(FORMATS[chosen], settings.pop("columns", None) or {})
     roles = _named_roles(known, export) or _roles(known, given)
     _check_roles(known, roles, parts, given)
     assert roles is not None

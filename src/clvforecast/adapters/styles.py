@@ -93,7 +93,12 @@ def macros(mapping: Mapping | None) -> tuple[str, ...]:
             WHEN rtrim(lower(unit), 's') = 'year' AND regexp_full_match(coalesce(count, '1'), '[0-9]{1,2}([.]0+)?')
                 THEN CAST(12 * CAST(CAST(coalesce(count, '1') AS DECIMAL(9, 2)) AS INTEGER) AS VARCHAR)
             ELSE coalesce(count || ' ', '') || unit END""",
-        f"""CREATE TEMP MACRO periods_of(months, each) AS coalesce(
-            replace(CAST(CAST(TRY_CAST(months AS DECIMAL(9, 2)) / TRY_CAST(each AS DECIMAL(9, 2)) AS DECIMAL(9, 4)) AS VARCHAR),
-                '.', {point}), months || ' months at ' || each)""",
+        """CREATE TEMP MACRO earlier(a, b) AS CASE WHEN a IS NULL OR a = b THEN b WHEN b IS NULL THEN a
+            WHEN moment(a) <= moment(b) THEN a WHEN moment(a) > moment(b) THEN b
+            ELSE 'the earlier of ' || a || ' and ' || b END""",
+        # of an amount for each so many months, what a term of months brings
+        f"""CREATE TEMP MACRO over_term(a, months, each) AS CASE WHEN a IS NULL OR months IS NULL OR each IS NULL THEN NULL
+            ELSE coalesce(replace(CAST(CAST(TRY_CAST({a} AS DECIMAL(18, 6)) * TRY_CAST(months AS DECIMAL(9, 2))
+                / TRY_CAST(each AS DECIMAL(9, 2)) AS DECIMAL(24, 6)) AS VARCHAR), '.', {point}),
+                a || ' each ' || each || ' for ' || months || ' months') END""",
     )

@@ -104,13 +104,15 @@ def make_typed(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
     """Make the table `typed` of an export.
 
     Number of the row; account_id, contract_id, event_id, kind and currency as text; event_date, start_date and end_date as days;
-    amount_cents (for periods: of a whole term); term_months; rule: the place in `RULES`, or null.
+    amount_cents (for periods: of a whole term); own_amount (as the export has it, in currency units); term_months; rule: the
+    place in `RULES`, or null.
     """
     amount = "amount" if "amount" in source.columns else "monthly_amount"
     values = _values(source, amount)
-    product = "given * coalesce(term_months, 1)" if amount == "monthly_amount" else "given"
+    own = "given"
     if "quantity" in source.columns:  # a product of two such decimals has too many digits
-        product = f"TRY_CAST({product} AS DECIMAL(20, 8)) * TRY_CAST(quantity AS DECIMAL(16, 6))"
+        own = "TRY_CAST(given AS DECIMAL(20, 8)) * TRY_CAST(quantity AS DECIMAL(16, 6))"
+    product = f"{own} * coalesce(term_months, 1)" if amount == "monthly_amount" else own
     connection.execute(
         f"""
         CREATE TABLE typed AS
@@ -119,7 +121,8 @@ def make_typed(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
             SELECT *, CASE WHEN abs(given) <= {1000 * LARGEST_AMOUNT}
                            THEN TRY_CAST({product} * {unit_sql(source.mapping)} AS DECIMAL(38, 18)) END AS exact,
                    CASE WHEN abs(exact) <= {LARGEST_AMOUNT} THEN CAST(exact AS DECIMAL(38, 2)) END AS nearest,
-                   {half_even_cents_sql()} AS amount_cents
+                   {half_even_cents_sql()} AS amount_cents,
+                   TRY_CAST({own} * {unit_sql(source.mapping)} AS DECIMAL(38, 6)) AS own_amount
             FROM texts
         )
         SELECT *, CAST({_first_broken_sql(source)} AS UTINYINT) AS rule, true AS holds FROM numbers
@@ -203,8 +206,9 @@ def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table
             SELECT {NUMBER}, rule, event_id, account_id, amount_text, amount_cents, currency FROM typed WHERE rule IS NOT NULL
         ),
         shown AS (
-            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row, nullif(CASE "the rule" {cases} END, '') AS value
-            FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS "the rule" FROM broken) USING ({NUMBER})
+            SELECT {NUMBER}, CAST({SOURCE} AS VARCHAR) AS source, {ROW} AS row,
+                   nullif(CASE found."the rule" {cases} END, '') AS value
+            FROM {raw.name} JOIN (SELECT {NUMBER}, rule AS "the rule" FROM broken) AS found USING ({NUMBER})
         )
         SELECT {NUMBER}, source, row, event_id, account_id, label AS "column", value, name AS rule, hint, amount_text AS amount,
                amount_cents, {readable_currency_sql("currency")} AS currency
@@ -236,7 +240,7 @@ def _conditions(source: Source) -> dict[str, str]:
         "unreadable_start": "start_date_text IS NOT NULL AND start_date IS NULL",
         "start_out_of_range": f"start_date NOT BETWEEN {days}",
         "unreadable_end": "end_date_text IS NOT NULL AND end_date IS NULL",
-        "nothing_served": "end_date = coalesce(start_date, event_date)",
+        "nothing_served": "end_date = start_date" if shape == "periods" else "false",
         "end_before_start": "end_date < coalesce(start_date, event_date)",
         "unreadable_amount": "amount_text IS NOT NULL AND given IS NULL",
         "unreadable_quantity": "quantity IS NULL",

@@ -36,6 +36,20 @@ class Money:
 
 
 @dataclass(frozen=True)
+class ExportPart:
+    """Rows of another system's export in one currency, and the sum of their amounts as the export has them (currency units).
+
+    part: "read", "used" (each makes events that are accepted) or "set aside"; currency: None where it cannot be read.
+    """
+
+    part: str
+    currency: str | None
+    rows: int
+    rows_with_amount: int
+    amount: Decimal
+
+
+@dataclass(frozen=True)
 class Totals:
     """Rows and money by currency; None is the currency of rows whose own cannot be read.
 
@@ -92,6 +106,8 @@ class Ledger:
         of rows.
     read
         Totals of the input, counted before any check.
+    export
+        Of another system's export: its rows and money, see `export_reconciliation`.
     suspicions
         Those of the warnings that say what looks wrong on `as_of` (`suspicions.suspicions`).
     """
@@ -108,6 +124,7 @@ class Ledger:
     fingerprint: str
     read: Totals = field(default_factory=Totals)
     suspicions: tuple[str, ...] = ()
+    export: tuple[ExportPart, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -157,6 +174,28 @@ class Ledger:
             "later": totals_of(self.later),
             "rejected": totals_of(self.rejected_rows),
         }
+
+    def export_reconciliation(self) -> pd.DataFrame:
+        """Rows and amounts of another system's export as they stand there: read, used and set aside, by currency.
+
+        The sum that is read is that of the export's column. What the rows used become is in `reconciliation`: a price is as many
+        events as there are terms, a total the difference from the one before, a foreign amount its conversion.
+        Columns: part, currency, rows, rows_with_amount, amount (currency units); every difference is zero.
+        """
+        lines = []
+        for currency in dict.fromkeys(part.currency for part in self.export):
+            mine = {part.part: part for part in self.export if part.currency == currency}
+            nothing = ExportPart("", currency, 0, 0, Decimal(0))
+            read, used, aside = (mine.get(name, nothing) for name in ("read", "used", "set aside"))
+            difference = replace(
+                read,
+                rows=read.rows - used.rows - aside.rows,
+                rows_with_amount=read.rows_with_amount - used.rows_with_amount - aside.rows_with_amount,
+                amount=read.amount - used.amount - aside.amount,
+            )
+            for name, part in (("read", read), ("used", used), ("set aside", aside), ("difference", difference)):
+                lines.append((name, currency, part.rows, part.rows_with_amount, float(part.amount)))
+        return pd.DataFrame(lines, columns=["part", "currency", "rows", "rows_with_amount", "amount"])
 
     def check_rejected(self, most: float) -> None:
         """Raise `LedgerError` when more than this share of the rows read are rejected, as 0.01 for one in a hundred.

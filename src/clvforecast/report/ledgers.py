@@ -23,8 +23,8 @@ def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
     """Rows and money read against those used, rejected rows by rule, contracts, warnings."""
     say(console, f"known on {ledger.as_of}, {ledger.currency}, {ledger.accounts.num_rows:,} accounts", "bold")
     if ledger.read.export_rows:
-        show_table(console, "rows of the export", export_rows(ledger), left=["part"])
-    title = "events of the export, and its rows set aside" if ledger.read.export_rows else "rows"
+        show_table(console, "rows of the export", export_rows(ledger), left=["part", "currency"])
+    title = "the events that they make, and the rows set aside" if ledger.read.export_rows else "rows"
     show_table(console, title, reconciliation_rows(ledger), left=["part", "currency"])
     if ledger.rejected_rows.num_rows:
         show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "what to do"])
@@ -34,19 +34,18 @@ def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
 
 
 def export_rows(ledger: Ledger) -> pd.DataFrame:
-    """part, rows: those of another system's export that make events, and those that are rejected or set aside."""
-    rows = ledger.read.export_rows
-    aside = len(ledger.rejected_rows.group_by(["source", "row"]).aggregate([]))
-    return pd.DataFrame(
-        {"part": ["read", "used", "rejected or set aside"], "rows": [f"{n:,}" for n in (rows, rows - aside, aside)]}
-    )
+    """part, rows, amount: of another system's export as it stands there, with a column currency where there are several."""
+    return _by_currency(ledger.export_reconciliation(), ledger)
 
 
 def reconciliation_rows(ledger: Ledger) -> pd.DataFrame:
     """part, rows, amount: read = accepted + later + rejected, to the cent; with a column currency where there are several."""
-    table = ledger.reconciliation()
+    return _by_currency(ledger.reconciliation(), ledger)
+
+
+def _by_currency(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     rows, amount = table["rows"].map("{:,}".format), table["amount"].map("{:,.2f}".format)
-    if table["currency"].isna().any() or table["currency"].nunique() > 1:
+    if table["currency"].isna().any() or set(table["currency"]) != {ledger.currency}:
         currency = table["currency"].astype(object).where(table["currency"].notna(), "not readable")
         return pd.DataFrame({"part": table["part"], "currency": currency, "rows": rows, "amount": amount})
     return pd.DataFrame({"part": table["part"], "rows": rows, f"amount, {ledger.currency}": amount})

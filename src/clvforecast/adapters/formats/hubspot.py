@@ -76,7 +76,7 @@ FORMATS = (
                     "start_date": "coalesce(items.starts, deals.closed)",
                     "kind": "CASE WHEN items.frequency IS NULL THEN 'one-off' ELSE 'recurring' END",
                     "amount": f"""CASE WHEN items.frequency IS NULL THEN items.amount
-                        ELSE coalesce(items.total, times(items.amount, periods_of({TERM}, {EACH}))) END""",
+                        ELSE coalesce(items.total, over_term(items.amount, {TERM}, {EACH})) END""",
                     "currency": "coalesce(items.currency, deals.currency)",
                     "term_months": TERM,
                     "won": "coalesce(deals.won, 'not known')",

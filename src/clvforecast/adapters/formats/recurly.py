@@ -6,10 +6,10 @@ pauses bring nothing.
 
 from clvforecast.adapters.format import Format, Rows, Table
 
-VERSIONS = "OVER (PARTITION BY subscriptions.id ORDER BY moment(subscriptions.updated))"
+VERSIONS = 'OVER (PARTITION BY subscriptions.id ORDER BY moment(subscriptions.updated), subscriptions."__number")'
 BEGINS = f"""later(CASE WHEN row_number() {VERSIONS} = 1 THEN subscriptions.activated ELSE subscriptions.updated END,
     subscriptions.trial_end)"""
-ENDS = f"coalesce(lead(subscriptions.updated) {VERSIONS}, subscriptions.expires)"
+ENDS = f"earlier(lead(subscriptions.updated) {VERSIONS}, subscriptions.expires)"
 
 FORMATS = (
     Format(

@@ -7,8 +7,9 @@ a total or a difference is a habit: both must be said.
 from clvforecast.adapters.format import Format, Rows, Table
 
 # The first won opportunity of a contract opens it, on its first day; what changes it later begins when it is sold.
-OPENS = """row_number() OVER (PARTITION BY opportunities.contract, lower(opportunities.won) IN ('true', '1')
-    ORDER BY moment(opportunities.closed), opportunities.id) = 1"""
+OPENS = """row_number() OVER (PARTITION BY opportunities.contract, lower(opportunities.won) IN ('true', '1'),
+    coalesce(lower(opportunities.deleted), '') IN ('true', '1')
+    ORDER BY moment(opportunities.closed), opportunities.id, opportunities."__number") = 1"""
 
 FORMATS = (
     Format(

@@ -58,10 +58,11 @@ DASHBOARD = Format(
     settings={"shape": "periods", "keep": {"status": PAYING}},
 )
 
-# An invoice for what is left of the last one's period is a change inside it; one that goes beyond cannot be told apart.
+# An invoice for what is left of the period paid so far is a change inside it; one that goes beyond cannot be told apart. Copies
+# tie, and then stand as in the file, as they do where copies are dropped.
 BEFORE = """OVER (PARTITION BY invoices.subscription, lower(invoices.status) = 'paid' ORDER BY moment(invoices.starts),
-    moment(invoices.day))"""
-LAST_END = f"moment(lag(invoices.ends) {BEFORE})"
+    moment(invoices.day), invoices."__number" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"""
+LAST_END = f"max(moment(invoices.ends)) {BEFORE}"
 INVOICED = f"""CASE WHEN invoices.subscription IS NULL THEN 'one-off'
     WHEN moment(invoices.starts)[:10] >= {LAST_END}[:10] OR {LAST_END} IS NULL THEN 'term'
     WHEN moment(invoices.ends)[:10] <= {LAST_END}[:10] THEN 'rest of a term'

@@ -41,7 +41,7 @@ FORMATS = (
                     "end_date": "charges.ends",
                     "monthly_amount": "charges.mrr",
                     "currency": "charges.currency",
-                    "term_months": "months_of(charges.months, charges.unit)",
+                    "term_months": "CASE WHEN charges.months <> '0' THEN months_of(charges.months, charges.unit) END",
                     "status": "charges.status",
                     "type": "charges.type",
                 },

@@ -160,7 +160,7 @@ def test_validate_tells_a_format_by_its_columns(run, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "export: read as periods" in outcome.out
     used = next(line for line in outcome.out.splitlines() if line.startswith("used"))
-    assert used.split() == ["used", "2"]
+    assert used.split() == ["used", "EUR", "2", "130.00"]
     found = pd.read_csv(rejected)
     assert found[["line", "rule", "raw"]].values.tolist() == [
         [5, "missing_amount", "3,c,2024-01-01,,,EUR"],

@@ -462,7 +462,11 @@ def test_the_shipped_samples_load_with_every_row_accounted_for(tmp_path: Path) -
     )
     for ledger in (stripe, salesforce):
         assert_accounted(ledger)
-    with pytest.raises(LedgerError, match=r"not_utf8 383\). The first is row 1 .*encoding"):
+    with pytest.raises(LedgerError, match=r"not_utf8 383.*encoding = 'cp1252'"):  # before anything is asked of it
+        read_export(files, "salesforce")
+    with pytest.raises(
+        LedgerError, match=r"none of 383 rows can be read \(not_utf8 383\). The first is row 1 .*encoding"
+    ):
         read_export(files, {**mapping, "encoding": None})
 
 

@@ -142,7 +142,7 @@ MaxRejected = Annotated[
         "--max-rejected",
         metavar="N%",
         callback=_percentage,
-        help="Exit 1 when more of the rows are rejected.",
+        help="Exit 1 when more of the rows are rejected; rows that are no revenue do not count.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
@@ -166,6 +166,7 @@ def validate(
         Path | None,
         typer.Option("--report", metavar="DIR", help="Write the data report there: tables as CSV, and a picture."),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Check revenue events row by row and show what would be used.
 
@@ -192,12 +193,17 @@ def validate(
             say(console, f"rejected rows: {rejected}")
         raise
     histories = build_histories(ledger, only=SHOWN if report is None else REPORTED)
-    show_ledger(console, ledger, histories)
+    if quiet:
+        for warning in (*ledger.warnings, *histories.warnings):
+            typer.echo(f"warning: {warning}", err=True)
+    else:
+        show_ledger(console, ledger, histories)
     if rejected is not None:
         write_csv(ledger.rejected, rejected)
-        say(console, f"rejected rows: {rejected}")
+        if not quiet:
+            say(console, f"rejected rows: {rejected}")
     if report is not None:
-        _write_report(console, ledger, histories, report)
+        _write_report(None if quiet else console, ledger, histories, report)
     _check_rejected(ledger, max_rejected)
 
 
@@ -451,13 +457,14 @@ def _read(events: list[str], accounts: str | None, as_of: datetime | None, expor
     )
 
 
-def _write_report(console: Console, ledger: Ledger, histories: Histories, folder: Path) -> None:
+def _write_report(console: Console | None, ledger: Ledger, histories: Histories, folder: Path) -> None:
     from clvforecast.overview import data_report
     from clvforecast.report.overview import write_report
     from clvforecast.report.terminal import say
 
     for path in write_report(data_report(ledger, histories), folder):
-        say(console, f"written: {path}")
+        if console is not None:
+            say(console, f"written: {path}")
 
 
 def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:

@@ -113,7 +113,7 @@ REJECTED_SCHEMA = pa.schema(
 BROKEN_RECORDS: dict[str, str] = {
     "wrong_field_count": "give every line as many fields as the header, with quotes around text that holds the separator",
     "broken_quotes": 'put quotes around whole fields only, and write a quote inside one as ""',
-    "not_utf8": "save the file as CSV UTF-8, or say in which encoding it is written",
+    "not_utf8": "save the file as CSV UTF-8, or say its encoding in a mapping, as encoding = 'cp1252'",
     "nul_byte": "remove the NUL byte: the file is damaged, or written in another encoding",
     "record_too_long": "a row has at most 16 MB: look for a quote that is not closed, or a missing line end",
 }

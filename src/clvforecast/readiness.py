@@ -2,14 +2,17 @@
 
 from datetime import date
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from clvforecast.errors import ForecastError
+from clvforecast.events import TERM_KINDS
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
 from clvforecast.simulation.structures import NewLevels
 
 QUIET_DAYS = 92
+MOST_UNSEEN = 0.2  # of terms whose length training has not seen
 
 
 def check_ledger(posterior: Posterior, ledger: Ledger) -> None:
@@ -28,6 +31,22 @@ def check_ledger(posterior: Posterior, ledger: Ledger) -> None:
         )
 
 
+def _unlike_terms(posterior: Posterior, ledger: Ledger) -> list[str]:
+    """A warning where many terms have a length that training has not seen: most likely the posterior of another company."""
+    months = ledger.events["term_months"].filter(pc.is_in(ledger.events["kind"], pa.array(TERM_KINDS)))
+    known = pa.array(posterior.frame.term_values, pa.int32())
+    unseen = months.filter(pc.invert(pc.is_in(months, known)))
+    if len(unseen) <= MOST_UNSEEN * len(months):
+        return []
+    counted = unseen.value_counts().to_pylist()
+    commonest = max(counted, key=lambda length: length["counts"])["values"]
+    return [
+        f"{len(unseen):,} of {len(months):,} terms have a length that was not in the training data (most of them {commonest} "
+        f"months, where training had {', '.join(map(str, posterior.frame.term_values[:6].tolist()))}): is this posterior that of "
+        "another company?"
+    ]
+
+
 def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
     """The ledger's own warnings, then levels unseen in training, a posterior that knows more, a ledger gone quiet."""
     warnings = list(ledger.warnings)
@@ -37,6 +56,7 @@ def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels
             f"{column}: {len(levels)} levels were not in the training data ({', '.join(levels[:5])}"
             f"{', ...' if len(levels) > 5 else ''}); their effects are drawn from the spread of those that were."
         )
+    warnings += _unlike_terms(posterior, ledger)
     if posterior.unseen:
         kinds = ", ".join(component.replace("_", " ") for component in posterior.unseen)
         warnings.append(

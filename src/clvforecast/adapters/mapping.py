@@ -54,7 +54,10 @@ class Mapping(BaseModel):
         while it runs), as subscription systems tell it. ``movements``: a row is the monthly amount from a day on, 0 where it
         ends; with a column `change` they are checked to add up.
     columns
-        What -> the export's column, in any letter case. See `KNOWN` for what can be named; an amount is one of each of
+        What -> the export's column, in any letter case. Of bookings event_id, account_id, contract_id, event_date, start_date,
+        end_date, kind, amount, quantity, currency, term_months and total_of can be named; of periods the same without
+        event_date, kind and total_of, and monthly_amount for an amount; of movements event_id, account_id, contract_id,
+        event_date, monthly_amount, change, currency, term_months and rank (`adapters.mapping.KNOWN`). An amount is one of each of
         `quantity`, where that is named; `rank` orders movements of one day.
     kinds
         For bookings: the export's word -> one of our kinds, or "term": an initial where it is the first such row of its account

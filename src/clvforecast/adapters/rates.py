@@ -79,7 +79,7 @@ def _read_rates(connection: duckdb.DuckDBPyConnection, rates: Any, currency: str
     )
     if wrong:
         raise LedgerError(
-            f"rates: row {wrong[0]} has no date as YYYY-MM-DD, no three-letter currency, or no rate above 0 and up to "
+            f"rates: row {wrong[0]} has no date as YYYY-MM-DD, no three-letter currency, or no rate above 0 and up to"
             f" {LARGEST_RATE:,}. Mend it: rates are "
             "all used or none."
         )

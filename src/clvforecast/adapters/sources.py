@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from clvforecast.adapters.format import Format, Table
 from clvforecast.adapters.formats import FORMATS
 from clvforecast.adapters.joined import Source, joined, plain, renamed, time_zone_of, written
 from clvforecast.adapters.mapping import Mapping, make_mapping, read_settings
 from clvforecast.errors import LedgerError
-from clvforecast.events import REQUIRED_COLUMNS
+from clvforecast.events import REJECTED_SCHEMA, REQUIRED_COLUMNS
 from clvforecast.ledger.checks import refuse_nested
-from clvforecast.ledger.tables import RawTable, columns_of, is_path, matching, read_table
+from clvforecast.ledger.notes import counts_by_rule, first_reason
+from clvforecast.ledger.originals import as_rejected
+from clvforecast.ledger.tables import NUMBER, RawTable, columns_of, counts, is_path, matching, read_table
 
+NO_ROWS = REJECTED_SCHEMA.empty_table().drop_columns(["line", "raw"]).append_column(NUMBER, pa.array([], pa.int64()))
 KNOWN_FORMATS = ", ".join(FORMATS)
 
 
@@ -165,7 +169,20 @@ def _formatted(
         raws[role] = read_table(
             connection, list(parts.values())[place], role, (), encoding, time_zone_of(known, settings)
         )
+    _refuse_broken(connection, raws)
     return joined(connection, known, raws, settings, said_by)
+
+
+def _refuse_broken(connection: duckdb.DuckDBPyConnection, raws: dict[str, RawTable]) -> None:
+    """Refuse a table of which no record can be read: an encoding that nobody named, most likely."""
+    for raw in raws.values():
+        if raw.broken.num_rows and not counts(connection, f"SELECT count(*) FROM {raw.name}")[0]:
+            rejected = as_rejected(connection, [(raw, 0)], NO_ROWS)
+            raise LedgerError(
+                f"{raw.label}: none of {raw.broken.num_rows} rows can be read ({counts_by_rule(rejected)}). "
+                f"{first_reason(rejected)}",
+                rejected,
+            )
 
 
 def _parts(export: Any, encoding: str | None) -> dict[str, Any]:

@@ -60,7 +60,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "unknown_interval",
         "term_months",
-        f"say in the mapping (months) how many months (1 to {LONGEST_TERM_MONTHS}) this is",
+        f"terms are whole months, 1 to {LONGEST_TERM_MONTHS}: say in the mapping (months) how many this is; weeks are none",
     ),
     Rule("duplicate_id", "event_id", "another row has this id, and comes first: that one counts, drop the copy"),
     Rule(

@@ -78,7 +78,7 @@ def suspicions(events: pa.Table, later: pa.Table, as_of: date) -> tuple[str, ...
     """The warnings of accepted events in canonical order, known on `as_of`, and of those kept for later.
 
     - A renewal of 100 times the price a month of its line's term before, or more, or of a hundredth or less.
-    - Accounts whose terms without contract_id overlap: one starts before half of the one before is over, and no churn lies
+    - Accounts whose terms of one line overlap: one starts before half of the one before is over, and no churn lies
       between, as `Histories` warn of too (a renewal that starts early overlaps by less).
     - Service that starts over two years after its booking, and not within 92 days of an earlier term of the account.
     - At most 1% of all bookings that come after two years without any: a mistyped year, which would make a late `as_of`.
@@ -163,15 +163,20 @@ def _unit_slips(rows: Rows, terms: Terms) -> Iterator[str]:
 def _parallel_terms(rows: Rows, terms: Terms) -> Iterator[str]:
     overlap = terms.end_day[:-1] - terms.start_day[1:]
     parallel = 2 * overlap > terms.end_day[:-1] - terms.start_day[:-1]
-    found = np.flatnonzero(terms.same_line & terms.without_contract[1:] & parallel) + 1
+    found = np.flatnonzero(terms.same_line & parallel) + 1
     found = found[~_churned(rows, rows.account[terms.row[found]], terms.start_day[found - 1], terms.start_day[found])]
-    if len(found):
-        accounts = len(np.unique(rows.account[terms.row[found]]))
-        running = np.datetime64(int(terms.end_day[found[0] - 1]), "D")
-        yield (
-            f"events: {accounts} accounts have parallel terms and no contract_id ({_example(rows, int(terms.row[found[0]]))}: "
-            f"a term starts while the one before runs to {running}); give contract_id where an account holds several contracts"
-        )
+    for without, words, advice in (
+        (True, "and no contract_id", "give contract_id where an account holds several contracts"),
+        (False, "in one contract_id", "check what term_months and contract_id say: the money of both counts at once"),
+    ):
+        mine = found[terms.without_contract[found] == without]
+        if len(mine):
+            accounts = len(np.unique(rows.account[terms.row[mine]]))
+            running = np.datetime64(int(terms.end_day[mine[0] - 1]), "D")
+            yield (
+                f"events: {accounts} accounts have parallel terms {words} ({_example(rows, int(terms.row[mine[0]]))}: "
+                f"a term starts while the one before runs to {running}); {advice}"
+            )
 
 
 def _churned(rows: Rows, account: Longs, since: Longs, until: Longs) -> Flags:

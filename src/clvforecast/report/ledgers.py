@@ -9,6 +9,7 @@ from clvforecast.histories import Histories
 from clvforecast.ledger import Ledger
 from clvforecast.report.terminal import say, show_table
 
+MOST_VALUES = 3  # of a rule's rejects that are shown
 NEEDED = {"lines": ("account",), "decisions": ("outcome",)}
 """The columns of histories that are shown."""
 OUTCOME_WORDS = {
@@ -27,7 +28,7 @@ def show_ledger(console: Console, ledger: Ledger, histories: Histories) -> None:
     title = "the events that they make, and the rows set aside" if ledger.read.export_rows else "rows"
     show_table(console, title, reconciliation_rows(ledger), left=["part", "currency"])
     if ledger.rejected_rows.num_rows:
-        show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "what to do"])
+        show_table(console, "rejected", rejected_rows(ledger), left=["rule", "first", "most often", "what to do"])
     show_table(console, "contract terms", outcome_rows(histories), left=["outcome"])
     for warning in (*ledger.warnings, *histories.warnings):
         say(console, f"warning: {warning}", "yellow")
@@ -52,7 +53,7 @@ def _by_currency(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
 
 
 def rejected_rows(ledger: Ledger) -> pd.DataFrame:
-    """rule, rows, the first row of it, and its hint."""
+    """rule, rows, the first row of it, values that stand often, and its hint."""
     rejected = ledger.rejected
     first = rejected.drop_duplicates("rule").set_index("rule", drop=False)
     first = first.assign(rows=rejected["rule"].value_counts()).sort_values("rows", ascending=False, kind="stable")
@@ -61,9 +62,16 @@ def rejected_rows(ledger: Ledger) -> pd.DataFrame:
             "rule": first.index,
             "rows": first["rows"].map("{:,}".format),
             "first": [_place(row) for row in first.itertuples()],
+            "most often": [_commonest(rejected["value"][rejected["rule"] == rule]) for rule in first.index],
             "what to do": first["hint"],
         }
     )
+
+
+def _commonest(values: pd.Series) -> str:
+    """The values that stand several times, with how often."""
+    counted = values.value_counts().head(MOST_VALUES)
+    return ", ".join(f"{value!r} {n:,}" for value, n in counted.items() if n > 1)
 
 
 def _place(row: object) -> str:

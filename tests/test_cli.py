@@ -173,6 +173,16 @@ def test_validate_tells_a_format_by_its_columns(run, tmp_path: Path) -> None:
     assert both.code == 2
 
 
+def test_validate_can_be_quiet(run, tmp_path: Path) -> None:
+    export = tmp_path / "export.csv"
+    export.write_text(
+        "subscription_id,customer_id,start_date,end_date,monthly_amount\n1,a,2024-01-01,,50\n2,b,soon,,80\n"
+    )
+    outcome = run("validate", str(export), "--currency", "USD", "--as-of", "2024-01-15", "-q")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "warning: export: 1 of 2 rows set aside (unreadable_start 1)" in outcome.err
+
+
 def test_validate_writes_the_reasons_where_no_row_can_be_used(run, tmp_path: Path) -> None:
     export, rejected = tmp_path / "export.csv", tmp_path / "rejected.csv"
     export.write_text(

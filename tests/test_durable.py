@@ -127,7 +127,12 @@ def test_a_folder_that_cannot_be_listed_can_be_written(tmp_path: Path, monkeypat
     def refuse(folder: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
+    def refuse_to_open(path: object, flags: int, *more: object, **named: object) -> int:
+        return refuse(path) if Path(str(path)).is_dir() else opened(path, flags, *more, **named)
+
+    opened = os.open
     monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "open", refuse_to_open)
     with put_in_place(tmp_path / "file") as temporary:
         temporary.write_bytes(b"new")
     assert (tmp_path / "file").read_bytes() == b"new"

@@ -89,6 +89,25 @@ def test_what_is_loaded_is_what_was_saved(
             loaded.draws
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"horizon_months": 7, "keep_draws": True},  # no mark for MRR lies within
+        {"horizon_months": 1, "keep_draws": ("mrr",)},
+        {"ci_probs": ()},
+    ],
+)
+def test_what_is_empty_comes_back_empty(
+    make: Callable[..., Forecast], tmp_path: Path, options: dict[str, object]
+) -> None:
+    saved = make(**options)
+    saved.save(tmp_path / "forecast")
+    loaded = clv.load_forecast(tmp_path / "forecast")
+    pd.testing.assert_frame_equal(saved.portfolio("ME"), loaded.portfolio("ME"), check_exact=True)
+    if saved.kept is not None:
+        xr.testing.assert_identical(saved.draws, loaded.draws)
+
+
 def test_groups_of_any_type_come_back(make: Callable[..., Forecast], tmp_path: Path) -> None:
     """Empty levels, days and whole numbers, as an accounts table may have them."""
     made = make()

@@ -101,3 +101,13 @@ def test_without_any_renewal_the_change_is_named_once() -> None:
     trained = prior(ledger, segments=["segment"], draws=20)
     words = " | ".join(forecast(trained, ledger, horizon_months=6, draws=10).warnings)
     assert "change" in trained.unseen and "at any renewal" not in words
+
+
+def test_terms_unlike_those_of_training_tell_another_company(company: tuple[pd.DataFrame, Truth]) -> None:
+    events, truth = company
+    posterior = known_posterior(truth, n_draws=10)
+    lengths = set(map(str, posterior.frame.term_values))
+    other = events.assign(term_months=events["term_months"].where(events["term_months"].isna(), 7))
+    assert "7" not in lengths
+    words = " | ".join(forecast(posterior, known_ledger(other, truth), horizon_months=6, draws=10).warnings)
+    assert "terms have a length that was not in the training data (most of them 7 months" in words

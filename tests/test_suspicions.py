@@ -94,6 +94,11 @@ def test_parallel_terms_ask_for_a_contract_id() -> None:
     )
     contract = [""] * len(company()) + ["x", "y", "z"]
     assert warnings_of(events, contract_id=contract) == ()
+    contract[-1] = "y"
+    (found,) = warnings_of(events, contract_id=contract)
+    assert found.startswith(
+        "events: 1 accounts have parallel terms in one contract_id (account 'Firm 0009', 2020-05-01: "
+    )
 
 
 def test_an_early_renewal_and_a_return_after_an_early_end_are_not_parallel() -> None:

@@ -1,7 +1,7 @@
 """DuckDB as the ledger uses it: a bounded connection, safe SQL, and the columns that reading adds."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -45,7 +45,8 @@ def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 
 def _silent(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Without the bar that DuckDB draws for long queries where Python is interactive; the setting is one of each connection."""
-    connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar, and no setting of one
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

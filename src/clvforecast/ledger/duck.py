@@ -45,7 +45,9 @@ def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
 
 def _silent(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """Without the bar that DuckDB draws for long queries where Python is interactive; the setting is one of each connection."""
-    with suppress(duckdb.InvalidInputException):  # a notebook without ipywidgets: there is no bar, and no setting of one
+    with suppress(
+        duckdb.InvalidInputException
+    ):  # a notebook without ipywidgets: there is no bar, and no setting of one
         connection.execute("SET enable_progress_bar = false")
     return connection
 

@@ -111,7 +111,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
     """Lines of every kind: running, overdue, renewed ahead (some early), notified, terminated, long lapsed."""
     n_columns = len(frame.location_columns)
     new_levels = (("plan", "trial"), ("region", "north"))
-    flat: dict[str, list] = {name: [] for name in States._fields}
+    flat: dict[str, list] = {name: [] for name in States._fields if name != "given"}
     for line in range(n_lines):
         months = int(rng.choice(frame.term_values))
         days_in = int(rng.integers(0, 31 * months + 250)) if rng.random() < 0.8 else 31 * months + 400

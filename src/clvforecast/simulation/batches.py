@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from clvforecast.histories.money import recognised
 from clvforecast.simulation.slots import UNITS_PER_CENT
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Batch
+from clvforecast.simulation.structures import Batch, Given, Steps
 
 # Fields of `States` with one entry a line, and the fields of each compressed block with its pointer first.
 LINE_FIELDS = (
@@ -55,5 +55,24 @@ def batches(states: States, group: NDArray[np.int64], accounts_each: int) -> Ite
             offsets = fields[pointer]
             rows[pointer] = offsets[low : high + 1] - offsets[low]
             rows |= {name: np.asarray(fields[name][offsets[low] : offsets[high]]) for name in names}
-        batch = Batch(account=account - start, group=group[account], lead=lead[low:high], **rows)
-        yield int(start), min(int(start) + accounts_each, n_accounts), batch
+        end = min(int(start) + accounts_each, n_accounts)
+        given = given_of(states.given, slice(start, end), slice(low, high))
+        yield int(start), end, Batch(given, account - start, group[account], lead[low:high], **rows)
+
+
+def given_of(given: Given, accounts: slice, lines: slice) -> Given:
+    """What is given of some of the accounts and their lines."""
+    of_accounts = {name: getattr(given, name) for name in ("past", "first", "only_draw")}
+    of_lines = {name: getattr(given, name) for name in ("stop_day", "effect")}
+    return Given(
+        **{name: None if values is None else values[accounts] for name, values in of_accounts.items()},
+        **{name: None if values is None else values[lines] for name, values in of_lines.items()},
+        steps=None if given.steps is None else steps_of(given.steps, lines),
+    )
+
+
+def steps_of(steps: Steps, lines: slice) -> Steps:
+    """The steps of some lines, which are numbered from 0 then."""
+    first, last = np.searchsorted(steps.line, (lines.start, lines.stop))
+    chosen = Steps(*(values[first:last] for values in steps))
+    return chosen._replace(line=chosen.line - lines.start)

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.latents import begin_events, profile_values
-from clvforecast.simulation.life import live_through_term, terminate
-from clvforecast.simulation.random import STREAM_SLOTS, jit, nth, part, start_stream
+from clvforecast.simulation.life import live_through_term, take_back_unserved, terminate
+from clvforecast.simulation.random import STREAM_SLOTS, jit, nth, outside, part, seldom, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
+    A_ONLY_DRAW,
     ACTIVE,
     ACTIVE_DAYS,
     AMEND,
@@ -38,6 +39,8 @@ from clvforecast.simulation.slots import (
     DECISIONS,
     DEFERRED,
     DIRECTION,
+    EFFECT,
+    EFFECT_END,
     END,
     END_PLACE,
     EXPANDED,
@@ -49,6 +52,8 @@ from clvforecast.simulation.slots import (
     L_BASE,
     L_DECISIONS,
     L_DIRECTION,
+    L_EFFECT,
+    L_EFFECT_END,
     L_GROUP,
     L_ITEM,
     L_ITEM_END,
@@ -56,12 +61,15 @@ from clvforecast.simulation.slots import (
     L_LEAD,
     L_LOG_MRR_SUM,
     L_MRR_TERMS,
+    L_PLAN,
+    L_PLAN_END,
     L_PROFILE,
     L_RETURNS,
     L_SPELL,
     L_STATUS,
     L_STEP,
     L_STEP_END,
+    L_STOP_DAY,
     L_T_LAPSED,
     L_TENURE,
     L_TERM,
@@ -79,9 +87,15 @@ from clvforecast.simulation.slots import (
     N_MARKS,
     N_MONTHS,
     N_ORIGINS,
+    N_PAST,
     N_PROFILE,
     N_RETURNS,
+    N_SNAPSHOTS,
+    N_STEPS,
+    N_WINDOWS,
     NEXT_RENEWAL,
+    OF_SNAPSHOTS,
+    OF_WINDOWS,
     ORIGIN,
     ORIGIN_FLOW_AT,
     ORIGIN_TOTALS,
@@ -89,15 +103,21 @@ from clvforecast.simulation.slots import (
     RETURNS_DRAWN,
     SEED,
     SIZE_CLASS,
+    SNAPSHOT,
     SPELL,
     START,
     STATUS_NOTIFIED,
     STATUS_OPEN,
     STATUS_TERMINATED,
     STEP_CLASS,
+    STEP_DAY,
+    STEP_SLOTS,
     STEP_START,
     STEP_STOP,
+    STEP_UNITS,
     STEP_YEAR,
+    STEPS_AT,
+    STOP_DAY,
     SUM_ACTIVE,
     SUM_ACTIVE_DAYS,
     SUM_BEYOND,
@@ -130,6 +150,7 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
+from clvforecast.simulation.snapshots import add_to_bridge, annual_cents, note_due, period_of
 from clvforecast.simulation.terms import (
     clock,
     come_back,
@@ -150,6 +171,8 @@ class Lines(NamedTuple):
     whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
     whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
     (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
+    accounts (A, 2); past (A, H) their ARR in cents at the snapshots before the forecast; planned steps (P, `STEP_SLOTS`), and of
+    each in every draw (P, D) its day, units and probability.
     """
 
     whole: NDArray[np.int64]
@@ -162,6 +185,12 @@ class Lines(NamedTuple):
     items: NDArray[np.int64]
     first: NDArray[np.int64]
     order: NDArray[np.int64]
+    accounts: NDArray[np.int64]
+    past: NDArray[np.int64]
+    plan: NDArray[np.int64]
+    plan_day: NDArray[np.int64]
+    plan_units: NDArray[np.int64]
+    plan_p: NDArray[np.float64]
 
 
 class Books(NamedTuple):
@@ -196,6 +225,7 @@ class Results(NamedTuple):
     whole: int64 (A, D, WHOLE_SLOTS − ORIGIN_TOTALS) and real: float64 (A, D, REAL_SLOTS − VALUE): every result of every
         draw in the order of `slots`; D is 0 where they are not wanted
     flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far
+    bridge: int64 (D, groups (4 S + 8 W)) what became of ARR, of every batch so far (see `slots`)
     """
 
     revenue: NDArray[np.int64]
@@ -205,24 +235,36 @@ class Results(NamedTuple):
     whole: NDArray[np.int64]
     real: NDArray[np.float64]
     flow: NDArray[np.int64]
+    bridge: NDArray[np.int64]
 
 
 @jit
 def serve_books(table: Whole, scale: Real, lines: Lines, books: Books, scratch: Scratch) -> None:
-    """Serve the items on every line's books."""
+    """Serve the items on every line's books, but for lines that live in one draw only."""
+    for account in range(lines.order.size):
+        if lines.accounts[account, A_ONLY_DRAW] < 0:
+            for line in range(lines.first[account], lines.first[account + 1]):
+                serve_items(table, scale, lines, books, line, books.flow, scratch)
+
+
+@outside
+def serve_items(
+    table: Whole, scale: Real, lines: Lines, books: Books, line: int, flow: Whole, scratch: Scratch
+) -> None:
+    """Serve the items on a line's books."""
+    seldom()
     real, whole = scratch.real, scratch.whole
-    for line in range(lines.key.size):
-        line_whole = lines.whole[line]
-        real[VALUE:] = 0.0
-        whole[TIED:] = 0
-        find_flow(table, whole, line_whole)
-        for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
-            item = lines.items[row]
-            start = max(item[ITEM_START], table[WINDOW_START])
-            end, units = item[ITEM_STOP], item[ITEM_UNITS]
-            serve(table, scale, real, whole, books.flow, COMMITTED, start, start, end, units)
-        books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
-        books.value[line] = real[VALUE]
+    line_whole = lines.whole[line]
+    real[VALUE:] = 0.0
+    whole[TIED:] = 0
+    find_flow(table, whole, line_whole)
+    for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
+        item = lines.items[row]
+        start = max(item[ITEM_START], table[WINDOW_START])
+        end, units = item[ITEM_STOP], item[ITEM_UNITS]
+        serve(table, scale, real, whole, flow, COMMITTED, start, start, end, units)
+    books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
+    books.value[line] = real[VALUE]
 
 
 @jit
@@ -241,9 +283,10 @@ def begin_line(
     lines: Lines,
     books: Books,
     line: int,
+    draw: int,
     profile: Real,
 ) -> None:
-    """The line's state at the origin, and the money already on its books."""
+    """The line's state at the origin, what is assumed and planned of it, and the money already on its books."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     real[VALUE:] = 0.0
     real[NEXT_RENEWAL] = np.nan
@@ -261,10 +304,28 @@ def begin_line(
         real[WORK] += length * weight * par[nth(table[YEAR_AT] + lines.steps[nth(step), STEP_YEAR])]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
-    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN], whole[MARK] = 0, 0, COMMITTED, 0
+    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
+    whole[MARK], whole[SNAPSHOT] = 0, table[N_PAST]
+    whole[STOP_DAY] = line_whole[L_STOP_DAY]
+    whole[EFFECT], whole[EFFECT_END] = line_whole[L_EFFECT], line_whole[L_EFFECT_END]
+    take_plan(table, real, whole, lines, line_whole, draw)
     find_flow(table, whole, line_whole)
     whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
     real[VALUE] = books.value[line]
+
+
+@jit
+def take_plan(table: Whole, real: Real, whole: Whole, lines: Lines, line_whole: Whole, draw: int) -> None:
+    """The line's planned steps, with what comes of them in this draw."""
+    first = line_whole[L_PLAN]
+    whole[N_STEPS] = line_whole[L_PLAN_END] - first
+    for step in range(whole[N_STEPS]):
+        at = table[STEPS_AT] + step * STEP_SLOTS
+        for slot in range(STEP_SLOTS):
+            whole[at + slot] = lines.plan[first + step, slot]
+        whole[at + STEP_DAY] = lines.plan_day[first + step, draw]
+        whole[at + STEP_UNITS] = lines.plan_units[first + step, draw]
+        real[REAL_SLOTS + step] = lines.plan_p[first + step, draw]
 
 
 @jit
@@ -279,6 +340,12 @@ def take_booked_term(
     real[MRR], real[LOG_MRR] = term_money[nth(term), TERM_MRR], term_money[nth(term), TERM_LOG_MRR]
     real[MRR_NOW] = term_money[nth(term), TERM_MRR_NOW]
     whole[TIED : TIED + N_ORIGINS] = 0
+
+
+@jit
+def settled(table: Whole, real: Real, whole: Whole, renewed: int) -> None:
+    """Note a decision at the term's end: its ARR was due, and ``renewed`` cents a year follow."""
+    note_due(table, whole, period_of(table, whole[END]), annual_cents(real[MRR_NOW]), renewed)
 
 
 @part
@@ -309,19 +376,26 @@ def run_line(
             lapse_day = whole[END]
             if whole[END] > table[WINDOW_START]:
                 lapse_day = live_through_term(par, table, scale, real, whole, flow, stream)
+            if lapse_day == whole[STOP_DAY]:
+                take_back_unserved(table, scale, real, whole, flow, items, lapse_day)
+                return -1
             if lapse_day < whole[END]:
                 terminate(par, table, scale, real, whole, flow, items, lapse_day, stream)
             elif lapse_day >= table[WINDOW_END]:
                 return term
             elif term < last_term:
                 term += 1
+                settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]))
                 take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
-                renewed, known = decide(par, table, scale, real, whole, stream)
+                renewed, known, step = decide(par, table, scale, real, whole, stream)
                 if renewed:
-                    renew(par, table, scale, real, whole, flow, known, stream)
+                    renew(par, table, scale, real, whole, flow, known, step, stream)
                     continue
+                settled(table, real, whole, 0)
+            elif whole[END] > table[WINDOW_START]:
+                settled(table, real, whole, 0)
         status, term = STATUS_OPEN, last_term
         if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):
             return -1
@@ -338,14 +412,15 @@ def simulate_line(
     lines: Lines,
     books: Books,
     line: int,
+    draw: int,
     profile: Real,
     stream: Stream,
 ) -> None:
     """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
-    begin_line(par, table, real, whole, lines, books, line, profile)
-    begin_events(par, real, line_whole, line_real, stream)
+    begin_line(par, table, real, whole, lines, books, line, draw, profile)
+    begin_events(par, scale, real, whole, line_whole, line_real, stream)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
     term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream)
     if term < 0:
@@ -387,8 +462,10 @@ def simulate_account(
         if row != known:
             profile_values(par, table, lines.profiles[row], profile)
             known = row
+        if lines.accounts[account, A_ONLY_DRAW] >= 0:
+            serve_items(table, scale, lines, books, line, flow, scratch)
         start_stream(stream, lines.key[line], table[SEED], draw)
-        simulate_line(par, table, scale, real, whole, flow, lines, books, line, profile, stream)
+        simulate_line(par, table, scale, real, whole, flow, lines, books, line, draw, profile, stream)
         if line == lines.first[account]:
             copy(scratch.account_whole, whole, ORIGIN_TOTALS)
             copy(scratch.account_real, real, VALUE)
@@ -478,6 +555,9 @@ def simulate_draws(
                 known = -1
                 for place in range(first, min(first + ACCOUNTS_EACH, n_accounts)):
                     account = lines.order[place]
+                    only = lines.accounts[account, A_ONLY_DRAW]
+                    if only >= 0 and only != draw:
+                        continue
                     known = simulate_account(
                         par[draw], table, scale, lines, books, account, draw, results.flow[draw], scratch, known
                     )
@@ -485,6 +565,11 @@ def simulate_draws(
                     results.revenue[account, draw] = add_to_sums(results.sums[account, block], whole, real)
                     results.value[account, draw] = real[0]
                     results.renewal[account, draw] = real[NEXT_RENEWAL - VALUE]
+                    if table[N_SNAPSHOTS] > 0:
+                        width = OF_SNAPSHOTS * table[N_SNAPSHOTS] + OF_WINDOWS * table[N_WINDOWS]
+                        at = lines.whole[lines.first[account], L_GROUP] * width
+                        past, traits = lines.past[account], lines.accounts[account]
+                        add_to_bridge(table, whole, past, traits, results.bridge[draw], at)
                     if keeps_all:
                         copy(results.whole[account, draw], whole, 0)
                         copy(results.real[account, draw], real, 0)
@@ -512,14 +597,16 @@ SOURCES = (Path(__file__).parent,)
 run_draws, run_books = entry_points(digest_of_sources(*SOURCES))
 
 
-def new_scratch() -> Scratch:
+def new_scratch(table: Whole, most_steps: int) -> Scratch:
+    """Room to work in, with that for snapshots, and for lines of at most so many planned steps."""
+    snapshots = 3 * int(table[N_SNAPSHOTS])
     return Scratch(
-        real=np.zeros(REAL_SLOTS),
-        whole=np.zeros(WHOLE_SLOTS, dtype=np.int64),
+        real=np.zeros(REAL_SLOTS + most_steps),
+        whole=np.zeros(WHOLE_SLOTS + snapshots + most_steps * STEP_SLOTS, dtype=np.int64),
         stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
         profile=np.zeros(N_PROFILE),
         account_real=np.zeros(REAL_SLOTS - VALUE),
-        account_whole=np.zeros(WHOLE_SLOTS - ORIGIN_TOTALS, dtype=np.int64),
+        account_whole=np.zeros(WHOLE_SLOTS - ORIGIN_TOTALS + snapshots, dtype=np.int64),
     )
 
 
@@ -529,13 +616,16 @@ def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, 
     Each draw owns its cells of the results and each block its sums, so threads never meet and their number changes nothing.
     """
     n_lines = lines.key.size
+    most_steps = int((lines.whole[:, L_PLAN_END] - lines.whole[:, L_PLAN]).max(initial=0))
     books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
     if table[BOOK_VIEW] == 0:
-        run_books(table, scale, lines, books, new_scratch())
+        run_books(table, scale, lines, books, new_scratch(table, most_steps))
     edges = np.linspace(0, results.sums.shape[1], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(run_draws, par, table, scale, lines, books, results, new_scratch(), first, last)
+            pool.submit(
+                run_draws, par, table, scale, lines, books, results, new_scratch(table, most_steps), first, last
+            )
             for first, last in pairwise(edges.tolist())
         ]
         for share in shares:

@@ -39,11 +39,13 @@ from clvforecast.simulation.slots import (
     TERMINATION,
     UNKNOWN_COLUMN,
     WAITING,
+    WEIGHED,
     Location,
     Real,
     Stream,
     Whole,
 )
+from clvforecast.simulation.steering import assumed_rate, greatest_rate, piece_on
 
 RENEWAL = int(Location.RENEWAL)
 FIRST_RATE = int(Location.EXPANSION_RATE)
@@ -99,7 +101,9 @@ def beta_parameters(real: Real, whole: Whole) -> tuple[float, float]:
 
 
 @jit
-def begin_events(par: Real, real: Real, line_whole: Whole, line_real: Real, stream: Stream) -> None:
+def begin_events(
+    par: Real, scale: Real, real: Real, whole: Whole, line_whole: Whole, line_real: Real, stream: Stream
+) -> None:
     """What the line's past says of its events and their sizes, and the wait until one may come.
 
     Given n events of kind k in T years of activity λ_k ~ Gamma(r + n, rate r/m + T). With λ integrated out, events of the
@@ -112,31 +116,47 @@ def begin_events(par: Real, real: Real, line_whole: Whole, line_real: Real, stre
         real[EVENT_SHAPES + kind], real[EVENT_EXPOSURES + kind] = shape, exposure
         real[SIZE_COUNTS + kind] = line_whole[L_SIZE_N + kind]
         real[SIZE_TOTALS + kind] = line_real[L_SIZE_SUM + kind]
+        real[WEIGHED + kind] = 0.0
         hazard += shape / exposure
+    hazard *= greatest_rate(scale, whole)
     real[SERVED], real[HAZARD] = 0.0, hazard
     real[WAITING] = exponential(stream) / hazard
 
 
 @jit
-def next_event(real: Real, stream: Stream) -> int:
+def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, stream: Stream) -> int:
     """The kind of event that comes when the wait is over: 0-3, `EVENT_KINDS` for termination, `NO_EVENT` for none.
 
     By thinning (Lewis and Shedler 1979): the wait is drawn from the intensity at its beginning, which time without events only
-    lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.
+    lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.  Where rates are
+    assumed to be g times as high the wait is that of the greatest g, and of what comes the share g / greatest is kept.
     """
+    greatest, piece = greatest_rate(scale, whole), piece_on(table, scale, whole, day)
     choice = uniform(stream) * real[HAZARD]
-    hazard, found = 0.0, 0
-    for kind in range(EVENT_KINDS):
-        hazard += real[EVENT_SHAPES + kind] / (real[EVENT_EXPOSURES + kind] + real[SERVED])
+    hazard, found, refused = 0.0, 0, False
+    for kind in range(EVENT_KINDS + 1):
+        if kind < EVENT_KINDS:
+            intensity = real[EVENT_SHAPES + kind] / exposure_of(real, kind)
+        else:
+            intensity = real[TERMINATION] / DAYS_PER_YEAR
+        if piece >= 0 and found == kind:
+            refused = choice >= hazard + assumed_rate(scale, piece, kind) * intensity
+        hazard += greatest * intensity
         found += choice >= hazard
-    hazard += real[TERMINATION] / DAYS_PER_YEAR
-    found += choice >= hazard
+    if refused:
+        found = NO_EVENT
     if found < EVENT_KINDS:
         real[EVENT_SHAPES + found] += 1.0
-        hazard += 1.0 / (real[EVENT_EXPOSURES + found] + real[SERVED])
+        hazard += greatest / exposure_of(real, found)
     real[HAZARD] = hazard
     real[WAITING] = exponential(stream) / hazard
     return found
+
+
+@jit
+def exposure_of(real: Real, kind: int) -> float:
+    """Days that count for what is known of the rate of a kind, with what the prior is worth."""
+    return real[EVENT_EXPOSURES + kind] + real[SERVED] + real[WEIGHED + kind]
 
 
 @jit

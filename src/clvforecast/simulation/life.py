@@ -19,6 +19,7 @@ from clvforecast.simulation.slots import (
     DEBOOKED,
     DEFERRED,
     END,
+    EVENT_SHAPES,
     EXPANDED,
     ITEM_START,
     ITEM_STOP,
@@ -39,6 +40,11 @@ from clvforecast.simulation.slots import (
     SERVED,
     SIZE_CLASS,
     START,
+    STEP_DAY,
+    STEP_KIND,
+    STEP_TAKEN,
+    STEP_UNITS,
+    STOP_DAY,
     TIED,
     UNITS_PER_CENT,
     WAITING,
@@ -49,9 +55,12 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
+from clvforecast.simulation.snapshots import pass_snapshots
+from clvforecast.simulation.steering import next_planned_event, replaced_by_plan, weigh_exposure
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)  # origins of events are in the order of their kinds
 LOG_12 = math.log(12.0)
+GREATEST_LOSS = 0.9999
 GREATEST_AMOUNT = 9.0e13  # cents of one booking; keeps the sums of a portfolio inside 64 bits
 
 
@@ -80,7 +89,7 @@ def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> 
 
 @jit
 def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
-    """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop)."""
+    """Note activity, and the MRR in force at the marks (12, 24, 36 months) and snapshots, within [start, stop)."""
     while whole[MARK] < N_MARKS and table[nth(MARKS + whole[MARK])] < stop:
         if table[nth(MARKS + whole[MARK])] >= start:
             whole[ACTIVE] |= 1 << whole[MARK]
@@ -91,6 +100,7 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
         whole[ACTIVE_DAYS] += last - first
     if start <= table[WINDOW_END] < stop:
         whole[ACTIVE] |= 1 << N_MARKS
+    pass_snapshots(table, real, whole, start, stop)
 
 
 @jit
@@ -138,6 +148,30 @@ def happen(
 
 
 @jit
+def happen_as_planned(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, at: int) -> None:
+    """A planned expansion, contraction or change order on its day; a contraction leaves something of the MRR in force."""
+    kind, day, units = whole[nth(at + STEP_KIND)], whole[nth(at + STEP_DAY)], whole[nth(at + STEP_UNITS)]
+    whole[nth(at + STEP_TAKEN)] = 1
+    if kind == 0:
+        whole[EXPANDED] = 1
+    elif kind == 1:
+        months_left = (whole[END] - day) / DAYS_PER_MONTH
+        units = max(units, whole_cents(whole, -GREATEST_LOSS * real[MRR_NOW] * months_left))
+    end = whole[END] if kind < 2 else day + 1
+    rate = book(table, scale, real, whole, flow, EXPANSION + kind, day, day, end, units)
+    if kind < 2:
+        amend(real, whole, EXPANSION + kind, day, units, rate)
+
+
+@jit
+def wait(scale: Real, real: Real, whole: Whole, start: float, days: float) -> None:
+    """Let days of activity pass that bring no event."""
+    real[WAITING] -= days
+    real[SERVED] += days
+    weigh_exposure(scale, real, whole, start, start + days)
+
+
+@jit
 def live_through_term(
     par: Real,
     table: Whole,
@@ -149,27 +183,41 @@ def live_through_term(
 ) -> int:
     """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
 
-    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.
+    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.  In the time
+    of a planned event no other of its kind comes.
     """
     now = max(whole[START], table[WINDOW_START])
-    end = min(whole[END], table[WINDOW_END])
+    last = min(whole[END], whole[STOP_DAY])
+    end = min(last, table[WINDOW_END])
     time = float(now)
-    while time + real[WAITING] < end:
-        time += real[WAITING]
-        real[SERVED] += real[WAITING]
-        kind = next_event(real, stream)
-        if kind == NO_EVENT:
+    while now < end:
+        planned = next_planned_event(table, whole, now, end)
+        until = whole[nth(planned + STEP_DAY)] if planned >= 0 else end
+        if time + real[WAITING] < until:
+            waited = real[WAITING]
+            wait(scale, real, whole, time, waited)
+            time += waited
+            day = int(time)
+            kind = next_event(table, scale, real, whole, day, stream)
+            if kind == NO_EVENT:
+                continue
+            if kind < EVENT_KINDS and replaced_by_plan(table, whole, kind, day):
+                real[EVENT_SHAPES + kind] -= 1.0
+                continue
+            pass_time(table, real, whole, now, day)
+            now = day
+            if kind == EVENT_KINDS:
+                return day
+            happen(par, table, scale, real, whole, flow, kind, day, stream)
             continue
-        day = int(time)
-        pass_time(table, real, whole, now, day)
-        now = day
-        if kind == EVENT_KINDS:
-            return day
-        happen(par, table, scale, real, whole, flow, kind, day, stream)
-    real[WAITING] -= end - time
-    real[SERVED] += end - time
-    pass_time(table, real, whole, now, whole[END])
-    return whole[END]
+        wait(scale, real, whole, time, until - time)
+        if planned < 0:
+            break
+        pass_time(table, real, whole, now, until)
+        now, time = until, float(until)
+        happen_as_planned(table, scale, real, whole, flow, planned)
+    pass_time(table, real, whole, now, last)
+    return last
 
 
 @jit
@@ -187,10 +235,19 @@ def terminate(
     """Early termination on ``day``: with the refund probability all that is unserved is de-booked, else all stays.
 
     A termination after the last day that counts is not known by then, and takes nothing back.
+    """
+    if uniform(stream) < par[REFUND] and day <= table[KNOWN_BY]:
+        take_back_unserved(table, scale, real, whole, flow, items, day)
+
+
+@jit
+def take_back_unserved(
+    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, items: NDArray[np.int64], day: int
+) -> None:
+    """De-book all that is unserved on ``day``.
+
     ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
     """
-    if uniform(stream) >= par[REFUND] or day > table[KNOWN_BY]:
-        return
     for origin in range(N_ORIGINS):
         rate = whole[TIED + origin]
         if rate != 0 and day < whole[END]:

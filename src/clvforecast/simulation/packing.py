@@ -1,5 +1,6 @@
 """Lay out parameters, constants and lines as the flat arrays that the kernel reads (`slots` names every place)."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,21 @@ from clvforecast.simulation.slots import (
     N_MARKS,
     N_MONTHS,
     N_ORIGINS,
+    N_PAST,
     N_POWERS,
     N_SIZE_EDGES,
+    N_SNAPSHOTS,
     N_SUMS,
     N_TERM_CLASSES,
     N_VALUES,
+    N_WINDOWS,
     N_YEARS,
     NOTICE_CDF_AT,
+    OF_SNAPSHOTS,
+    OF_WINDOWS,
     ORIGIN_TOTALS,
+    PIECE_WIDTH,
+    PIECES_AT,
     POWERS_AT,
     REAL_SLOTS,
     SECOND_SPELL_COLUMN,
@@ -47,6 +55,9 @@ from clvforecast.simulation.slots import (
     SIZE_COLUMN,
     SIZE_EDGES_AT,
     SIZE_ODDS_AT,
+    SNAPSHOTS_AT,
+    STEP_SLOTS,
+    STEPS_AT,
     TABLE_HEADER,
     TERM_CDF_AT,
     UNKNOWN_COLUMN,
@@ -56,11 +67,22 @@ from clvforecast.simulation.slots import (
     WHOLE_SLOTS,
     WINDOW_END,
     WINDOW_START,
+    WINDOWS_AT,
     YEAR_AT,
     YEAR_PLACE_AT,
     Location,
 )
-from clvforecast.simulation.structures import Batch, Classes, Parameters, Settings
+from clvforecast.simulation.structures import (
+    NEVER,
+    Assumed,
+    Batch,
+    Classes,
+    Given,
+    Parameters,
+    Settings,
+    Snapshots,
+    Steps,
+)
 
 ULPS_OF_EXP = 64
 OLDEST_YEARS, LONGEST_YEARS = 4, 101
@@ -104,7 +126,14 @@ def pack_parameters(parameters: Parameters, classes: Classes) -> tuple[NDArray[n
 
 
 def pack_constants(
-    classes: Classes, settings: Settings, grid: Grid, parameters: Parameters, n_groups: int, offsets: dict[int, int]
+    classes: Classes,
+    settings: Settings,
+    grid: Grid,
+    parameters: Parameters,
+    n_groups: int,
+    offsets: dict[int, int],
+    snapshots: Snapshots,
+    assumed: Assumed,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The constants: whole-valued ``table`` and real-valued ``scale``."""
     months = grid.discount.size
@@ -130,6 +159,8 @@ def pack_constants(
         VALUES_AT: classes.term_values,
         CALENDAR_AT: calendar,
         YEAR_PLACE_AT: year_places(calendar_year + (np.arange(calendar.size) - 1) // 12, classes.first_year, n_years),
+        SNAPSHOTS_AT: snapshots.days,
+        WINDOWS_AT: snapshots.windows.ravel(),
     }
     at = TABLE_HEADER
     for slot, values in arrays.items():
@@ -139,6 +170,8 @@ def pack_constants(
     header[SIZE_EDGES_AT] = header[CUMULATIVE_AT] + months + 1
     header[LAG_EDGES_AT] = header[SIZE_EDGES_AT] + classes.size_edges.size
     header[LATER_AT] = header[LAG_EDGES_AT] + classes.lag_edges.size
+    header[PIECES_AT] = header[LATER_AT] + N_POWERS
+    scale = np.concatenate((scale, pack_pieces(assumed, int(header[PIECES_AT]))))
     header[MARKS : MARKS + N_MARKS] = grid.marks
     values_of = {
         **offsets,
@@ -161,10 +194,25 @@ def pack_constants(
         LONGEST: classes.class_of_months.size - 1,
         N_GROUPS: n_groups,
         SEED: settings.seed,
+        N_SNAPSHOTS: snapshots.days.size,
+        N_PAST: snapshots.n_past,
+        N_WINDOWS: snapshots.windows.shape[0],
+        STEPS_AT: WHOLE_SLOTS + 3 * snapshots.days.size,
     }
     for slot, value in values_of.items():
         header[slot] = value
     return np.concatenate((header, *(values.astype(np.int64) for values in arrays.values()))), scale
+
+
+def pack_pieces(assumed: Assumed, at: int) -> NDArray[np.float64]:
+    """The pieces in the columns of `slots`, from place ``at`` of ``scale`` on, and behind them their mixes of term lengths."""
+    n = assumed.odds.size
+    greatest = np.ones(n)
+    for first, last in pairwise(assumed.first):
+        greatest[first:last] = max(1.0, assumed.rates[first:last].max(initial=1.0))
+    mixes = at + n * PIECE_WIDTH + np.arange(n) * assumed.mix.shape[1]
+    pieces = (assumed.days, assumed.odds, assumed.points, assumed.uplift, assumed.rates, greatest, assumed.share, mixes)
+    return np.concatenate((np.column_stack(pieces).ravel(), assumed.mix.ravel()))
 
 
 def year_places(years: NDArray[np.integer[Any]], first_year: int, n_years: int) -> NDArray[np.int64]:
@@ -183,7 +231,14 @@ def amounts_reaching(edges: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def pack_lines(batch: Batch, table: NDArray[np.int64], scale: NDArray[np.float64], classes: Classes) -> Lines:
+def pack_lines(
+    batch: Batch,
+    table: NDArray[np.int64],
+    scale: NDArray[np.float64],
+    classes: Classes,
+    assumed: Assumed,
+    n_draws: int,
+) -> Lines:
     """The lines of a batch, one row each, and the profiles they have; ``table`` and ``scale`` are the constants."""
     traits = np.column_stack((batch.columns, batch.size_class, batch.unknown)).astype(np.int64)
     profiles, profile = np.unique(traits, axis=0, return_inverse=True)
@@ -210,6 +265,7 @@ def pack_lines(batch: Batch, table: NDArray[np.int64], scale: NDArray[np.float64
             batch.ci_ptr[1:],
             batch.n_events,
             batch.size_n,
+            *given_of_lines(batch, table, assumed),
         )
     ).astype(np.int64)
     real = np.column_stack(
@@ -237,7 +293,45 @@ def pack_lines(batch: Batch, table: NDArray[np.int64], scale: NDArray[np.float64
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
         first=first,
         order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
+        **given_of_accounts(batch.given, first.size - 1, int(table[N_PAST])),
+        **pack_steps(batch.given.steps, n_draws),
     )
+
+
+def given_of_lines(batch: Batch, table: NDArray[np.int64], assumed: Assumed) -> list[NDArray[np.int64]]:
+    """Day on which service stops, where the pieces that are assumed begin and end, and the planned steps: (L,) each."""
+    n, given = batch.account.size, batch.given
+    stop = np.full(n, NEVER) if given.stop_day is None else given.stop_day
+    stop = np.where(stop < table[WINDOW_END], np.maximum(stop, table[WINDOW_START]), NEVER)
+    row = np.full(n, -1) if given.effect is None else given.effect
+    places = table[PIECES_AT] + assumed.first * PIECE_WIDTH
+    begin, end = (np.where(row >= 0, places[row + later], 0) for later in (0, 1))
+    steps = np.zeros(0, dtype=np.int64) if given.steps is None else given.steps.line
+    return [stop, begin, end, np.searchsorted(steps, np.arange(n)), np.searchsorted(steps, np.arange(1, n + 1))]
+
+
+def given_of_accounts(given: Given, n_accounts: int, n_past: int) -> dict[str, NDArray[np.int64]]:
+    """The fields `accounts` and `past` of `Lines`."""
+    first = np.zeros(n_accounts) if given.first is None else given.first
+    only = np.full(n_accounts, -1) if given.only_draw is None else given.only_draw
+    past = np.zeros((n_accounts, n_past)) if given.past is None else given.past
+    return {"accounts": _columns(first, only), "past": np.ascontiguousarray(past, dtype=np.int64)}
+
+
+def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, NDArray[Any]]:
+    """The planned steps in the columns of `slots`, and what comes of them in every draw."""
+    if steps is None:
+        none = np.zeros((0, n_draws), dtype=np.int64)
+        return {
+            "plan": np.zeros((0, STEP_SLOTS), dtype=np.int64),
+            "plan_day": none,
+            "plan_units": none,
+            "plan_p": none * 1.0,
+        }
+    open_still = np.zeros_like(steps.kind)
+    plan = _columns(steps.kind, *steps.days.T, open_still, open_still, steps.months, open_still)
+    arrays = {"plan_day": steps.day, "plan_units": steps.units, "plan_p": steps.probability}
+    return {"plan": plan, **{name: np.ascontiguousarray(values) for name, values in arrays.items()}}
 
 
 def pack_terms(
@@ -274,8 +368,16 @@ def empty_flow(n_draws: int, n_months: int, n_groups: int) -> NDArray[np.int64]:
     return np.zeros((n_draws, 2 * (n_months + 1) * (n_groups + N_ORIGINS)), dtype=np.int64)
 
 
-def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64], keeps_all: bool) -> Results:
-    """Zero results of a batch, adding to ``flow``; with ``keeps_all`` there is room for every result of every draw."""
+def empty_bridge(n_draws: int, n_groups: int, snapshots: Snapshots) -> NDArray[np.int64]:
+    """Zero sums of what becomes of ARR, in every draw and group."""
+    each = OF_SNAPSHOTS * snapshots.days.size + OF_WINDOWS * snapshots.windows.shape[0]
+    return np.zeros((n_draws, n_groups * each), dtype=np.int64)
+
+
+def empty_results(
+    n_draws: int, n_accounts: int, flow: NDArray[np.int64], bridge: NDArray[np.int64], keeps_all: bool
+) -> Results:
+    """Zero results of a batch, adding to ``flow`` and ``bridge``; with ``keeps_all`` there is room for all of every draw."""
     kept = n_draws if keeps_all else 0
     return Results(
         revenue=np.zeros((n_accounts, n_draws), dtype=np.int64),
@@ -285,6 +387,7 @@ def empty_results(n_draws: int, n_accounts: int, flow: NDArray[np.int64], keeps_
         whole=np.zeros((n_accounts, kept, WHOLE_SLOTS - ORIGIN_TOTALS), dtype=np.int64),
         real=np.zeros((n_accounts, kept, REAL_SLOTS - VALUE)),
         flow=flow,
+        bridge=bridge,
     )
 
 

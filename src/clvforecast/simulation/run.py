@@ -12,6 +12,7 @@ from clvforecast.simulation.batches import batches
 from clvforecast.simulation.calendar import Grid
 from clvforecast.simulation.kernel import Results, simulate
 from clvforecast.simulation.packing import (
+    empty_bridge,
     empty_flow,
     empty_results,
     monthly,
@@ -20,17 +21,23 @@ from clvforecast.simulation.packing import (
     pack_parameters,
 )
 from clvforecast.simulation.slots import (
+    ACCOUNTS,
     ACTIVE,
     ACTIVE_DAYS,
     BEYOND,
     BOOKED,
     DEBOOKED,
     DEFERRED,
+    DUE,
+    IN_FORCE,
     MRR_AT_MARKS,
     N_MARKS,
     N_ORIGINS,
+    OF_SNAPSHOTS,
+    OF_WINDOWS,
     ORIGIN_TOTALS,
     REAL_SLOTS,
+    RENEWED,
     SUM_ACTIVE,
     SUM_ACTIVE_DAYS,
     SUM_BEYOND,
@@ -41,7 +48,15 @@ from clvforecast.simulation.slots import (
     WHOLE_SLOTS,
 )
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Classes, Parameters, Settings
+from clvforecast.simulation.structures import (
+    NO_SNAPSHOTS,
+    NOTHING_ASSUMED,
+    Assumed,
+    Classes,
+    Parameters,
+    Settings,
+    Snapshots,
+)
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -102,12 +117,49 @@ class Simulated(NamedTuple):
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over all accounts: (D, G, M) and (D, 8, M) units by month; how many prices changed and were bounded."""
+    """Sums over all accounts: (D, G, M) and (D, 8, M) units by month; how many prices changed and were bounded.
+
+    bridge: None, or what became of ARR between the snapshots
+    """
 
     groups: Longs
     origins: Longs
     changes: int
     clips: int
+    bridge: "Bridge | None" = None
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """What became of ARR: D draws, G groups, S snapshots, W windows between two of them.
+
+    in_force, due, renewed: (D, G, S) cents a year at each snapshot, and due and renewed in the period that ends with it
+    accounts: (D, G, S) that have any ARR
+    moved: (D, G, W, 8) cents a year, in the order of `slots`: new, late renewals, reactivated, expansion, contraction, churn; and
+        how many accounts lost all or gained from nothing
+    """
+
+    snapshots: Snapshots
+    in_force: Longs
+    accounts: Longs
+    due: Longs
+    renewed: Longs
+    moved: Longs
+
+
+def named_bridge(bridge: Longs, n_groups: int, snapshots: Snapshots) -> Bridge:
+    """The kernel's sums (D, ...) by name."""
+    n = snapshots.days.size
+    blocks = bridge.reshape(bridge.shape[0], n_groups, -1)
+    at_snapshots = blocks[:, :, : OF_SNAPSHOTS * n].reshape(*blocks.shape[:2], OF_SNAPSHOTS, n)
+    return Bridge(
+        snapshots=snapshots,
+        in_force=at_snapshots[:, :, IN_FORCE],
+        accounts=at_snapshots[:, :, ACCOUNTS],
+        due=at_snapshots[:, :, DUE],
+        renewed=at_snapshots[:, :, RENEWED],
+        moved=blocks[:, :, OF_SNAPSHOTS * n :].reshape(*blocks.shape[:2], -1, OF_WINDOWS),
+    )
 
 
 def named(results: Results, sums: Floats) -> Simulated:
@@ -153,25 +205,28 @@ def simulate_portfolio(
     threads: int | None = None,
     accounts_each: int | None = None,
     keeps_all: bool = False,
+    snapshots: Snapshots = NO_SNAPSHOTS,
+    assumed: Assumed = NOTHING_ASSUMED,
 ) -> Totals:
     """Simulate every account under every draw, one slice of accounts after the other.
 
     ``group`` (A,) is the portfolio group of each account of all slices.  ``reduce(first, last, simulated)`` gets each batch of
     accounts first..last−1 in order and keeps what it wants of it; the arrays are not kept here. With ``keeps_all`` it gets
-    every result of every draw.
+    every result of every draw.  ``snapshots`` asks for what becomes of ARR, ``assumed`` is what the rows say that states name.
     """
     par, offsets = pack_parameters(parameters, classes)
     n_draws = par.shape[0]
-    table, scale = pack_constants(classes, settings, grid, parameters, n_groups, offsets)
+    table, scale = pack_constants(classes, settings, grid, parameters, n_groups, offsets, snapshots, assumed)
     if accounts_each is None:
         slots = KEPT_SLOTS + keeps_all * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE)
         accounts_each = max(1, int(BATCH_BYTES / (8 * slots * n_draws)))
     flow = empty_flow(n_draws, grid.discount.size, n_groups)
+    bridge = empty_bridge(n_draws, n_groups, snapshots)
     done = changes = clips = 0
     for states in slices:
         for first, last, batch in batches(states, group[done:], accounts_each):
-            results = empty_results(n_draws, last - first, flow, keeps_all)
-            lines = pack_lines(batch, table, scale, classes)
+            results = empty_results(n_draws, last - first, flow, bridge, keeps_all)
+            lines = pack_lines(batch, table, scale, classes, assumed, n_draws)
             simulate(par, table, scale, lines, results, threads or available_threads())
             sums = results.sums.sum(axis=1)
             changes += int(sums[:, SUM_CHANGES].sum())
@@ -179,4 +234,10 @@ def simulate_portfolio(
             reduce(done + first, done + last, named(results, sums))
         done += len(states.account_ids)
     months = monthly(flow, grid)
-    return Totals(groups=months[:, :n_groups], origins=months[:, n_groups:], changes=changes, clips=clips)
+    return Totals(
+        groups=months[:, :n_groups],
+        origins=months[:, n_groups:],
+        changes=changes,
+        clips=clips,
+        bridge=named_bridge(bridge, n_groups, snapshots) if snapshots.days.size else None,
+    )

@@ -81,8 +81,8 @@ SHAPE, TAU, SIGMA, ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
     SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
     GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
     LAG_EDGES_AT, POWERS_AT, YEAR_AT, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, YEAR_PLACE_AT, SIZE_ODDS_AT,
-    LATER_AT, TABLE_HEADER,
-) = range(40)  # fmt: skip
+    LATER_AT, N_SNAPSHOTS, N_PAST, SNAPSHOTS_AT, N_WINDOWS, WINDOWS_AT, PIECES_AT, STEPS_AT, TABLE_HEADER,
+) = range(47)  # fmt: skip
 N_MARKS = 3
 
 # scale: four numbers, then discount factors, their cumulative sums, size edges, lag edges, and (1 + discount rate)^(−m/12) of
@@ -98,16 +98,24 @@ PRIOR_RATES, TERMINATION, FIRST_SPELL, LATER_SPELL, N_PROFILE = 17, 21, 22, 24, 
 MRR, MRR_NOW, LOG_MRR, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_THETA = range(26, 36)
 T_LAPSED, RETURN_SHAPE, RETURN_EXPOSURE, SERVED, WAITING, HAZARD = range(36, 42)
 EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 12
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 71, 72, 73, 74, 77
+WEIGHED = 71  # by kind: days that exposure counts more than it lasted, because the rate was assumed higher
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 75, 76, 77, 78, 81
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
-# months; MARK: the next mark to be passed.
+# months; MARK, SNAPSHOT: the next mark and the next snapshot to be passed. STOP_DAY: on which all of the line's service ends;
+# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); STEP, STEP_LAST: its planned steps in this draw.
 START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
-RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, TIED = range(11, 19)
-ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, WHOLE_SLOTS = (
-    26, 34, 35, 36, 37, 38, 39, 40, 41,
-)  # fmt: skip
+RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, SNAPSHOT, STOP_DAY = range(11, 20)
+EFFECT, EFFECT_END, N_STEPS, TIED = range(20, 24)
+(
+    ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, LATE, WHOLE_SLOTS,
+) = (31, 39, 40, 41, 42, 43, 44, 45, 46, 47)  # fmt: skip
+# After WHOLE_SLOTS, S numbers each where there are S snapshots: annual recurring revenue (ARR) in force at each, in cents; that
+# of the renewals due in the period that ends with each; and of this what was renewed. Then, where the line has planned steps,
+# `STEP_SLOTS` numbers each: kind, first and last day on which a decision or an event is the step's, the day on which it happens
+# (-1: it does not), its units (0: not given), its months (0: not given), and whether it has been taken up.
+STEP_KIND, STEP_FROM, STEP_TO, STEP_DAY, STEP_UNITS, STEP_MONTHS, STEP_TAKEN, STEP_SLOTS = range(8)
 
 # Sums over draws: revenue by origin, draws without revenue, active at each mark, active days, value beyond the horizon, price
 # changes and how many were bounded.
@@ -118,7 +126,22 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
     L_GROUP, L_LEAD, L_PROFILE, L_TENURE, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(17)  # fmt: skip
-L_SIZE_N, L_WHOLE = 20, 24
+L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END, L_WHOLE = 20, 24, 25, 26, 27, 28, 29
+# Columns of the accounts' table: the first snapshot by which it had begun, and the draw it lives in alone (-1: in every draw).
+A_FIRST, A_ONLY_DRAW, A_WIDTH = range(3)
+# Sums of a group in one draw, S numbers each by snapshot: ARR in force, accounts that have any, ARR due for renewal in the period
+# that ends there, and of it renewed. Then for each window between two snapshots what became of the accounts' ARR from the one to
+# the other, and how many lost or gained all of theirs.
+OF_SNAPSHOTS = 4
+IN_FORCE, ACCOUNTS, DUE, RENEWED = range(OF_SNAPSHOTS)
+OF_WINDOWS = 8
+NEW, LATE_RENEWALS, REACTIVATED, EXPANDED_BY, CONTRACTED_BY, CHURNED, LOST, GAINED = range(OF_WINDOWS)
+# A piece of time in which something is assumed other than the posterior says (`steering`): from its first day to the day after
+# its last the odds of renewal are multiplied, points added to its probability, prices raised, and rates multiplied.
+(
+    PIECE_FROM, PIECE_TO, PIECE_ODDS, PIECE_POINTS, PIECE_UPLIFT, PIECE_RATES, PIECE_GREATEST, PIECE_SHARE, PIECE_MIX,
+    PIECE_WIDTH,
+) = (0, 1, 2, 3, 4, 5, 10, 11, 12, 13)  # fmt: skip
 L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = 0, 1, 2, 3, 4, 5, 9
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
 TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)

@@ -17,7 +17,7 @@ from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, flat_ranges, offsets
-from clvforecast.simulation.structures import NewLevels
+from clvforecast.simulation.structures import Given, NewLevels
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -113,6 +113,8 @@ class States(NamedTuple):
     """int64[A], booked to date."""
     recognised_cents: Longs
     """int64[A], recognised through the end of `as_of`."""
+    given: Given = Given()
+    """What is given of these accounts and lines beside."""
 
 
 def account_states(histories: Histories, frame: Frame, new_levels: NewLevels | None = None) -> States:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.calendar import Grid
-
 NewLevels = tuple[tuple[str, str], ...]
 """(segment column, level) of levels never seen in training, by column, then by name."""
 
@@ -85,11 +83,92 @@ class Settings(NamedTuple):
     booked: bool
 
 
+class Snapshots(NamedTuple):
+    """When ARR is looked at: S snapshots, of which the first H are not after `as_of`, and W windows between two of them.
+
+    days: int64 (S,) in order; n_past: H; windows: int64 (W, 2) places of the first and the later snapshot
+    """
+
+    days: NDArray[np.int64]
+    n_past: int
+    windows: NDArray[np.int64]
+
+
+class Assumed(NamedTuple):
+    """What a scenario assumes in place of the posterior: R rows, each of pieces of time that do not overlap, N in all.
+
+    first: int64 (R + 1,) where the pieces of each row begin
+    days: int64 (N, 2) first day, and the day after the last; odds, points, uplift: (N,) of renewal (`steering`)
+    rates: (N, 5) factors of the four event rates and of termination
+    share: (N,) of renewals whose length is drawn from mix (N, V), cumulative over the term values
+    """
+
+    first: NDArray[np.int64]
+    days: NDArray[np.int64]
+    odds: NDArray[np.float64]
+    points: NDArray[np.float64]
+    uplift: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    share: NDArray[np.float64]
+    mix: NDArray[np.float64]
+
+
+NO_SNAPSHOTS = Snapshots(np.zeros(0, dtype=np.int64), 0, np.zeros((0, 2), dtype=np.int64))
+NOTHING_ASSUMED = Assumed(
+    first=np.zeros(1, dtype=np.int64),
+    days=np.zeros((0, 2), dtype=np.int64),
+    odds=np.zeros(0),
+    points=np.zeros(0),
+    uplift=np.zeros(0),
+    rates=np.zeros((0, 5)),
+    share=np.zeros(0),
+    mix=np.zeros((0, 0)),
+)
+NEVER = 2**40
+"""A day that never comes."""
+
+
+class Steps(NamedTuple):
+    """Planned steps of lines, P in order of their line, and what comes of each in every draw.
+
+    line: int64 (P,); kind: 0-3 of an event (`EVENT_KINDS`), 4 of a renewal; days: int64 (P, 2) first and last day on which a
+    decision or an event is the step's; months: int64 (P,) length of the renewal, 0 not given
+    day: int64 (P, D), −1 where it does not happen; units: int64 (P, D), 0 not given; probability: float64 (P, D)
+    """
+
+    line: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    days: NDArray[np.int64]
+    months: NDArray[np.int64]
+    day: NDArray[np.int64]
+    units: NDArray[np.int64]
+    probability: NDArray[np.float64]
+
+
+class Given(NamedTuple):
+    """What is given of A accounts and their L lines beside their states; None where nothing is.
+
+    past: int64 (A, H) ARR in cents at the snapshots before the forecast; first: int64 (A,) first snapshot by which it had begun
+    only_draw: int64 (A,) the draw that the account lives in alone, −1 in every draw
+    stop_day: int64 (L,) on which all service ends, `NEVER`; effect: int64 (L,) row of `Assumed`, −1 for none
+    """
+
+    past: NDArray[np.int64] | None = None
+    first: NDArray[np.int64] | None = None
+    only_draw: NDArray[np.int64] | None = None
+    stop_day: NDArray[np.int64] | None = None
+    effect: NDArray[np.int64] | None = None
+    steps: Steps | None = None
+
+
 class Batch(NamedTuple):
     """The lines to simulate, in the fields of `States`; items on the books hold what is still to be recognised.
 
     account: (L,) numbered from 0 within the batch; group: (L,) portfolio group; lead: (L,) whose next decision is told
+    given: of the batch's accounts and lines; lines of its steps are numbered from 0 within the batch
     """
+
+    given: Given
 
     account: NDArray[np.int64]
     group: NDArray[np.int64]
@@ -131,13 +210,3 @@ class Batch(NamedTuple):
     ci_end: NDArray[np.int32]
     ci_units: NDArray[np.int64]
     ci_tied: NDArray[np.bool_]
-
-
-class World(NamedTuple):
-    """Everything that one simulation reads."""
-
-    batch: Batch
-    parameters: Parameters
-    classes: Classes
-    settings: Settings
-    grid: Grid

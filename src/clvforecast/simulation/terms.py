@@ -42,6 +42,7 @@ from clvforecast.simulation.slots import (
     KNOWN_BY,
     LAG_CDF_AT,
     LAG_EDGES_AT,
+    LATE,
     LEAD,
     LOG_MAX_RATIO,
     LOG_MRR,
@@ -71,6 +72,11 @@ from clvforecast.simulation.slots import (
     SIZE_ODDS_AT,
     SPELL,
     START,
+    STEP_DAY,
+    STEP_MONTHS,
+    STEP_TAKEN,
+    STEP_UNITS,
+    STOP_DAY,
     TENURE,
     TERM_CDF_AT,
     TERM_CHANGED,
@@ -89,6 +95,16 @@ from clvforecast.simulation.slots import (
     Real,
     Stream,
     Whole,
+)
+from clvforecast.simulation.snapshots import annual_cents, note_due, period_of
+from clvforecast.simulation.steering import (
+    assumed_probability,
+    assumed_share,
+    assumed_uplift,
+    minus_log,
+    piece_on,
+    planned_decision,
+    planned_probability,
 )
 
 COMMITTED, RENEWED, REACTIVATED = int(Origin.COMMITTED), int(Origin.RENEWAL), int(Origin.REACTIVATION)
@@ -176,24 +192,60 @@ def open_probability(par: Real, table: Whole, scale: Real, real: Real, whole: Wh
 
 
 @jit
-def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> tuple[bool, float]:
-    """The renewal decision at the term's end: (renewed, share of the booking-lag distribution already past).
+def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, stream: Stream) -> tuple[bool, float, int]:
+    """The renewal decision at the term's end.
 
-    θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn first, and then
-    θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.
+    Whether it is renewed, the share of the booking-lag distribution already past, and the place of the planned step that the
+    decision is (−1: of none).  θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn
+    first, and then θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.
     """
     w = dated_step(par, table, scale, real, whole)
+    step = planned_decision(table, whole, whole[END])
+    piece = piece_on(table, scale, whole, whole[END])
     if whole[HAS_THETA] == 1:
-        renewed, known = exponential(stream) > -w * real[LOG_THETA], 0.0  # with probability θ^w
+        threshold, known = -w * real[LOG_THETA], 0.0
+        if piece >= 0:
+            threshold = minus_log(assumed_probability(scale, piece, math.exp(-threshold)))
+        renewed = exponential(stream) > threshold  # with probability θ^w
+        if step >= 0:
+            renewed = take_up(whole, step)
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
-        renewed = uniform(stream) < p
+        assumed = assumed_probability(scale, piece, p) if piece >= 0 and p > 0.0 else p
+        choice = uniform(stream)
+        renewed, rescued = choice < assumed, choice >= p
+        if step >= 0:
+            assumed, rescued = planned_probability(table, real, step), False
+            renewed = take_up(whole, step)
+        if whole[LEAD] == 1 and assumed > 0.0:
+            real[NEXT_RENEWAL] = assumed
         if renewed:
-            a, b = beta_parameters(real, whole)
-            real[LOG_THETA] = log_beta_variate(stream, a + real[WORK] + w, b)
-            whole[HAS_THETA] = 1
+            learn_theta(real, whole, w, rescued, stream)
+            whole[LATE] += whole[END] < table[WINDOW_START]
     whole[TENURE] += whole[MONTHS]
-    return renewed, known
+    return renewed, known, step
+
+
+@jit
+def take_up(whole: Whole, step: int) -> bool:
+    """Let a decision be that of a planned step: whether it is renewed."""
+    whole[nth(step + STEP_TAKEN)] = 1
+    return whole[nth(step + STEP_DAY)] >= 0
+
+
+@jit
+def learn_theta(real: Real, whole: Whole, w: float, rescued: bool, stream: Stream) -> None:
+    """θ of a line whose open decision is settled: Beta(a + W + w, b) where it renewed.
+
+    Where it renewed only because renewal was assumed to be likelier, θ is that of a line that lapses: Beta(a + W, b), of which
+    the share 1 − θ^w is accepted.
+    """
+    a, b = beta_parameters(real, whole)
+    a += real[WORK]
+    real[LOG_THETA] = log_beta_variate(stream, a if rescued else a + w, b)
+    while rescued and uniform(stream) >= -math.expm1(w * real[LOG_THETA]):
+        real[LOG_THETA] = log_beta_variate(stream, a, b)
+    whole[HAS_THETA] = 1
 
 
 @jit
@@ -303,6 +355,32 @@ def booking_day_matters(table: Whole, scale: Real, whole: Whole) -> bool:
 
 
 @jit
+def next_months(par: Real, table: Whole, scale: Real, whole: Whole, stream: Stream) -> int:
+    """Length of a renewal: by the row of the ending term's class, or of another mix in the share of cases that is assumed."""
+    cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
+    piece = piece_on(table, scale, whole, whole[END])
+    if piece < 0:
+        return table[nth(table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream))]
+    p, found = uniform(stream), 0
+    while found < table[N_VALUES] - 1 and p >= assumed_share(scale, piece, par[nth(cdf_at + found)], found):
+        found += 1
+    return table[nth(table[VALUES_AT] + found)]
+
+
+@jit
+def raise_price(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
+    """The factor by which renewal prices are assumed to be raised.
+
+    All prices of the spell so far count as raised too, so that what is dear next to the line's own past is not what is dear
+    because all prices rose.
+    """
+    factor = assumed_uplift(scale, piece_on(table, scale, whole, whole[END]))
+    if factor != 1.0:
+        real[LOG_MRR_SUM] += real[MRR_TERMS] * math.log(factor)
+    return factor
+
+
+@jit
 def renew(
     par: Real,
     table: Whole,
@@ -311,32 +389,41 @@ def renew(
     whole: Whole,
     flow: Whole,
     known_share: float,
+    step: int,
     stream: Stream,
 ) -> None:
     """A renewal: booking lag, length, price, and the next term from the end of the last.
 
-    Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.
+    Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.  What a planned step at the place
+    ``step`` says of length and amount goes first.
     """
     booked_day = whole[END]
     if booking_day_matters(table, scale, whole):
         lag_share = known_share + uniform(stream) * (1.0 - known_share)
         booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
     booked_day = max(booked_day, table[WINDOW_START])
-    cdf_at = table[TERM_CDF_AT] + term_class(table, whole[MONTHS]) * table[N_VALUES]
-    months = table[nth(table[VALUES_AT] + pick(par, cdf_at, table[N_VALUES], stream))]
+    months = next_months(par, table, scale, whole, stream)
+    if step >= 0 and whole[nth(step + STEP_MONTHS)] > 0:
+        months = whole[nth(step + STEP_MONTHS)]
+    due, period = annual_cents(real[MRR_NOW]), period_of(table, whole[END])
     plain = real[MRR]
     full = plain * amended_factor(real)
-    carried = plain
+    carried, factor = plain, 1.0
     class_now = term_size_class(table, scale, real, whole)
     if real[AMEND] != 0.0 and uniform(stream) < persistence(par, table, real, class_now):
         carried = full
-    mrr = carried * draw_ratio(par, table, scale, real, whole, months, carried, class_now, stream)
-    units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
-    whole[DIRECTION] = observed_direction(units / (100.0 * UNITS_PER_CENT) / months, plain, full)
+    if step >= 0 and whole[nth(step + STEP_UNITS)] > 0:
+        units = whole[nth(step + STEP_UNITS)]
+    else:
+        mrr = carried * draw_ratio(par, table, scale, real, whole, months, carried, class_now, stream)
+        factor = raise_price(table, scale, real, whole)
+        units = max(whole_cents(whole, factor * mrr * months), UNITS_PER_CENT)
+    whole[DIRECTION] = observed_direction(units / (100.0 * UNITS_PER_CENT) / months / factor, plain, full)
     whole[DECISIONS] += 1
     if whole[ORIGIN] == COMMITTED:
         whole[ORIGIN] = RENEWED
     begin_term(table, scale, real, whole, flow, whole[END], whole[END_PLACE], months, units, booked_day)
+    note_due(table, whole, period, due, annual_cents(real[MRR]))
 
 
 @jit
@@ -369,7 +456,7 @@ def come_back(
     if waited == math.inf:
         return False
     day = now + int(waited * DAYS_PER_YEAR) + 1  # on the last day of grace it would still be a renewal
-    if day >= table[WINDOW_END]:
+    if day >= min(table[WINDOW_END], whole[STOP_DAY]):
         return False
     change = real[RETURN_VALUE] + par[RETURN_SD] * normal(stream)
     mrr = real[MRR] * bounded_multiple(whole, change, scale[MAX_RATIO], scale[LOG_MAX_RATIO])

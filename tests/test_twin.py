@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from clvforecast.simulation.parameters import make_classes, make_parameters, sel
 from clvforecast.simulation.run import Each, Simulated, Totals, simulate_portfolio
 from clvforecast.simulation.slots import UNITS_PER_CENT, Origin
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Settings
+from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, Assumed, Given, Settings, Snapshots
 from clvforecast.simulation.twin import Life, live
-from clvforecast.simulation.twin_line import Line, Plan
+from clvforecast.simulation.twin_line import Circumstances, Line, Plan
 from clvforecast.simulation.twin_revenue import Activity, Booking, account_for, months_after
 
 AS_OF = dt.date(2024, 2, 29)
@@ -213,7 +214,24 @@ def last_year(plan: Plan) -> int:
     return dt.date.fromordinal(months_after(AS_OF_DAY + 1, plan.horizon_months) + dt.date(1970, 1, 1).toordinal()).year
 
 
-def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) -> Run:
+@dataclass(frozen=True)
+class Steered:
+    """What is given and assumed of every line, for the kernel, and the same for the twin by (draw, line)."""
+
+    given: Given = Given()
+    snapshots: Snapshots = NO_SNAPSHOTS
+    assumed: Assumed = NOTHING_ASSUMED
+    circumstances: Callable[[int, int], Circumstances] = lambda draw, line: Circumstances()
+
+
+def run_both(
+    seed: int,
+    n_lines: int,
+    n_draws: int,
+    plan: Plan,
+    steer: Callable[[np.random.Generator, Frame], Steered] = lambda rng, frame: Steered(),
+    **fixed: float,
+) -> Run:
     """Random frame, parameters (but for those ``fixed``) and states, through the kernel's whole way and the twin."""
     rng = np.random.default_rng(seed)
     frame = random_frame(rng)
@@ -221,6 +239,8 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
     for name, value in fixed.items():
         posterior[name] = xr.full_like(posterior[name], value)
     states = random_states(frame, n_lines, rng)
+    steered = steer(rng, frame)
+    states = states._replace(given=steered.given)
     settings = Settings(
         seed=plan.seed,
         grace_days=-1 if plan.grace_days is None else plan.grace_days,
@@ -241,10 +261,12 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
         threads=2,
         accounts_each=17,
         keeps_all=True,
+        snapshots=steered.snapshots,
+        assumed=steered.assumed,
     )
     draws = select_draws(posterior, n_draws)
     lives = {
-        (draw, line): live(Line(states, frame, draws, plan, line, draw))
+        (draw, line): live(Line(states, frame, draws, plan, line, draw, steered.circumstances(draw, line)))
         for draw in range(n_draws)
         for line in range(n_lines)
     }

@@ -5,6 +5,8 @@ import math
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.random import exponential, jit, normal, nth, uniform
 from clvforecast.simulation.slots import (
+    EFFECT,
+    EFFECT_END,
     EVENT_EXPOSURES,
     EVENT_SHAPES,
     FIRST_SPELL,
@@ -45,7 +47,7 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
-from clvforecast.simulation.steering import assumed_rate, greatest_rate, piece_on
+from clvforecast.simulation.steering import assumed_rate, greatest_rate, piece_on, replaced_by_plan
 
 RENEWAL = int(Location.RENEWAL)
 FIRST_RATE = int(Location.EXPANSION_RATE)
@@ -129,7 +131,8 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
 
     By thinning (Lewis and Shedler 1979): the wait is drawn from the intensity at its beginning, which time without events only
     lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.  Where rates are
-    assumed to be g times as high the wait is that of the greatest g, and of what comes the share g / greatest is kept.
+    assumed to be g times as high the wait is that of the greatest g, and of what comes the share g / greatest is kept.  In the
+    time of a planned event no other of its kind comes.
     """
     greatest, piece = greatest_rate(scale, whole), piece_on(table, scale, whole, day)
     choice = uniform(stream) * real[HAZARD]
@@ -139,11 +142,11 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
             intensity = real[EVENT_SHAPES + kind] / exposure_of(real, kind)
         else:
             intensity = real[TERMINATION] / DAYS_PER_YEAR
-        if piece >= 0 and found == kind:
+        if found == kind and whole[EFFECT] < whole[EFFECT_END]:
             refused = choice >= hazard + assumed_rate(scale, piece, kind) * intensity
         hazard += greatest * intensity
         found += choice >= hazard
-    if refused:
+    if refused or (found < EVENT_KINDS and replaced_by_plan(table, whole, found, day)):
         found = NO_EVENT
     if found < EVENT_KINDS:
         real[EVENT_SHAPES + found] += 1.0

@@ -19,7 +19,6 @@ from clvforecast.simulation.slots import (
     DEBOOKED,
     DEFERRED,
     END,
-    EVENT_SHAPES,
     EXPANDED,
     ITEM_START,
     ITEM_STOP,
@@ -56,7 +55,7 @@ from clvforecast.simulation.slots import (
     Whole,
 )
 from clvforecast.simulation.snapshots import pass_snapshots
-from clvforecast.simulation.steering import next_planned_event, replaced_by_plan, weigh_exposure
+from clvforecast.simulation.steering import next_planned_event, weigh_exposure
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)  # origins of events are in the order of their kinds
 LOG_12 = math.log(12.0)
@@ -183,8 +182,7 @@ def live_through_term(
 ) -> int:
     """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
 
-    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.  In the time
-    of a planned event no other of its kind comes.
+    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.
     """
     now = max(whole[START], table[WINDOW_START])
     last = min(whole[END], whole[STOP_DAY])
@@ -200,9 +198,6 @@ def live_through_term(
             day = int(time)
             kind = next_event(table, scale, real, whole, day, stream)
             if kind == NO_EVENT:
-                continue
-            if kind < EVENT_KINDS and replaced_by_plan(table, whole, kind, day):
-                real[EVENT_SHAPES + kind] -= 1.0
                 continue
             pass_time(table, real, whole, now, day)
             now = day

@@ -28,6 +28,8 @@ from clvforecast.simulation.slots import UNITS_PER_CENT, Origin
 from clvforecast.simulation.twin_line import (
     EVENT_KINDS,
     Line,
+    Piece,
+    PlannedStep,
     Stream,
     log_beta_function,
     log_odds,
@@ -81,6 +83,10 @@ class Life:
     bound: float = 0.0
     wait: float = 0.0
     returns: list[float] | None = None
+    weighted: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EVENT_KINDS, 0.0))
+    taken: set[int] = field(default_factory=set)
+    decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due, MRR renewed
+    late: int = 0
     # The present spell.
     spell: int = 0
     direction: int = FIRST
@@ -165,6 +171,9 @@ class Life:
                 lapse_day = int(self.line.state("lapse_day"))
             else:
                 stop = self.pass_term(term) if term.end > self.first_day else None
+                if self.stop_day is not None and (term.end if stop is None else stop) == self.stop_day:
+                    self.take_back(0 if self.origin == Origin.COMMITTED else term.number, self.stop_day)
+                    return
                 if stop is not None:
                     self.terminate(term, stop)
                     lapse_day = stop
@@ -172,10 +181,13 @@ class Life:
                     self.reach_horizon(term, coming, told=status != OPEN)
                     return
                 elif coming:
+                    self.decided.append((term.end, term.mrr_now, coming[0].mrr))
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
                     renewal = self.decide(term) if status == OPEN else None
+                    if status == OPEN or term.end > self.first_day:
+                        self.decided.append((term.end, term.mrr_now, renewal.mrr if renewal else 0.0))
                     if renewal is not None:
                         term = renewal
                         continue
@@ -191,40 +203,105 @@ class Life:
         found = []
         for kind, before in zip(EVENT_KINDS, line.states.n_events[line.line], strict=True):
             events = int(before) + len(self.sizes[kind])
-            shape, exposure = line.rate_law(kind, events, line.state("T_active") + self.years_active)
+            shape, exposure = line.rate_law(
+                kind, events, line.state("T_active") + self.years_active + self.weighted[kind]
+            )
             found.append(shape / exposure)
         return [*found, line.termination_rate()]
 
+    @property
+    def stop_day(self) -> int | None:
+        """The day on which all service ends, where it is in the window."""
+        day = self.line.given.stop_day
+        return None if day is None or day >= self.horizon else max(day, self.first_day)
+
     def draw_wait(self) -> None:
         """Years of activity until an event may come, at the intensity now, which will only fall until then."""
-        self.bound = sum(self.intensities())
+        self.bound = self.line.given.greatest * sum(self.intensities())
         self.wait = exponential(self.stream) / self.bound
 
+    def pass_years(self, clock: float, years: float) -> None:
+        """Activity without an event: time under a rate that is assumed g-fold counts g-fold."""
+        self.years_active += years
+        for piece in self.line.given.pieces:
+            days = max(min(clock + years * YEAR, piece.stop) - max(clock, piece.start), 0.0)
+            for kind in EVENT_KINDS:
+                self.weighted[kind] += (piece.rate(kind) - 1) * days / YEAR
+
+    def event_on(self, day: int) -> int | None:
+        """Place of the kind of event that comes on a day when the wait is over (after the kinds, termination), or None."""
+        piece, greatest = self.line.piece_on(day) or Piece(0, 0), self.line.given.greatest
+        hazards = self.intensities()
+        factors = [piece.rate(kind) for kind in (*EVENT_KINDS, "termination")]
+        shares = [(rate * hazard, (greatest - rate) * hazard) for rate, hazard in zip(factors, hazards, strict=True)]
+        found = pick(np.array([*np.ravel(shares), self.bound - greatest * sum(hazards)]), self.stream)
+        return found // 2 if found % 2 == 0 and found < 2 * len(factors) else None
+
+    def next_planned(self, first: int, stop: int) -> tuple[int, PlannedStep] | None:
+        """The first planned event that happens in [first, stop), and its place."""
+        coming = [
+            (step.day, place, step)
+            for place, step in enumerate(self.line.given.steps)
+            if step.kind in EVENT_KINDS
+            and step.day is not None
+            and place not in self.taken
+            and first <= step.day < stop
+        ]
+        return min(coming, key=lambda found: found[:2])[1:] if coming else None
+
     def pass_term(self, term: Term) -> int | None:
-        """Events inside the term and the window; the day of an early termination, or None."""
+        """Events inside the term and the window; the day on which it ends early, or None."""
         now = max(term.start, self.first_day)
-        clock, end = float(now), min(term.end, self.horizon)
-        while clock + self.wait * YEAR < end:
-            clock += self.wait * YEAR
-            self.years_active += self.wait
-            hazards = self.intensities()
-            kind = pick(np.array([*hazards, self.bound - sum(hazards)]), self.stream)
-            if kind < len(EVENT_KINDS):
+        stop = term.end if self.stop_day is None else min(term.end, self.stop_day)
+        clock, end = float(now), min(stop, self.horizon)
+        while True:
+            planned = self.next_planned(now, end)
+            until = end if planned is None else planned[1].day
+            assert until is not None
+            if clock + self.wait * YEAR < until:
+                self.pass_years(clock, self.wait)
+                clock += self.wait * YEAR
                 day = math.floor(clock)
+                kind = self.event_on(day)
+                replaced = kind is not None and any(
+                    step.kind == [*EVENT_KINDS, "termination"][kind] and step.first <= day <= step.last
+                    for step in self.line.given.steps
+                )
+                if kind is None or kind == len(EVENT_KINDS) or replaced:
+                    self.draw_wait()
+                    if kind != len(EVENT_KINDS):
+                        continue
+                    self.activity.append(Activity(now, day, term.mrr_now))
+                    return day
                 self.activity.append(Activity(now, day, term.mrr_now))
                 now = day
                 self.sizes[EVENT_KINDS[kind]].append(math.nan)  # counted before its size is drawn
-            self.draw_wait()
-            if kind < len(EVENT_KINDS):
+                self.draw_wait()
                 self.happen(term, EVENT_KINDS[kind], now)
-            elif kind == len(EVENT_KINDS):
-                day = math.floor(clock)
-                self.activity.append(Activity(now, day, term.mrr_now))
-                return day
-        self.wait -= (end - clock) / YEAR
-        self.years_active += (end - clock) / YEAR
-        self.activity.append(Activity(now, term.end, term.mrr_now))
-        return None
+                continue
+            self.wait -= (until - clock) / YEAR
+            self.pass_years(clock, (until - clock) / YEAR)
+            if planned is None:
+                self.activity.append(Activity(now, stop, term.mrr_now))
+                return None if stop == term.end else stop
+            self.activity.append(Activity(now, until, term.mrr_now))
+            now, clock = until, float(until)
+            self.taken.add(planned[0])
+            self.happen_as_planned(term, planned[1], until)
+
+    def happen_as_planned(self, term: Term, step: PlannedStep, day: int) -> None:
+        """A planned event on its day; a contraction takes at most all but a ten-thousandth of the MRR in force."""
+        units = step.units or 0
+        if step.kind == "change_order":
+            self.book(Origin.CHANGE_ORDER, day, day, day + 1, units, term=None)
+            return
+        months_left = (term.end - day) / MONTH
+        if step.kind == "contraction":
+            units = max(units, self.units(-0.9999 * term.mrr_now * months_left))
+        term.expanded = term.expanded or step.kind == "expansion"
+        self.book(ORIGIN_OF[step.kind], day, day, term.end, units, term.number)
+        term.amend += units / UNITS_PER_CENT / 100
+        term.mrr_now += units / UNITS_PER_CENT / 100 / months_left
 
     def happen(self, term: Term, kind: str, day: int) -> None:
         """One expansion, contraction, change order or referral."""
@@ -269,9 +346,11 @@ class Life:
         self.terminations += 1
         known_by = self.line.plan.known_by
         if uniform(self.stream) < self.line.parameter("refund_share") and (known_by is None or day <= known_by):
-            self.bookings = [
-                replace(booking, cut=day) if booking.term == term.number else booking for booking in self.bookings
-            ]
+            self.take_back(term.number, day)
+
+    def take_back(self, number: int, day: int) -> None:
+        """De-book what is unserved on a day of a term's bookings (0: of all that was on the books)."""
+        self.bookings = [replace(booking, cut=day) if booking.term == number else booking for booking in self.bookings]
 
     def multiple(self, y: float, bound: float) -> float:
         """exp(y), at most ``bound``."""
@@ -315,33 +394,78 @@ class Life:
     def decide(self, term: Term) -> Term | None:
         """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""
         known, w = 0.0, self.dated_step(term)
+        piece, place = self.line.piece_on(term.end), self.planned_renewal(term.end)
+        step = None if place is None else self.line.given.steps[place]
+        if place is not None:
+            self.taken.add(place)
         if self.log_theta is not None:
-            renewed = exponential(self.stream) > -w * self.log_theta  # with probability theta^w
+            p = math.exp(w * self.log_theta)
+            p = p if piece is None else piece.renewal(p)
+            renewed = math.exp(-exponential(self.stream)) < p
+            renewed = renewed if step is None else step.day is not None
         else:
-            probability, known = self.open_probability(term)
-            renewed = uniform(self.stream) < probability
+            p, known = self.open_probability(term)
+            assumed = piece.renewal(p) if piece is not None and p > 0 else p
+            choice = uniform(self.stream)
+            renewed, rescued = choice < assumed, choice >= p
+            if step is not None:
+                assumed, renewed, rescued = step.probability, step.day is not None, False
+            if assumed > 0:
+                self.next_renewal = assumed
             if renewed:
-                a, b = self.line.beta(self.spell)
-                self.log_theta = log_beta_variate(self.stream, a + self.line.earlier_steps() + w, b)
+                self.log_theta = self.theta_of_renewed(w, rescued)
+                self.late += term.end < self.first_day
         self.tenure += term.months / 12
-        return self.renew(term, known) if renewed else None
+        return self.renew(term, known, step) if renewed else None
 
-    def renew(self, term: Term, known: float) -> Term:
-        """The next term, booked with a lag."""
+    def planned_renewal(self, day: int) -> int | None:
+        """Place of the planned renewal that a decision on a day is."""
+        return next(
+            (
+                place
+                for place, step in enumerate(self.line.given.steps)
+                if step.kind == "renewal" and place not in self.taken and step.first <= day <= step.last
+            ),
+            None,
+        )
+
+    def theta_of_renewed(self, w: float, rescued: bool) -> float:
+        """log theta after a renewal; of a line that would have lapsed, by accepting the share 1 - theta^w."""
+        a, b = self.line.beta(self.spell)
+        a += self.line.earlier_steps()
+        if not rescued:
+            return log_beta_variate(self.stream, a + w, b)
+        while True:
+            log_theta = log_beta_variate(self.stream, a, b)
+            if uniform(self.stream) < 1 - math.exp(w * log_theta):
+                return log_theta
+
+    def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
+        """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
         lag = self.line.draw_lag(known, self.stream) if self.booking_day_matters(term) else 0
         booked_day = max(term.end + lag, self.first_day)
-        months = self.line.draw_months(int(self.line.frame.term_class_of(term.months)), self.stream)
+        piece = self.line.piece_on(term.end)
+        months = self.line.draw_months(int(self.line.frame.term_class_of(term.months)), self.stream, piece)
+        if step is not None and step.months is not None:
+            months = step.months
         bare, amended = term.mrr, term.mrr * max(1 + term.amend / term.amount, 0.01)
-        carried = bare
+        carried, factor = bare, 1.0
         if term.amend != 0:
             effect = self.line.effects("persistence", self.size_class(term))
             if uniform(self.stream) < logistic(log_odds(self.line.parameter("persistence")) + effect):
                 carried = amended
-        mrr = carried * self.ratio(term, months, carried)
+        if step is not None and step.units is not None:
+            mrr = step.units / UNITS_PER_CENT / 100 / months
+        else:
+            factor = 1.0 if piece is None else 1 + piece.uplift
+            mrr = factor * carried * self.ratio(term, months, carried)
+            self.log_mrrs += self.n_mrrs * math.log(factor)
         if self.origin == Origin.COMMITTED:
             self.origin = Origin.RENEWAL
         renewal = self.sign(term.end, months, mrr, booked_day)
-        seen = min(renewal.mrr / bare, renewal.mrr / amended, key=lambda change: abs(math.log(change)))
+        seen = min(
+            renewal.mrr / factor / bare, renewal.mrr / factor / amended, key=lambda change: abs(math.log(change))
+        )
         self.direction = FLAT if abs(math.log(seen)) <= math.log(1.01) else UP if seen > 1 else DOWN
         self.decisions += 1
         return renewal
@@ -406,13 +530,14 @@ class Life:
         now = max(waiting_from, self.first_day)
         if self.returns is None:
             self.returns = [line.state("T_lapsed") + (now - waiting_from) / YEAR]
+        end = self.horizon if self.stop_day is None else self.stop_day
         if now + 1 >= self.horizon:
             return None
         events = int(line.state("n_returns")) + len(self.returns) - 1
         shape, exposure = line.rate_law("reactivation", events, sum(self.returns))
         waited = exposure * (uniform(self.stream) ** (-1 / shape) - 1)
         day = now + math.floor(waited * YEAR) + 1
-        if now + waited * YEAR + 1 >= self.horizon:
+        if now + waited * YEAR + 1 >= end:
             return None
         self.returns.append(waited)
         change = line.parameter("return_value_mean") + line.effects("return_value")

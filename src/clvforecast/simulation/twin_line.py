@@ -1,7 +1,7 @@
 """What the twin knows of one line under one draw: parameters by their names in the posterior, and how to draw."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -32,6 +32,58 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What is assumed on the days [start, stop): see `steering`. ``rates`` by kind of event, and of termination."""
+
+    start: int
+    stop: int
+    odds: float = 1.0
+    points: float = 0.0
+    uplift: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
+    share: float = 0.0
+    mix: tuple[float, ...] = ()
+
+    def rate(self, kind: str) -> float:
+        """Factor of a rate."""
+        return self.rates.get(kind, 1.0)
+
+    def renewal(self, p: float) -> float:
+        """A probability of renewal as it is assumed: its odds multiplied, then points added."""
+        if p < 1:
+            odds = self.odds * p / (1 - p)
+            p = odds / (1 + odds)
+        return min(max(p + self.points, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A planned step as it comes out under one draw: ``day`` None where it does not happen, units and months None as modelled."""
+
+    kind: str
+    first: int
+    last: int
+    day: int | None
+    units: int | None
+    months: int | None
+    probability: float
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is given of a line beside its state."""
+
+    stop_day: int | None = None
+    pieces: tuple[Piece, ...] = ()
+    steps: tuple[PlannedStep, ...] = ()
+
+    @property
+    def greatest(self) -> float:
+        """The greatest factor of any rate, at least 1."""
+        return max([1.0, *(factor for piece in self.pieces for factor in piece.rates.values())])
+
+
+@dataclass(frozen=True)
 class Line:
     """One line's state and one posterior draw, looked up by name."""
 
@@ -41,6 +93,7 @@ class Line:
     plan: Plan
     line: int
     draw: int
+    given: Circumstances = field(default_factory=Circumstances)
 
     def state(self, name: str) -> float:
         """A number of the line's state."""
@@ -172,9 +225,18 @@ class Line:
         first, last = int(self.frame.lag_edges[0]), int(self.frame.lag_edges[-1])
         return next((day for day in range(first + 1, last) if self.share_by("booking_lag", day) >= p), last)
 
-    def draw_months(self, row: int, stream: Stream) -> int:
+    def piece_on(self, day: int) -> Piece | None:
+        """What is assumed on a day; what was open at the origin is decided after it."""
+        when = max(day, int(self.states.as_of) + 1)
+        return next((piece for piece in self.given.pieces if piece.start <= when < piece.stop), None)
+
+    def draw_months(self, row: int, stream: Stream, piece: Piece | None = None) -> int:
         """A term length, by the row of the ended term's class (or of a return)."""
-        return int(self.frame.term_values[pick(self.vector("term_length")[row], stream)])
+        shares = self.vector("term_length")[row]
+        if piece is not None:
+            mix = np.diff(piece.mix, prepend=0.0) if piece.mix else shares
+            shares = (1 - piece.share) * shares / shares.sum() + piece.share * mix
+        return int(self.frame.term_values[pick(shares, stream)])
 
 
 def pick(shares: NDArray[np.float64], stream: Stream) -> int:

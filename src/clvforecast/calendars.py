@@ -138,7 +138,8 @@ class FiscalCalendar:
         if freq not in MONTHS_IN:
             raise ForecastError(f"freq={freq!r}: a fiscal calendar has {', '.join(map(repr, MONTHS_IN))}.")
         if last < first:
-            raise ForecastError(f"the last day, {as_days(last)}, comes before the first, {as_days(first)}. Swap them.")
+            days = [np.datetime64(int(day), "D") for day in (last, first)]
+            raise ForecastError(f"the last day, {days[0]}, comes before the first, {days[1]}. Swap them.")
         # a year in weeks may begin or end a few days outside of its months: a year more at both ends covers that
         years = np.arange(_year(first) - 1, _year(last) + 2)
         starts = self._month_starts(years)[:: MONTHS_IN[freq]]

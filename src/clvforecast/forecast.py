@@ -96,8 +96,8 @@ def forecast(
         Probabilities of the intervals kept for every account.
     calendar
         The company's fiscal calendar: months, quarters and years of `Forecast.portfolio` are its own, and labelled so. By default
-        calendar months, and years from January. Revenue does not depend on it; discounted values do by up to 1e-5 where
-        its months are weeks (`simulation.calendar.make_grid`). The window stays `horizon_months` calendar months.
+        calendar months, and years from January. Revenue does not depend on it; discounted values do, by some hundred-thousandths,
+        where its months are weeks (`simulation.calendar.make_grid`). The window stays `horizon_months` calendar months.
     threads, batch_accounts
         How to spread the work; they change no result.
 

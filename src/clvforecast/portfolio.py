@@ -119,7 +119,7 @@ def portfolio_table(
     periods = window_periods(forecast.grid, freq, forecast.settings)
     ranges = describe(portfolio_draws(forecast, freq, by, discounted).values, ci_prob, ci_kind)
     each_period = {
-        "label": np.array(periods.labels, dtype=object),
+        "label": np.array(periods.labels),
         "period_start": as_days(periods.starts),
         "period": as_days(periods.ends),
         "days": periods.days,

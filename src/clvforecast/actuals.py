@@ -65,15 +65,15 @@ def actual_revenue(
     )
 
 
-def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "QE") -> pd.DataFrame:
-    """`actual_revenue` summed over accounts: period_start, period, days, partial, revenue, catch_up; one row a period."""
+def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "quarter") -> pd.DataFrame:
+    """`actual_revenue` summed over accounts: label, period_start, period, days, partial, revenue, catch_up; one row a period."""
     periods = _periods(forecast, freq)
     served, caught_up = _revenue_cents(forecast, ledger, periods)
     return periods.assign(revenue=(served + caught_up).sum(axis=0) / 100.0, catch_up=caught_up.sum(axis=0) / 100.0)
 
 
 def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
-    return forecast.portfolio(freq)[["period_start", "period", "days", "partial"]]
+    return forecast.portfolio(freq)[["label", "period_start", "period", "days", "partial"]]
 
 
 def _revenue_cents(

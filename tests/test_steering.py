@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_twin import AS_OF_DAY, KINDS, PLAN, Run, Steered, compare, run_both
 
 from clvforecast.cells.frame import Frame
 from clvforecast.simulation.slots import UNITS_PER_CENT
@@ -14,6 +13,7 @@ from clvforecast.simulation.structures import NEVER, Assumed, Given, Snapshots, 
 from clvforecast.simulation.twin import Life
 from clvforecast.simulation.twin_line import Circumstances, Piece, PlannedStep
 from clvforecast.simulation.twin_revenue import months_after
+from test_twin import AS_OF_DAY, KINDS, PLAN, Run, Steered, compare, run_both
 
 N_LINES, N_DRAWS = 60, 3
 RATES = (*KINDS, "termination")

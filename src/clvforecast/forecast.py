@@ -28,6 +28,10 @@ from clvforecast.histories.build import slice_histories
 from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.intervals import check_interval
 from clvforecast.ledger import Ledger
+from clvforecast.metrics.bridge import bridge_draws, bridge_table, retention_table
+from clvforecast.metrics.recurring import Pending
+from clvforecast.metrics.tracking import Tracking
+from clvforecast.metrics.windows import plan_snapshots
 from clvforecast.portfolio import portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
@@ -38,7 +42,7 @@ from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.states import States, account_states, unseen_levels
-from clvforecast.simulation.structures import NewLevels, Settings
+from clvforecast.simulation.structures import NO_SNAPSHOTS, NewLevels, Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +67,8 @@ def forecast(
     group_by: Sequence[str] | None = None,
     ci_probs: Sequence[float] = DEFAULT_CI_PROBS,
     calendar: FiscalCalendar | None = None,
+    bridge: bool = False,
+    pending: Pending = "in_force",
     threads: int | None = None,
     batch_accounts: int | None = None,
 ) -> Forecast:
@@ -95,9 +101,15 @@ def forecast(
     ci_probs
         Probabilities of the intervals kept for every account.
     calendar
-        The company's fiscal calendar: months, quarters and years of `Forecast.portfolio` are its own, and labelled so. By default
-        calendar months, and years from January. Revenue does not depend on it; discounted values do, by some hundred-thousandths,
-        where its months are weeks (`simulation.calendar.make_grid`). The window stays `horizon_months` calendar months.
+        The company's fiscal calendar: months, quarters and years of `Forecast.portfolio` are its own, and labelled so. By
+        default calendar months, and years from January. Revenue does not depend on it; discounted values do, by some
+        hundred-thousandths, where its months are weeks (`simulation.calendar.make_grid`). The window stays `horizon_months`
+        calendar months.
+    bridge
+        Follow annual recurring revenue too, for `Forecast.bridge` and `Forecast.retention`.
+    pending
+        Whether a contract that has ended, and whose renewal is still open within its grace, counts as in force in the bridge:
+        "in_force" or "lapsed".
     threads, batch_accounts
         How to spread the work; they change no result.
 
@@ -136,8 +148,12 @@ def forecast(
     )
     reduction = Reduction(len(account_ids), settings)
     to_date: list[pd.DataFrame] = []
+    snapshots = (
+        plan_snapshots(grid, settings.calendar or FiscalCalendar()).snapshots if settings.bridge else NO_SNAPSHOTS
+    )
+    tracking = Tracking(snapshots, settings.pending) if settings.bridge else None
     totals = simulate_portfolio(
-        _states_of(slices, posterior.frame, new_levels, to_date),
+        _states_of(slices, posterior.frame, new_levels, to_date, tracking),
         parameters,
         make_classes(posterior.frame),
         Settings(
@@ -154,6 +170,7 @@ def forecast(
         settings.threads,
         settings.batch_accounts,
         reduction.keeps_all,
+        snapshots,
     )
     return Forecast(
         settings=settings,
@@ -161,7 +178,7 @@ def forecast(
         currency=ledger.currency,
         grid=grid,
         groups=groups,
-        totals=totals,
+        totals=totals if tracking is None else tracking.with_settled(totals, group),
         table=pd.concat([accounts, pd.concat(to_date, ignore_index=True), reduction.table()], axis=1),
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
@@ -191,7 +208,11 @@ def _settings(arguments: dict[str, Any]) -> ForecastSettings:
 
 
 def _states_of(
-    slices: Sequence[Slice], frame: Frame, new_levels: NewLevels, to_date: list[pd.DataFrame]
+    slices: Sequence[Slice],
+    frame: Frame,
+    new_levels: NewLevels,
+    to_date: list[pd.DataFrame],
+    tracking: Tracking | None,
 ) -> Iterator[States]:
     """The states of one slice of accounts after the other, the next one worked out meanwhile.
 
@@ -199,7 +220,9 @@ def _states_of(
     """
 
     def states_of(part: Slice) -> States:
-        return account_states(slice_histories(part)[0], frame, new_levels)
+        histories = slice_histories(part)[0]
+        states = account_states(histories, frame, new_levels)
+        return states if tracking is None else states._replace(given=tracking.given(histories))
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(states_of, slices[0])
@@ -313,9 +336,9 @@ class Forecast:
     ) -> pd.DataFrame:
         """Revenue by period (and group), one row each; ranges are of summed draws.
 
-        Columns: the columns of ``by``; ``label`` ("FY27 Q1"; of the whole window "24 months"), ``period_start``, ``period`` (its
-        last day), ``days``, ``partial``; mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.  The first and last period may be
-        partial: ``days`` says how many of its days are in the window, ``partial`` whether some are not.
+        Columns: the columns of ``by``; ``label`` ("FY27 Q1"; of the whole window "24 months"), ``period_start``, ``period``
+        (its last day), ``days``, ``partial``; mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.  The first and last period
+        may be partial: ``days`` says how many of its days are in the window, ``partial`` whether some are not.
 
         Parameters
         ----------
@@ -325,8 +348,8 @@ class Forecast:
         by
             "origin", or one or more of the group columns.
         discounted
-            Discounted and with the gross margin: what a month brings × margin × the month's discount factor. All periods together
-            are the accounts' discounted values.
+            Discounted and with the gross margin: what a month brings × margin × the month's discount factor. All periods
+            together are the accounts' discounted values.
 
         Raises
         ------
@@ -341,8 +364,8 @@ class Forecast:
         """The whole window in one row, or in one row a level of the group columns ``by``.
 
         Columns: those of ``by``; ``accounts``, ``clv_to_date`` (recognised), ``booked_to_date``; forward revenue mean, sd,
-        q05 … q95, lower, upper, ci_prob, ci_kind; ``discounted_mean``, ``_q05``, ``_q50``, ``_q95``, ``_lower``, ``_upper`` (with
-        the gross margin); ``beyond_horizon`` (mean discounted value after the window) and ``beyond_share`` (its part of
+        q05 … q95, lower, upper, ci_prob, ci_kind; ``discounted_mean``, ``_q05``, ``_q50``, ``_q95``, ``_lower``, ``_upper``
+        (with the gross margin); ``beyond_horizon`` (mean discounted value after the window) and ``beyond_share`` (its part of
         window and beyond), NaN without discounting; ``top10_share``, the part of the expected revenue that the ten accounts
         with the largest have, NaN where none is expected, and ``top10_accounts``, who they are, the largest first, as a text
         "A; B; C".  Ranges are of summed draws.
@@ -353,6 +376,75 @@ class Forecast:
             For a ``by`` that the forecast was not made by, or an interval out of range.
         """
         return summary_table(self, by, ci_prob, ci_kind)
+
+    def bridge_draws(self, freq: str = "quarter", by: str | Sequence[str] | None = None) -> xr.Dataset:
+        """Draws of the lines of `bridge` for the periods that end after ``as_of``: dims (draw, group, period), in currency.
+
+        Raises ForecastError as `bridge` does.
+        """
+        return bridge_draws(self, freq, by)
+
+    def bridge(
+        self,
+        freq: str = "quarter",
+        by: str | Sequence[str] | None = None,
+        ci_prob: float = 0.9,
+        ci_kind: str = "eti",
+        history: int = 4,
+    ) -> pd.DataFrame:
+        """The bridge of annual recurring revenue (ARR): one row a group, period and line.  Needs ``forecast(...,
+        bridge=True)``.
+
+        ARR is twelve times the monthly revenue of the contracts in force, in currency.  Each account's ARR at a period's
+        beginning and end says what became of it, and in every draw, to the cent,
+
+            start + new + expansion + reactivation + late_renewals − contraction − churn = end.
+
+        `late_renewals` are contracts that had ended by ``as_of`` and do renew, where they do not count as in force meanwhile.
+        Customers not yet won are not among the new.
+
+        Columns: those of ``by``; ``label``, ``period_start``, ``period`` (its last day), ``basis`` ("actual": as the ledger
+        knows it, all figures alike; "part actual": the period that is running; "forecast"), ``partial`` (the window ends
+        inside it), ``line``, mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.
+
+        Parameters
+        ----------
+        freq
+            "month", "quarter" or "year" of the forecast's calendar.
+        by
+            One or more of the group columns.
+        history
+            Past periods to show before those of the forecast; they come from the ledger.
+
+        Raises
+        ------
+        ForecastError
+            Where ARR was not followed, for a ``freq`` or ``by`` that there is not, and after `load_forecast` without the ledger
+            unless ``history=0``.
+        """
+        return bridge_table(self, freq, by, ci_prob, ci_kind, history)
+
+    def retention(
+        self,
+        freq: str = "quarter",
+        by: str | Sequence[str] | None = None,
+        trailing_year: bool = False,
+        ci_prob: float = 0.9,
+        ci_kind: str = "eti",
+        history: int = 4,
+    ) -> pd.DataFrame:
+        """Rates of retention, as shares: one row a group, period and measure.  Needs ``forecast(..., bridge=True)``.
+
+        "nrr": (start + expansion − contraction − churn) / start of `bridge`; "grr": the same without expansion, per account
+        min(end, start), at most 1; both are of the accounts with revenue at the start.  "gross_renewal_rate": of the ARR whose
+        renewal fell due in the period, what was renewed, at most what was due; decisions that are open or not reached are not
+        due. "logo_churn": of the accounts with revenue at the start, the share without any at the end.  NaN where the
+        denominator is 0, and ranges are of the draws where it is not.
+
+        Columns as `bridge`, with ``measure`` for ``line``.  With ``trailing_year`` each row is of the twelve months that end
+        with the quarter (``freq="quarter"``), as rates are mostly told.  Raises ForecastError as `bridge` does.
+        """
+        return retention_table(self, freq, by, trailing_year, ci_prob, ci_kind, history)
 
     @property
     def draws(self) -> xr.Dataset:

@@ -127,7 +127,7 @@ def portfolio_table(
     }
     return pd.DataFrame(
         {
-            **_group_columns(groups, len(periods.labels)),
+            **group_table_columns(groups, len(periods.labels)),
             **{name: np.tile(values, len(groups.labels)) for name, values in each_period.items()},
             **{name: values.reshape(-1) for name, values in ranges.items()},
             "ci_prob": ci_prob,
@@ -136,7 +136,7 @@ def portfolio_table(
     )
 
 
-def _group_columns(groups: Groups, times: int) -> dict[str, Any]:
+def group_table_columns(groups: Groups, times: int) -> dict[str, Any]:
     """The groups' levels by column, each of them that many times."""
     levels = [label if isinstance(label, tuple) else (label,) for label in groups.labels]
     return {name: np.repeat([level[position] for level in levels], times) for position, name in enumerate(groups.names)}
@@ -155,7 +155,7 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
         describe(portfolio_draws(forecast, None, by, discounted).values[:, :, 0], ci_prob, ci_kind)
         for discounted in (False, True)
     )
-    member = _group_of_accounts(forecast, groups)
+    member = group_of_accounts(forecast, groups)
     n_groups = len(groups.labels)
     beyond = np.bincount(member, forecast.table["beyond_horizon"], n_groups)
     to_date = {
@@ -163,7 +163,7 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
     }
     return pd.DataFrame(
         {
-            **_group_columns(groups, 1),
+            **group_table_columns(groups, 1),
             "accounts": np.bincount(member, minlength=n_groups),
             **to_date,
             **revenue,
@@ -177,7 +177,7 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
     )
 
 
-def _group_of_accounts(forecast: Forecast, groups: Groups) -> Longs:
+def group_of_accounts(forecast: Forecast, groups: Groups) -> Longs:
     """Number of the group that each account is in."""
     if not groups.names:
         return np.zeros(len(forecast.table), dtype=np.int64)

@@ -29,6 +29,8 @@ DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
 NEEDS_ALL = {"revenue_by_origin", "mrr"}
 ROWS_EACH = 128
 """Accounts that are described at a time: their draws stay in the processor's cache."""
+ADDED_LATER = {"calendar", "bridge", "pending"}
+"""Settings that the first files did not have: written only where they are not what they are by default."""
 Floats = NDArray[np.float64]
 
 
@@ -55,13 +57,18 @@ class ForecastSettings(BaseModel):
     threads: int | None = Field(None, ge=1)
     batch_accounts: int | None = Field(None, ge=1)
     calendar: FiscalCalendar | None = None
+    bridge: bool = False
+    pending: Literal["in_force", "lapsed"] = "in_force"
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = write(self)
-        if self.calendar is None:
-            del written["calendar"]
-        return written
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in written.items()
+            if name not in ADDED_LATER or getattr(self, name) != defaults[name].default
+        }
 
 
 class Reduction:

@@ -310,7 +310,7 @@ def given_of_lines(batch: Batch, table: NDArray[np.int64], assumed: Assumed) -> 
     return [stop, begin, end, np.searchsorted(steps, np.arange(n)), np.searchsorted(steps, np.arange(1, n + 1))]
 
 
-def given_of_accounts(given: Given, n_accounts: int, n_past: int) -> dict[str, NDArray[np.int64]]:
+def given_of_accounts(given: Given, n_accounts: int, n_past: int) -> dict[str, Any]:
     """The fields `accounts` and `past` of `Lines`."""
     first = np.zeros(n_accounts) if given.first is None else given.first
     only = np.full(n_accounts, -1) if given.only_draw is None else given.only_draw
@@ -318,7 +318,7 @@ def given_of_accounts(given: Given, n_accounts: int, n_past: int) -> dict[str, N
     return {"accounts": _columns(first, only), "past": np.ascontiguousarray(past, dtype=np.int64)}
 
 
-def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, NDArray[Any]]:
+def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
     """The planned steps in the columns of `slots`, and what comes of them in every draw."""
     if steps is None:
         none = np.zeros((0, n_draws), dtype=np.int64)

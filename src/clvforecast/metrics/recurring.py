@@ -1,0 +1,94 @@
+"""Annual recurring revenue (ARR) of every account as the ledger knows it, and the renewals that were due.
+
+ARR on a day is twelve times the monthly revenue of the contracts in force on it, with the amendments that have begun, by line
+in whole cents.  A contract that was renewed counts until its renewal begins, also where that is some days after its end; one
+whose renewal is still open counts while its grace lasts, unless ``pending="lapsed"``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clvforecast.histories import Histories
+from clvforecast.histories.engine import is_text, values
+
+Longs = NDArray[np.int64]
+Pending = Literal["in_force", "lapsed"]
+
+
+class Renewals(NamedTuple):
+    """Renewals that fell due, by account: (A, S) cents of ARR by the period that ends with each day, and renewed of them."""
+
+    due: Longs
+    renewed: Longs
+
+
+def annual_cents(mrr: NDArray[np.float64]) -> Longs:
+    """ARR in whole cents of monthly revenue in currency."""
+    return np.floor(1200.0 * mrr + 0.5).astype(np.int64)
+
+
+def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs:
+    """(A, S) cents of ARR at the end of each day (since 1970-01-01, none after `as_of`), accounts in the order of `lines`."""
+    terms, added = histories.terms, histories.amendments
+    account = values(histories.lines, "account")[values(terms, "line")]
+    start, stop, mrr = values(terms, "start_day"), ends_in_force(histories, pending), values(terms, "mrr")
+    of_term = values(added, "term")
+    begins, more = np.maximum(values(added, "day"), start[of_term]), values(added, "mrr")
+    found = np.zeros((account.max(initial=-1) + 1, days.size), dtype=np.int64)
+    for place, day in enumerate(days):
+        begun = begins <= day
+        amended = mrr + np.bincount(of_term[begun], weights=more[begun], minlength=mrr.size)
+        in_force = (start <= day) & (day < stop)
+        np.add.at(found[:, place], account[in_force], annual_cents(amended[in_force]))
+    return found
+
+
+def ends_in_force(histories: Histories, pending: Pending) -> Longs:
+    """The day from which each term counts no longer."""
+    terms, decisions = histories.terms, histories.decisions
+    stop = values(terms, "stop_day").copy()
+    renewed = values(terms, "renewed")
+    next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+    stop[renewed] = np.maximum(stop[renewed], next_start[renewed])
+    if pending == "in_force":
+        open_still = is_text(decisions, "outcome", "open") & values(terms, "last_in_line")
+        in_grace = open_still & (values(decisions, "d") >= 0) & (values(decisions, "d") < values(terms, "grace"))
+        stop[in_grace] = histories.origin_day
+    return stop
+
+
+def first_days(histories: Histories) -> Longs:
+    """int64 (A,) the day on which each account's first term began."""
+    account = values(histories.lines, "account")
+    found = np.full(account.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(found, account, values(histories.lines, "first_day"))
+    return found
+
+
+def known_renewals(histories: Histories, days: Longs) -> Renewals:
+    """Renewals due by the origin whose outcome is known: their ARR at the end of the term, and what of it was renewed.
+
+    In the period that ends with each day, from the second on: the first day without the ended term lies in it.  What is still
+    open is simulated, and so is what falls due later; a contract that ended early had no renewal due.
+    """
+    terms, decisions = histories.terms, histories.decisions
+    account = values(histories.lines, "account")[values(terms, "line")]
+    stop = values(terms, "stop_day")
+    open_still = is_text(decisions, "outcome", "open") & values(terms, "last_in_line")
+    told = ~open_still & ~is_text(decisions, "outcome", "terminated") & (stop <= histories.origin_day)
+    place = np.searchsorted(days, stop)
+    rows = np.flatnonzero(told & (place > 0) & (place < days.size))
+    amended = values(terms, "mrr") + np.bincount(
+        values(histories.amendments, "term"), weights=values(histories.amendments, "mrr"), minlength=stop.size
+    )
+    due = np.maximum(annual_cents(amended[rows]), 0)
+    following = np.append(values(terms, "mrr"), 0.0)[rows + 1]
+    renewed = np.where(values(terms, "renewed")[rows], np.minimum(due, annual_cents(following)), 0)
+    found = np.zeros((2, account.max(initial=-1) + 1, days.size), dtype=np.int64)
+    for sums, cents in zip(found, (due, renewed), strict=True):
+        np.add.at(sums, (account[rows], place[rows]), cents)
+    return Renewals(*found)

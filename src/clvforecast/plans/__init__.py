@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from clvforecast.plans.outcomes import PlanOutcomes
+from clvforecast.plans.priors import PlanPriors
 from clvforecast.plans.read import read_plans
 from clvforecast.plans.records import Plans
+from clvforecast.plans.reliability import PlanReliability, fit_plan_reliability
 
-__all__ = ["Plans", "read_plans"]
+__all__ = ["PlanOutcomes", "PlanPriors", "PlanReliability", "Plans", "fit_plan_reliability", "read_plans"]

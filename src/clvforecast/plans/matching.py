@@ -71,7 +71,9 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
     events = _foreseeable(ledger, account_ids)
     step, event = _pairs(_group(steps, account_ids), planned, events, window_days)
     booked = values(events, "booked_day")
-    possible = (booked[event] > written[step]) & (booked[event] <= planned[step] + window_days) & (written[step] <= as_of)
+    possible = (
+        (booked[event] > written[step]) & (booked[event] <= planned[step] + window_days) & (written[step] <= as_of)
+    )
     step, event = step[possible], event[possible]
     near = np.abs(values(events, "day")[event] - planned[step])
     order = np.lexsort((step, event, near))
@@ -80,7 +82,9 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
     elapsed = as_of - planned
     outcome = np.where(found, 0, np.where(elapsed < window_days, 1, 2))
     outcome = np.where(written > as_of, 3, outcome).astype(np.int8)
-    delay = np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
+    delay = (
+        np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
+    )
     lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
     return Matches(outcome, taken, delay, lower, elapsed, _shares(steps, events, taken), events)
 

@@ -80,7 +80,9 @@ def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFA
     [[3, 'amount', '-50.0', 'wrong_sign']]
     """
     if isinstance(window_days, bool) or int(window_days) != window_days or not 1 <= window_days <= LONGEST_WINDOW_DAYS:
-        raise PlanError(f"window_days={window_days!r}: give whole days from 1 to {LONGEST_WINDOW_DAYS}, for example 90.")
+        raise PlanError(
+            f"window_days={window_days!r}: give whole days from 1 to {LONGEST_WINDOW_DAYS}, for example 90."
+        )
     with connect() as connection:
         raw = read_table(connection, table, "plans", COLUMN_NAMES)
         _check_columns(raw)
@@ -118,7 +120,8 @@ def _refuse_empty(rejected: pa.Table) -> None:
     if rejected.num_rows == 0:
         raise PlanError("plans: the table holds no rows. Check the source and its filters.")
     raise PlanError(
-        f"plans: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}", rejected
+        f"plans: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}",
+        rejected,
     )
 
 
@@ -245,7 +248,9 @@ def _rejected_sql(raw: RawTable) -> str:
     )
     shown = {rule.column for rule in RULES} & set(raw.columns)
     cases = " ".join(f"WHEN {literal(column)} THEN CAST(raw.{quoted(column)} AS VARCHAR)" for column in sorted(shown))
-    currency = f"CASE WHEN regexp_matches({currency_sql('currency')}, '^[A-Z]{{3}}$') THEN {currency_sql('currency')} END"
+    currency = (
+        f"CASE WHEN regexp_matches({currency_sql('currency')}, '^[A-Z]{{3}}$') THEN {currency_sql('currency')} END"
+    )
     return f"""
         SELECT {NUMBER}, CAST(raw.{SOURCE} AS VARCHAR) AS source, raw.{ROW} AS row, parsed.given_id AS event_id,
                parsed.account_id, place AS "column", CASE place {cases} END AS value, name AS rule, hint,

@@ -18,12 +18,22 @@ LONGEST_WINDOW_DAYS = 730
 
 COLUMNS: tuple[Column, ...] = (
     Column("account_id", True, "as in the ledger"),
-    Column("planned_date", True, "day on which the step is expected to be booked; of a renewal, the end of the term it renews"),
+    Column(
+        "planned_date",
+        True,
+        "day on which the step is expected to be booked; of a renewal, the end of the term it renews",
+    ),
     Column("kind", True, "one of: " + ", ".join(STEP_KINDS)),
-    Column("amount", False, "total revenue the step adds over its service period; a renewal without one has the model's price"),
+    Column(
+        "amount",
+        False,
+        "total revenue the step adds over its service period; a renewal without one has the model's price",
+    ),
     Column("term_months", False, "of a renewal: whole months of the next term"),
     Column("probability", False, "what the CSM states, 0 to 1"),
-    Column("recorded_on", False, "day the step was written down; what was booked by then does not count as its outcome"),
+    Column(
+        "recorded_on", False, "day the step was written down; what was booked by then does not count as its outcome"
+    ),
     Column("step_id", False, "identity within its account; made of kind and day where there is none"),
     Column("csm", False, "who stated it: a grouping column"),
     Column("currency", False, "ISO 4217 code, that of the ledger"),
@@ -69,5 +79,9 @@ RULES: tuple[Rule, ...] = (
         "recorded_on",
         "the step was written down when its window was over: correct one of the two dates",
     ),
-    Rule("duplicate_step", "step_id", "this account has a step of that step_id that was written before; give each its own"),
+    Rule(
+        "duplicate_step",
+        "step_id",
+        "this account has a step of that step_id that was written before; give each its own",
+    ),
 )

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from clvforecast.errors import ForecastFileError as ForecastFileError
     from clvforecast.errors import HistoryError as HistoryError
     from clvforecast.errors import LedgerError as LedgerError
+    from clvforecast.errors import PlanError as PlanError
     from clvforecast.errors import PosteriorFileError as PosteriorFileError
     from clvforecast.forecast import Forecast as Forecast
     from clvforecast.forecast import forecast as forecast
@@ -55,6 +56,12 @@ if TYPE_CHECKING:
     from clvforecast.ledger import read_ledger as read_ledger
     from clvforecast.overview import DataReport as DataReport
     from clvforecast.overview import data_report as data_report
+    from clvforecast.plans import PlanOutcomes as PlanOutcomes
+    from clvforecast.plans import PlanPriors as PlanPriors
+    from clvforecast.plans import PlanReliability as PlanReliability
+    from clvforecast.plans import Plans as Plans
+    from clvforecast.plans import fit_plan_reliability as fit_plan_reliability
+    from clvforecast.plans import read_plans as read_plans
     from clvforecast.posterior import Posterior as Posterior
     from clvforecast.posterior import fit as fit
     from clvforecast.posterior import load_posterior as load_posterior
@@ -92,6 +99,7 @@ _HOME = {
     "ForecastFileError": "errors",
     "HistoryError": "errors",
     "LedgerError": "errors",
+    "PlanError": "errors",
     "PosteriorFileError": "errors",
     "Forecast": "forecast",
     "forecast": "forecast",
@@ -100,6 +108,12 @@ _HOME = {
     "read_ledger": "ledger",
     "DataReport": "overview",
     "data_report": "overview",
+    "PlanOutcomes": "plans",
+    "PlanPriors": "plans",
+    "PlanReliability": "plans",
+    "Plans": "plans",
+    "fit_plan_reliability": "plans",
+    "read_plans": "plans",
     "Posterior": "posterior",
     "fit": "posterior",
     "load_posterior": "posterior",

@@ -47,5 +47,16 @@ class ForecastError(ClvError):
     """A forecast cannot be made from this posterior and ledger, or its settings are impossible."""
 
 
+class PlanError(ClvError):
+    """Lifecycle plans cannot be used as a whole; single steps are rejected rows.
+
+    rejected: where no row can be used, all of them with their reasons, else None.
+    """
+
+    def __init__(self, message: str, rejected: pa.Table | None = None) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
 class DatasetError(ClvError):
     """A data set that ships with the package is missing or not what it should be."""

@@ -1,0 +1,191 @@
+"""What came of planned steps: each is paired with the event that it foresaw, or is still open, or was missed.
+
+The day of an event is that of its booking, for the ledger knows of it from then on: what is not booked by `as_of` may still
+come. Of a renewal the end of the term that it renews lies in the step's window; the delay is that of its booking all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clvforecast.histories import build_histories
+from clvforecast.histories.engine import text_ranks, values
+from clvforecast.histories.records import EPOCH
+from clvforecast.ledger import Ledger
+from clvforecast.ledger.days import whole_days
+from clvforecast.plans.steps import RENEWAL, STEP_KINDS
+
+Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+HIT, OPEN, MISSED, UNWRITTEN = "hit", "open", "missed", "not yet written"
+OUTCOMES = (HIT, OPEN, MISSED, UNWRITTEN)
+NO_DAY = np.iinfo(np.int64).min
+DAY_BITS, FIRST_DAY = 18, -(2**17)
+"""Days from 1611 to 2328 fit into so many bits, with a window of years about each day of a ledger."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What is known of every step on a day; arrays over steps, in their order.
+
+    Attributes
+    ----------
+    outcome : int8, place in `OUTCOMES`: hit, open (its window is not over), missed, or not yet written down.
+    event : row among `events` of the event that it foresaw, -1 without.
+    delay : days from the planned day to the booking of that event, within the window; 0 without.
+    lower : first day after (before, if negative) the planned day on which it can come: the window's first, or the day after
+        it was written down.
+    elapsed : days from the planned day to `as_of`, negative before it.
+    share : actual over planned amount, NaN where one is not known; of renewals whose planned term is known, by the month.
+    events : event_id, booked_day, amount_cents, months of the events that steps can foresee.
+    """
+
+    outcome: NDArray[np.int8]
+    event: Longs
+    delay: Longs
+    lower: Longs
+    elapsed: Longs
+    share: Floats
+    events: pa.Table
+
+    def is_(self, outcome: str) -> NDArray[np.bool_]:
+        return np.asarray(self.outcome == OUTCOMES.index(outcome))
+
+
+def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
+    """Pair steps (`steps.STEP_SCHEMA`) with what the ledger knows on its `as_of`.
+
+    A step takes an event of its account and kind that lies at most `window_days` from its planned day and was booked after the
+    step was written down. Each event is taken once: the nearest pairs first; of equally near ones the earlier event, then the
+    earlier step.
+    """
+    account_ids = ledger.accounts["account_id"]
+    planned, written = whole_days(steps["planned_date"]), _days_or(steps["recorded_on"], NO_DAY)
+    as_of = (ledger.as_of - EPOCH).days
+    events = _foreseeable(ledger, account_ids)
+    step, event = _pairs(_group(steps, account_ids), planned, events, window_days)
+    booked = values(events, "booked_day")
+    possible = (
+        (booked[event] > written[step]) & (booked[event] <= planned[step] + window_days) & (written[step] <= as_of)
+    )
+    step, event = step[possible], event[possible]
+    near = np.abs(values(events, "day")[event] - planned[step])
+    order = np.lexsort((step, event, near))
+    taken = _nearest_first(step[order], event[order], steps.num_rows)
+    found = taken >= 0
+    elapsed = as_of - planned
+    outcome = np.where(found, 0, np.where(elapsed < window_days, 1, 2))
+    outcome = np.where(written > as_of, 3, outcome).astype(np.int8)
+    delay = (
+        np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
+    )
+    lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
+    return Matches(outcome, taken, delay, lower, elapsed, _shares(steps, events, taken), events)
+
+
+def _days_or(dates: pa.ChunkedArray, instead: int) -> Longs:
+    days = whole_days(dates.fill_null(EPOCH))
+    return np.where(dates.is_null().to_numpy(), instead, days)
+
+
+def kind_codes(steps: pa.Table) -> Longs:
+    """Place of each step's kind in `STEP_KINDS`."""
+    return np.asarray(pc.index_in(steps["kind"], pa.array(STEP_KINDS)).to_numpy(), dtype=np.int64)
+
+
+def _group(table: pa.Table, account_ids: pa.ChunkedArray) -> Longs:
+    """A number for each account and kind; -1 for accounts that the ledger does not have."""
+    account = pc.index_in(table["account_id"], account_ids).fill_null(-1).to_numpy().astype(np.int64)
+    return np.where(account < 0, -1, account * len(STEP_KINDS) + kind_codes(table))
+
+
+def _foreseeable(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
+    """Events that steps can foresee, by account and kind, day, and event_id.
+
+    group, day (the one a planned day is held against), event_id, booked_day, amount_cents, months.
+    """
+    amendments = ledger.events.filter(pc.is_in(ledger.events["kind"], pa.array(STEP_KINDS[RENEWAL + 1 :])))
+    booked = whole_days(amendments["event_date"])
+    found = pa.table(
+        {
+            "group": _group(amendments, account_ids),
+            "day": booked,
+            "event_id": amendments["event_id"],
+            "booked_day": booked,
+            "amount_cents": amendments["amount_cents"],
+            "months": np.zeros(len(booked), dtype=np.int64),
+        }
+    )
+    found = pa.concat_tables([found, _renewals(ledger, account_ids)])
+    by_id, day, group = text_ranks(found["event_id"]), values(found, "day"), values(found, "group")
+    return found.take(pa.array(np.lexsort((by_id, day, group)))).combine_chunks()
+
+
+def _renewals(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
+    """Terms that were renewed, on the day they end, with the booking of the term that follows."""
+    columns = ("line", "end_day", "renewed", "event_id", "booked_day", "amount_cents", "months")
+    histories = build_histories(ledger, only={"lines": ("line", "account", "account_id"), "terms": columns})
+    terms = histories.terms
+    ended = np.flatnonzero(values(terms, "renewed"))
+    following = terms.take(pa.array(ended + 1))
+    of_lines = pc.index_in(histories.lines["account_id"], account_ids).to_numpy().astype(np.int64)
+    return pa.table(
+        {
+            "group": of_lines[values(terms, "line")[ended]] * len(STEP_KINDS) + RENEWAL,
+            "day": values(terms, "end_day")[ended].astype(np.int64),
+            "event_id": following["event_id"],
+            "booked_day": values(following, "booked_day").astype(np.int64),
+            "amount_cents": following["amount_cents"],
+            "months": values(following, "months").astype(np.int64),
+        }
+    )
+
+
+def _pairs(group: Longs, planned: Longs, events: pa.Table, window_days: int) -> tuple[Longs, Longs]:
+    """Every step with every event of its account and kind within the window: (step, event)."""
+    keys = (values(events, "group") << DAY_BITS) + values(events, "day") - FIRST_DAY
+    key = (group << DAY_BITS) + planned - FIRST_DAY
+    first = np.searchsorted(keys, key - window_days)
+    last = np.searchsorted(keys, key + window_days, side="right")
+    n = np.where(group < 0, 0, last - first)
+    step = np.repeat(np.arange(len(group)), n)
+    within = np.arange(len(step)) - np.repeat(np.cumsum(n) - n, n)
+    return step, first[step] + within
+
+
+def _nearest_first(step: Longs, event: Longs, n_steps: int) -> Longs:
+    """The event of each step, -1 without: pairs come in order, and each is taken when neither part is gone.
+
+    All pairs that come first for both of their parts are taken at a time, which is what one at a time would take.
+    """
+    taken = np.full(n_steps, -1, dtype=np.int64)
+    while len(step):
+        first_of_step, first_of_event = np.zeros(len(step), dtype=bool), np.zeros(len(step), dtype=bool)
+        first_of_step[np.unique(step, return_index=True)[1]] = True
+        first_of_event[np.unique(event, return_index=True)[1]] = True
+        now = first_of_step & first_of_event
+        taken[step[now]] = event[now]
+        left = ~np.isin(step, step[now]) & ~np.isin(event, event[now])
+        step, event = step[left], event[left]
+    return taken
+
+
+def _shares(steps: pa.Table, events: pa.Table, taken: Longs) -> Floats:
+    """Actual over planned amount; where a renewal's planned term is known, of the amounts by the month."""
+    hit = taken >= 0
+    share = np.full(len(taken), np.nan)
+    if not hit.any():
+        return share
+    event = taken[hit]
+    planned = steps["amount_cents"].cast(pa.float64()).to_numpy()[hit]
+    term = steps["term_months"].fill_null(0).to_numpy().astype(np.int64)[hit]
+    months = values(events, "months")[event]
+    by_month = np.where((term > 0) & (months > 0), term / np.maximum(months, 1), 1.0)
+    share[hit] = values(events, "amount_cents")[event] / planned * by_month
+    return share

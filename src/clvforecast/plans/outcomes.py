@@ -1,0 +1,184 @@
+"""What open steps become in every draw of a forecast: whether they come, on which day, and for how much.
+
+Random numbers are one block of Philox for each step and draw, keyed by (seed, account_id, step_id, draw): they depend on no
+other step, nor on the order of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from clvforecast.intervals import check_interval, sorted_interval
+from clvforecast.plans.counts import MAX_SHARE
+from clvforecast.plans.delays import drawn_day, probability_left, still_to_come
+from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.simulation.random import philox_round
+
+Floats = NDArray[np.float64]
+Longs = NDArray[np.int64]
+
+MISSED_DAY = -1
+ROUNDS = 10
+N_UNIFORMS = 4
+_ONE_32 = 2.0**-32
+EPOCH = np.datetime64("1970-01-01", "D")
+
+
+@dataclass(frozen=True, repr=False)
+class PlanOutcomes:
+    """Open steps under every draw.  Made by `PlanReliability.resolve`; S steps, D draws.
+
+    Steps are in the order (account_id, planned day, kind, step_id). Days are whole days since 1970-01-01, money is in cents.
+
+    Attributes
+    ----------
+    account_id, step_id : (S,) text.
+    kind : int8 (S,), place in `plans.steps.STEP_KINDS`: 0 renewal, 1 expansion, 2 contraction, 3 change_order.
+    planned_day : int32 (S,).
+    planned_cents : int64 (S,), 0 where the plan gives no amount (a renewal at the model's price); contraction negative.
+    months : int32 (S,), term of a renewal; 0 where the plan gives none, and for other kinds.
+    stated : float64 (S,), the probability that the plan states, NaN without.
+    probability : float64 (S, D), that the step still comes, given that it had not by `as_of`.
+    hit : bool (S, D), whether it does.
+    day : int32 (S, D), on which it is booked, after `as_of` and at most the window after the planned day; -1 where it does not.
+    cents : int64 (S, D), planned amount times the drawn share; 0 where it does not come or no amount is planned.
+    draw : int64 (D,), the draw of the reliability's parameters that each draw has.
+    as_of_day : the day up to which events were known.
+    """
+
+    account_id: NDArray[np.object_]
+    step_id: NDArray[np.object_]
+    kind: NDArray[np.int8]
+    planned_day: NDArray[np.int32]
+    planned_cents: Longs
+    months: NDArray[np.int32]
+    stated: Floats
+    probability: Floats
+    hit: NDArray[np.bool_]
+    day: NDArray[np.int32]
+    cents: Longs
+    draw: Longs
+    as_of_day: int
+
+    def __len__(self) -> int:
+        return len(self.account_id)
+
+    def __repr__(self) -> str:
+        come = float(self.hit.sum(axis=0).mean()) if len(self) else 0.0
+        return f"<PlanOutcomes: {len(self):,} open steps under {len(self.draw):,} draws, {come:,.1f} come on average>"
+
+    def table(self, ci_prob: float = 0.9) -> pd.DataFrame:
+        """One row a step: account_id, step_id, date, kind, amount, term_months, stated, probability (mean), lower, upper (of the
+        probability, from the draws of the parameters), expected_amount, ci_prob.
+        """
+        check_interval(ci_prob, "eti")
+        lower, upper = sorted_interval(np.sort(self.probability.T, axis=0), ci_prob, "eti")
+        return pd.DataFrame(
+            {
+                "account_id": self.account_id,
+                "step_id": self.step_id,
+                "date": (EPOCH + self.planned_day.astype(np.int64)).astype("datetime64[s]"),
+                "kind": np.array(STEP_KINDS, dtype=object)[self.kind],
+                "amount": np.where(self.planned_cents == 0, np.nan, self.planned_cents / 100.0),
+                "term_months": pd.Series(self.months, dtype="Int32").where(self.months > 0),
+                "stated": self.stated,
+                "probability": self.probability.mean(axis=1),
+                "lower": lower,
+                "upper": upper,
+                "expected_amount": np.where(self.planned_cents == 0, np.nan, self.cents.mean(axis=1) / 100.0),
+                "ci_prob": ci_prob,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The parameters that steps have under every draw: (S, D), or what broadcasts to it."""
+
+    p: Floats
+    delay_mean: Floats
+    delay_scale: Floats
+    share_mean: Floats
+    share_sd: Floats
+
+
+def step_keys(steps: pa.Table) -> NDArray[np.uint64]:
+    """uint64 (S,): the first 8 bytes, little endian, of blake2b(digest_size=8) of "plan", account_id and step_id, U+001F between."""
+    pairs = zip(steps["account_id"].to_pylist(), steps["step_id"].to_pylist(), strict=True)
+    texts = ("\x1f".join(("plan", account, step)).encode() for account, step in pairs)
+    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def uniforms(keys: NDArray[np.uint64], seed: int, draws: int) -> tuple[Floats, ...]:
+    """Four uniform numbers (S, D), strictly between 0 and 1, for each key and draw: the 32-bit words of Philox4x32-10.
+
+    The block is that of a stream of `simulation.random` with this key: counter (0, draw, seed low, seed high).
+    """
+    low = np.uint64(0xFFFFFFFF)
+    wide = np.uint64(seed)
+    shape = (len(keys), draws)
+    words = [np.zeros(shape, np.uint64), np.broadcast_to(np.arange(draws, dtype=np.uint64), shape)]
+    words += [np.full(shape, wide & low), np.full(shape, wide >> np.uint64(32))]
+    key_0, key_1 = (keys & low)[:, None], (keys >> np.uint64(32))[:, None]
+    for _ in range(ROUNDS):
+        *words, key_0, key_1 = philox_round.py_func(*words, key_0, key_1)
+    return tuple((word.astype(float) + 0.5) * _ONE_32 for word in words)
+
+
+def outcomes_of(
+    keys: NDArray[np.uint64],
+    seed: int,
+    given: Drawn,
+    planned_day: Longs,
+    planned_cents: Longs,
+    lower: Longs,
+    as_of_day: int,
+    window: int,
+    draws: int,
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]:
+    """(probability, hit, day, cents) of some steps, each (S, D)."""
+    shape = (len(keys), draws)
+    of_hit, of_day, of_share, _ = uniforms(keys, seed, draws)
+    elapsed = as_of_day - planned_day
+    probability = np.broadcast_to(given.p, shape).copy()
+    begun = np.flatnonzero(elapsed >= lower)
+    if len(begun):
+        mean, scale = given.delay_mean[begun], given.delay_scale[begun]
+        to_come = still_to_come(elapsed[begun, None], lower[begun, None], window, mean, scale)
+        probability[begun] = probability_left(probability[begun], to_come)
+    hit = of_hit < probability
+    step, draw = np.nonzero(hit)
+    mean, scale = given.delay_mean[step, draw], given.delay_scale[step, draw]
+    delay = drawn_day(of_day[hit], elapsed[step], lower[step], window, mean, scale)
+    log_share = given.share_mean[step, draw] + given.share_sd[step, draw] * ndtri(of_share[hit])
+    bound = np.log(MAX_SHARE)
+    day = np.full(shape, MISSED_DAY, dtype=np.int32)
+    day[hit] = planned_day[step] + delay
+    cents = np.zeros(shape, dtype=np.int64)
+    cents[hit] = np.rint(planned_cents[step] * np.exp(np.clip(log_share, -bound, bound))).astype(np.int64)
+    return probability, hit, day, cents
+
+
+def outcomes_as_stated(
+    keys: NDArray[np.uint64],
+    seed: int,
+    stated: Floats,
+    planned_day: Longs,
+    planned_cents: Longs,
+    as_of_day: int,
+    draws: int,
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]:
+    """(probability, hit, day, cents): at the stated probability, on the planned day or the first after `as_of`, as planned."""
+    shape = (len(keys), draws)
+    probability = np.broadcast_to(stated[:, None], shape).copy()
+    hit = uniforms(keys, seed, draws)[0] < probability
+    on = np.maximum(planned_day, as_of_day + 1)[:, None]
+    return probability, hit, np.where(hit, on, MISSED_DAY).astype(np.int32), np.where(hit, planned_cents[:, None], 0)

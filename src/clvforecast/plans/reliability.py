@@ -1,0 +1,420 @@
+"""`fit_plan_reliability`: past plans and what came of them in, how far plans can be relied on out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from clvforecast.components.component import Variable
+from clvforecast.errors import FitError, PlanError
+from clvforecast.histories.records import EPOCH
+from clvforecast.ledger import Ledger
+from clvforecast.ledger.days import whole_days
+from clvforecast.machine import available_threads
+from clvforecast.plans.counts import (
+    UNSTATED,
+    PlanCounts,
+    PlanFrame,
+    clipped_stated,
+    count_steps,
+    level_numbers,
+    level_texts,
+    no_counts,
+    plan_frame,
+)
+from clvforecast.plans.matching import OPEN, kind_codes, match_steps
+from clvforecast.plans.model import plan_component
+from clvforecast.plans.outcomes import Drawn, PlanOutcomes, outcomes_as_stated, outcomes_of, step_keys
+from clvforecast.plans.priors import PlanPriors
+from clvforecast.plans.records import Plans
+from clvforecast.plans.steps import DEFAULT_WINDOW_DAYS, STEP_KINDS
+from clvforecast.plans.tables import DEFAULT_BINS, Record, calibration_table, summary_of
+from clvforecast.progress import announcing
+from clvforecast.provenance import package_versions
+from clvforecast.sampling import ESS_LIMIT, Sampled, Settings, prior_component, sample_component
+from clvforecast.simulation.parameters import unseen_effect
+
+Floats = NDArray[np.float64]
+Longs = NDArray[np.int64]
+
+CELLS_AT_A_TIME = 2**18
+"""Steps times draws that are worked out together: their arrays stay in the cache."""
+
+
+@dataclass(frozen=True, repr=False)
+class PlanReliability:
+    """How far plans can be relied on: whether steps come, when, and at which share of the amount.
+
+    Made by `fit_plan_reliability` from a history of plans, by `PlanReliability.prior` without one, or by
+    `PlanReliability.as_stated`, which takes plans at their word.
+
+    Attributes
+    ----------
+    draws
+        Dims (chain, draw, ...): intercept, stated_slope, unstated_offset, effect (level), effect_sd (column), and by kind
+        delay_mean and delay_scale (days), share_mean and share_sd (log of actual over planned). None where plans are taken
+        at their word.
+    frame
+        The columns that effects belong to, their levels, and the window; None as for draws.
+    record
+        The steps whose window was over, counted: what `calibration` compares with.
+    about
+        seed, as_of and fingerprint of the ledger, priors with their reasons, method, note and package versions.
+    """
+
+    draws: xr.Dataset | None
+    frame: PlanFrame | None
+    record: Record | None = None
+    stats: xr.Dataset = field(default_factory=xr.Dataset)
+    about: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        if self.draws is None:
+            return "<PlanReliability: plans are taken at their word>"
+        note = self.about["note"] or f"learned from {self.about['steps']} steps as of {self.about['as_of']}"
+        return f"<PlanReliability: {note}; {self.draws.sizes['chain'] * self.draws.sizes['draw']:,} draws>"
+
+    @classmethod
+    def prior(
+        cls,
+        window_days: int = DEFAULT_WINDOW_DAYS,
+        draws: int = 1000,
+        chains: int = 4,
+        seed: int = 7,
+        priors: PlanPriors | None = None,
+    ) -> PlanReliability:
+        """Without any history: draws from the stated prior.
+
+        Examples
+        --------
+        >>> reliability = PlanReliability.prior(draws=200)
+        >>> reliability
+        <PlanReliability: no history of plans: the prior alone; 800 draws>
+        """
+        chosen = _checked(priors)
+        frame = PlanFrame(("kind",), {"kind": STEP_KINDS}, window_days)
+        component = plan_component(no_counts(1), frame, chosen)
+        settings = Settings(draws=draws, chains=chains, seed=seed)
+        sampled = prior_component(component, settings)
+        return _reliability(sampled, frame, None, settings, chosen, {"as_of": "", "fingerprint": ""})
+
+    @classmethod
+    def as_stated(cls) -> PlanReliability:
+        """Plans at their word: every step at its stated probability, on its day (or the first after `as_of`), at its amount.
+
+        Probability 1 always happens, 0 never; `resolve` refuses steps that state none.
+        """
+        return cls(draws=None, frame=None)
+
+    def summary(self) -> pd.DataFrame:
+        """One row a scalar parameter: parameter, meaning, unit, mean, sd, lower, upper (95%), rhat, ess_bulk, ess_tail, n_data.
+
+        Raises PlanError where plans are taken at their word: there is nothing to learn then.
+        """
+        return summary_of(self._learned())
+
+    def calibration(self, bins: Sequence[float] = DEFAULT_BINS, ci_prob: float = 0.9) -> pd.DataFrame:
+        """Stated against realised, and the learned curve: one row a bin of stated probability, and one for steps without.
+
+        Only steps whose window was over are counted, so that recent ones, of which only the quick are known to have come, do
+        not tilt it. Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and
+        realised_upper (Jeffreys' interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
+
+        Raises
+        ------
+        PlanError
+            Without a history, or for bins that do not rise within 0 and 1.
+        """
+        if self.record is None or self.frame is None:
+            raise PlanError(
+                "calibration: there is no history of plans. Call clv.fit_plan_reliability(plans, ledger) first."
+            )
+        stated = np.where(self.record.stated == UNSTATED, np.nan, self.record.stated / 100.0)
+        p = expit(self._log_odds(self.record.levels, stated, self._flat(None), {}))
+        return calibration_table(self.record, p, bins, ci_prob)
+
+    def resolve(
+        self, steps: Plans, ledger: Ledger, draws: int = 1000, seed: int = 7, threads: int | None = None
+    ) -> PlanOutcomes:
+        """Whether, when and for how much the open steps come after the ledger's `as_of`, under every draw.
+
+        Parameters
+        ----------
+        steps
+            Plans; those that came by `as_of`, were missed, or were written down later are left out.
+        ledger
+            What was known on its `as_of`, and the accounts' segments.
+        draws, seed
+            Draw d has draw d of the parameters, evenly spaced where there are more of them, else d mod n; with the seed,
+            the account and the step it is the key of the random numbers.
+        threads
+            How to spread the work; it changes no result.
+
+        Raises
+        ------
+        PlanError
+            For another window than was learned, or steps without a probability where plans are taken at their word.
+        """
+        if draws < 1 or seed < 0:
+            raise PlanError(f"resolve: draws={draws}, seed={seed}: give at least one draw, and a seed from 0 on.")
+        if self.frame is not None and self.frame.window_days != steps.window_days:
+            raise PlanError(
+                f"resolve: the plans were read with window_days={steps.window_days}, the reliability was learned with "
+                f"{self.frame.window_days}. Read them with that one."
+            )
+        matches = match_steps(steps.steps, ledger, steps.window_days)
+        is_open = matches.is_(OPEN)
+        chosen, lower = steps.where(is_open), matches.lower[is_open]
+        index = self._draw_index(draws)
+        stated = chosen.steps["probability"].to_numpy()
+        planned_day = whole_days(chosen.steps["planned_date"])
+        planned_cents = chosen.steps["amount_cents"].fill_null(0).to_numpy().astype(np.int64)
+        as_of_day, keys = (ledger.as_of - EPOCH).days, step_keys(chosen.steps)
+        if self.draws is None or self.frame is None:
+            _refuse_unstated(chosen, stated)
+            found = outcomes_as_stated(keys, seed, stated, planned_day, planned_cents, as_of_day, draws)
+        else:
+            texts = level_texts(chosen, ledger, self.frame)
+            numbers, kind, flat = level_numbers(texts, self.frame), kind_codes(chosen.steps), self._flat(index)
+            unseen = self._unseen_effects(texts, numbers, seed, flat)
+            window = self.frame.window_days
+
+            def some(part: slice) -> tuple[Any, ...]:
+                of_unseen = {column: [places[part], effects] for column, (places, effects) in unseen.items()}
+                p = expit(self._log_odds(numbers[part], stated[part], flat, of_unseen))
+                by_kind = (flat[name].T[kind[part]] for name in ("delay_mean", "delay_scale", "share_mean", "share_sd"))
+                given = Drawn(p, *by_kind)
+                whole = planned_day[part], planned_cents[part], lower[part]
+                return outcomes_of(keys[part], seed, given, *whole, as_of_day, window, draws)
+
+            found = _in_parts(some, len(chosen), draws, threads)
+        probability, hit, day, cents = found
+        return PlanOutcomes(
+            account_id=np.array(chosen.steps["account_id"].to_pylist(), dtype=object),
+            step_id=np.array(chosen.steps["step_id"].to_pylist(), dtype=object),
+            kind=kind_codes(chosen.steps).astype(np.int8),
+            planned_day=planned_day.astype(np.int32),
+            planned_cents=planned_cents,
+            months=chosen.steps["term_months"].fill_null(0).to_numpy().astype(np.int32),
+            stated=stated,
+            probability=probability,
+            hit=hit,
+            day=day,
+            cents=cents,
+            draw=index,
+            as_of_day=as_of_day,
+        )
+
+    def _learned(self) -> xr.Dataset:
+        if self.draws is None:
+            raise PlanError(
+                "plans are taken at their word (PlanReliability.as_stated): there are no parameters to show."
+            )
+        return self.draws
+
+    def _draw_index(self, draws: int) -> Longs:
+        """Which draw of the parameters each draw of a forecast has."""
+        if self.draws is None:
+            return np.zeros(draws, dtype=np.int64)
+        n = self.draws.sizes["chain"] * self.draws.sizes["draw"]
+        return np.arange(draws) % n if draws > n else np.floor(np.arange(draws) * (n / draws)).astype(np.int64)
+
+    def _flat(self, index: Longs | None) -> dict[str, Floats]:
+        """Variable -> its draws, the draw first; those of `index`, or all."""
+        flat = {}
+        for name, values in self._learned().data_vars.items():
+            array = values.transpose("chain", "draw", ...).values
+            array = array.reshape(-1, *array.shape[2:])
+            flat[str(name)] = array if index is None else array[index]
+        return flat
+
+    def _log_odds(self, numbers: Longs, stated: Floats, flat: dict[str, Floats], unseen: dict[str, Any]) -> Floats:
+        """Log odds that a step comes, (S, D), before anything is known of its window."""
+        assert self.frame is not None
+        total = np.tile(flat["intercept"], (len(numbers), 1))
+        first = 0
+        for column, name in enumerate(self.frame.columns):
+            n = len(self.frame.levels[name])
+            effects = np.vstack([flat["effect"].T[first : first + n], np.zeros(len(flat["intercept"]))])
+            total += effects[np.where(numbers[:, column] < 0, n, numbers[:, column])]
+            if name in unseen:
+                places, of_unseen = unseen[name]
+                total[places >= 0] += of_unseen[places[places >= 0]]
+            first += n
+        given = ~np.isnan(stated)
+        sure = clipped_stated(np.where(given, stated, 0.5))
+        logit = (np.log(sure) - np.log1p(-sure))[:, None]
+        return np.asarray(
+            total + np.where(given[:, None], flat["stated_slope"] * logit, flat["unstated_offset"]), float
+        )
+
+    def _unseen_effects(
+        self, texts: dict[str, Any], numbers: Longs, seed: int, flat: dict[str, Floats]
+    ) -> dict[str, tuple[Longs, Floats]]:
+        """Column -> (place of each step's unseen level or -1, their effects (levels, D)), keyed by the level's name."""
+        assert self.frame is not None
+        found = {}
+        for column, name in enumerate(self.frame.columns):
+            is_new = (numbers[:, column] < 0) & texts[name].is_valid().to_numpy()
+            if not is_new.any():
+                continue
+            levels, place = np.unique(
+                np.array(texts[name].to_pylist(), dtype=object)[is_new].astype(str), return_inverse=True
+            )
+            places = np.full(len(numbers), -1, dtype=np.int64)
+            places[is_new] = place
+            sd = flat["effect_sd"][:, column]
+            found[name] = (places, np.stack([unseen_effect(seed, "plans", name, str(level), sd) for level in levels]))
+        return found
+
+
+def fit_plan_reliability(
+    plans: Plans,
+    ledger: Ledger,
+    segments: Sequence[str] = (),
+    seed: int = 7,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    priors: PlanPriors | None = None,
+    progress: bool = True,
+    cores: int = 2,
+) -> PlanReliability:
+    """Learn from past plans and what came of them how far plans can be relied on.
+
+    ``P(hit by d days after the planned day) = p F(d)`` within the window; logit p is a kind's intercept plus effects of segment
+    levels and CSMs (partially pooled) plus a slope on the stated log odds; steps that may still come count 1 - p F(d).
+
+    Parameters
+    ----------
+    plans
+        From `read_plans`. Steps that were written down after the ledger's `as_of` do not count.
+    ledger
+        What came of them by its `as_of`.
+    segments
+        Columns of the accounts table whose levels differ. A column `csm` of the plans is always used.
+    seed, draws, tune, chains, cores, progress
+        As in `fit`.
+    priors
+        Other priors, e.g. ``clv.PlanPriors(stated_slope_mean=1.0)``.
+
+    Raises
+    ------
+    FitError
+        For settings that cannot be.
+    ConvergenceError
+        When the draws do not pass: R-hat <= 1.01, 400 effective draws in bulk and tails, no divergence.
+
+    Examples
+    --------
+    >>> plans = clv.read_plans("plans.csv", ledger)  # doctest: +SKIP
+    >>> reliability = clv.fit_plan_reliability(plans, ledger, segments=["region"])  # doctest: +SKIP
+    >>> reliability.calibration()  # doctest: +SKIP
+    """
+    if draws * chains < ESS_LIMIT:
+        raise FitError(
+            f"fit_plan_reliability: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every "
+            "parameter must have. Take the default of 1000, or at least some hundreds."
+        )
+    if isinstance(segments, str):
+        raise FitError(f"segments={segments!r} is one text, but must be a list of column names: [{segments!r}].")
+    settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
+    chosen = _checked(priors)
+    with announcing(progress) as say:
+        frame = plan_frame(plans, ledger, tuple(segments))
+        counts = count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame)
+        component = plan_component(counts, frame, chosen)
+        sampled = sample_component(component, settings, say, _labels(frame))
+    about = {"as_of": ledger.as_of.isoformat(), "fingerprint": ledger.fingerprint}
+    if counts.n_clipped:
+        about["shares beyond a factor of 20"] = str(counts.n_clipped)
+    return _reliability(sampled, frame, counts, settings, chosen, about)
+
+
+def _checked(priors: PlanPriors | None) -> PlanPriors:
+    if priors is None:
+        return PlanPriors()
+    if not isinstance(priors, PlanPriors):
+        raise FitError(
+            f"priors is a {type(priors).__name__}, but must be a PlanPriors, for example clv.PlanPriors(stated_slope_mean=1.0)."
+        )
+    return priors
+
+
+def _labels(frame: PlanFrame) -> dict[str, list[str]]:
+    return {"level": frame.labels, "column": list(frame.columns), "kind": list(STEP_KINDS)}
+
+
+def _reliability(
+    sampled: Sampled,
+    frame: PlanFrame,
+    counts: PlanCounts | None,
+    settings: Settings,
+    priors: PlanPriors,
+    about: dict[str, str],
+) -> PlanReliability:
+    """The draws, labelled, with what they were made from."""
+    labels = {dim: np.array(values, dtype=object) for dim, values in _labels(frame).items()}
+    axes = {"chain": np.arange(settings.chains), "draw": np.arange(settings.draws)}
+    draws = xr.Dataset(coords={**axes, **labels})
+    for name, variable in sampled.variables.items():
+        draws[name] = _labelled(variable)
+    reasons = {
+        name: {"value": getattr(priors, name), "reason": of.description or ""}
+        for name, of in PlanPriors.model_fields.items()
+    }
+    return PlanReliability(
+        draws=draws,
+        frame=frame,
+        record=None
+        if counts is None
+        else Record(counts.group_levels, counts.group_stated, counts.ripe, counts.ripe_hits),
+        stats=sampled.stats,
+        about={
+            **about,
+            "seed": str(settings.seed),
+            "steps": f"{sampled.component.n_data:,}",
+            "method": sampled.method,
+            "note": sampled.component.note,
+            "priors": json.dumps(reasons),
+            "versions": json.dumps(package_versions()),
+        },
+    )
+
+
+def _labelled(variable: Variable) -> xr.DataArray:
+    return xr.DataArray(variable.values, dims=("chain", "draw", *variable.dims), attrs={"n_data": variable.n_data})
+
+
+def _refuse_unstated(plans: Plans, stated: Floats) -> None:
+    missing = np.flatnonzero(np.isnan(stated))
+    if len(missing):
+        first = plans.steps.slice(int(missing[0]), 1).to_pylist()[0]
+        raise PlanError(
+            f"resolve: {len(missing)} of {len(plans)} open steps state no probability, the first is {first['step_id']!r} of "
+            f"account {first['account_id']!r}. Taken at their word, all steps must: fill the column probability."
+        )
+
+
+def _in_parts(some: Any, steps: int, draws: int, threads: int | None) -> tuple[Any, ...]:
+    """`some` of slices of the steps, side by side, into arrays (S, D) that are made once."""
+    each = max(1, CELLS_AT_A_TIME // draws)
+    parts = [slice(first, min(first + each, steps)) for first in range(0, steps, each)]
+    found = tuple(np.zeros((steps, draws), dtype=kind) for kind in (float, bool, np.int32, np.int64))
+
+    def fill(part: slice) -> None:
+        for whole, mine in zip(found, some(part), strict=True):
+            whole[part] = mine
+
+    with ThreadPoolExecutor(threads or available_threads()) as pool:
+        list(pool.map(fill, parts))
+    return found

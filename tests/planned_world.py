@@ -1,0 +1,114 @@
+"""Plans whose reliability is known, and the ledger of what came of them: one step an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+import clvforecast as clv
+from clvforecast.ledger import Ledger
+from clvforecast.plans import Plans
+from clvforecast.plans.steps import STEP_KINDS
+
+AS_OF = date(2024, 6, 30)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class PlannedWorld:
+    """Truth of a company whose managers write plans; delays are Student-t(4), cut to the window."""
+
+    intercept: dict[str, float] = field(
+        default_factory=lambda: {"renewal": 0.9, "expansion": -0.3, "contraction": 0.2, "change_order": -0.6}
+    )
+    slope: float = 0.6
+    unstated: float = 0.4
+    region: dict[str, float] = field(default_factory=lambda: {"north": 0.5, "south": -0.5})
+    csm: dict[str, float] = field(default_factory=lambda: {"ann": 0.3, "bob": -0.3})
+    delay: dict[str, tuple[float, float]] = field(
+        default_factory=lambda: {
+            "renewal": (-5.0, 12.0),
+            "expansion": (20.0, 18.0),
+            "contraction": (10.0, 25.0),
+            "change_order": (30.0, 25.0),
+        }
+    )
+    share: dict[str, tuple[float, float]] = field(
+        default_factory=lambda: {
+            "renewal": (0.0, 0.1),
+            "expansion": (-0.3, 0.4),
+            "contraction": (0.1, 0.3),
+            "change_order": (-0.1, 0.5),
+        }
+    )
+    window: int = 90
+
+
+def probability(world: PlannedWorld, kind: str, stated: float, region: str, csm: str) -> float:
+    log_odds = world.intercept[kind] + world.region[region] + world.csm[csm]
+    log_odds += world.unstated if np.isnan(stated) else world.slope * np.log(stated / (1.0 - stated))
+    return float(1.0 / (1.0 + np.exp(-log_odds)))
+
+
+def drawn_delay(rng: np.random.Generator, world: PlannedWorld, kind: str) -> int:
+    mean, scale = world.delay[kind]
+    while True:
+        day = int(np.floor(mean + scale * rng.standard_t(4) + 0.5))
+        if -world.window <= day <= world.window:
+            return day
+
+
+def simulated(
+    world: PlannedWorld,
+    n: int,
+    seed: int,
+    kinds: tuple[str, ...] = STEP_KINDS,
+    first: int = -500,
+    last: int = 80,
+) -> tuple[Plans, Ledger, pd.DataFrame]:
+    """(plans, ledger, truth): planned days lie so many days from AS_OF; truth has p, comes, delay and share of every step."""
+    rng = np.random.default_rng(seed)
+    events, steps, truth = [], [], []
+    for i in range(n):
+        account, kind = f"account{i:05d}", kinds[rng.integers(len(kinds))]
+        stated = float(rng.choice([0.3, 0.5, 0.7, 0.9, np.nan]))
+        region, csm = (str(rng.choice(list(of))) for of in (world.region, world.csm))
+        planned = AS_OF + int(rng.integers(first, last + 1)) * DAY
+        p, delay = probability(world, kind, stated, region, csm), drawn_delay(rng, world, kind)
+        share = float(np.exp(rng.normal(*world.share[kind])))
+        comes = bool(rng.random() < p)
+        start = planned - 365 * DAY
+        start += (0 if kind == "renewal" else -200) * DAY
+        months = 12 if kind == "renewal" else 60
+        end = (pd.Timestamp(start) + pd.DateOffset(months=12)).date()
+        planned = end if kind == "renewal" else planned
+        sign = -1 if kind == "contraction" else 1
+        amount = 12000.0 if kind == "renewal" else sign * 1000.0
+        common = {"account_id": account, "currency": "USD", "region": region}
+        events.append({**common, "event_date": start, "kind": "initial", "amount": 60000.0, "term_months": months})
+        if comes:
+            booked = planned + delay * DAY
+            event = {**common, "event_date": booked, "kind": kind, "amount": round(amount * share, 2)}
+            if kind == "renewal":
+                event |= {"start_date": planned, "term_months": 12}
+            events.append(event)
+        steps.append(
+            {
+                "account_id": account,
+                "planned_date": planned,
+                "kind": kind,
+                "amount": amount,
+                "probability": stated,
+                "csm": csm,
+                "step_id": f"step{i}",
+            }
+        )
+        truth.append({"account_id": account, "kind": kind, "p": p, "comes": comes, "delay": delay, "share": share})
+    table = pd.DataFrame(events)
+    table["start_date"] = table.get("start_date", pd.Series(dtype=object))
+    ledger = clv.read_ledger(table, as_of=AS_OF)
+    plans = clv.read_plans(pd.DataFrame(steps), ledger, window_days=world.window)
+    return plans, ledger, pd.DataFrame(truth)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from clvforecast.calendars import FiscalCalendar as FiscalCalendar
     from clvforecast.calibration import coverage as coverage
     from clvforecast.calibration import randomised_pit as randomised_pit
+    from clvforecast.comparison import Comparison as Comparison
+    from clvforecast.comparison import compare as compare
     from clvforecast.components import ChangePriors as ChangePriors
     from clvforecast.components import ModelPriors as ModelPriors
     from clvforecast.components import RatePriors as RatePriors
@@ -70,6 +72,8 @@ if TYPE_CHECKING:
     from clvforecast.predictive import predictive_check as predictive_check
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
+    from clvforecast.scenarios import Assume as Assume
+    from clvforecast.scenarios import Scenario as Scenario
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
     from clvforecast.synthetic import Truth as Truth
     from clvforecast.synthetic import simulate_events as simulate_events
@@ -85,6 +89,8 @@ _HOME = {
     "FiscalCalendar": "calendars",
     "coverage": "calibration",
     "randomised_pit": "calibration",
+    "Comparison": "comparison",
+    "compare": "comparison",
     "ChangePriors": "components",
     "ModelPriors": "components",
     "RatePriors": "components",
@@ -122,6 +128,8 @@ _HOME = {
     "predictive_check": "predictive",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
+    "Assume": "scenarios",
+    "Scenario": "scenarios",
     "CompanyParameters": "synthetic",
     "Truth": "synthetic",
     "simulate_events": "synthetic",

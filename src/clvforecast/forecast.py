@@ -32,17 +32,20 @@ from clvforecast.metrics.bridge import bridge_draws, bridge_table, retention_tab
 from clvforecast.metrics.recurring import Pending
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.metrics.windows import plan_snapshots
+from clvforecast.plans import PlanReliability, Plans
 from clvforecast.portfolio import portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
 from clvforecast.provenance import Provenance, package_versions
 from clvforecast.readiness import check_ledger, scoring_warnings
 from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Reduction
+from clvforecast.scenarios import Scenario, steer
 from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
-from clvforecast.simulation.parameters import make_classes, make_parameters
+from clvforecast.simulation.parameters import make_classes, make_parameters, with_term_values
 from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.states import States, account_states, unseen_levels
-from clvforecast.simulation.structures import NO_SNAPSHOTS, NewLevels, Settings
+from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, NewLevels, Settings
+from clvforecast.steering import Steering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,6 +72,9 @@ def forecast(
     calendar: FiscalCalendar | None = None,
     bridge: bool = False,
     pending: Pending = "in_force",
+    scenario: Scenario | None = None,
+    plans: Plans | None = None,
+    reliability: PlanReliability | None = None,
     threads: int | None = None,
     batch_accounts: int | None = None,
 ) -> Forecast:
@@ -110,6 +116,11 @@ def forecast(
     pending
         Whether a contract that has ended, and whose renewal is still open within its grace, counts as in force in the bridge:
         "in_force" or "lapsed".
+    scenario
+        What is assumed in place of what the posterior says. The random numbers are those of the forecast without it.
+    plans, reliability
+        Lifecycle plans, from `read_plans`, and how far they can be relied on: from `fit_plan_reliability`, or
+        `PlanReliability.prior` by default. In its window an open step stands for what the model expects of its account and kind.
     threads, batch_accounts
         How to spread the work; they change no result.
 
@@ -124,7 +135,7 @@ def forecast(
     >>> ledger = clv.datasets.load_phl_contracts(as_of="2018-06-30")  # doctest: +SKIP
     >>> forecast = clv.forecast(clv.load_posterior("posterior.nc"), ledger)  # doctest: +SKIP
     """
-    settings = _settings(locals())
+    settings = _settings(locals(), scenario, plans, reliability)
     check_ledger(posterior, ledger)
     if settings.known_by is not None and settings.known_by < ledger.as_of:
         raise ForecastError(
@@ -146,16 +157,23 @@ def forecast(
         settings.seed,
         last_year=date_of(grid.bounds[-1]).year,
     )
+    classes = make_classes(posterior.frame)
+    steered = None if scenario is None else steer(scenario, ledger, account_ids, classes.term_values)
+    if steered is not None:
+        classes, parameters = with_term_values(classes, parameters, steered.term_values)
     reduction = Reduction(len(account_ids), settings)
     to_date: list[pd.DataFrame] = []
     snapshots = (
         plan_snapshots(grid, settings.calendar or FiscalCalendar()).snapshots if settings.bridge else NO_SNAPSHOTS
     )
     tracking = Tracking(snapshots, settings.pending) if settings.bridge else None
+    if plans is not None and reliability is None:
+        reliability = PlanReliability.prior(plans.window_days, seed=settings.seed)
+    steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
     totals = simulate_portfolio(
-        _states_of(slices, posterior.frame, new_levels, to_date, tracking),
+        _states_of(slices, posterior.frame, new_levels, to_date, steering),
         parameters,
-        make_classes(posterior.frame),
+        classes,
         Settings(
             seed=settings.seed,
             grace_days=-1 if ledger.grace_days is None else ledger.grace_days,
@@ -171,6 +189,7 @@ def forecast(
         settings.batch_accounts,
         reduction.keeps_all,
         snapshots,
+        NOTHING_ASSUMED if steered is None else steered.assumed,
     )
     return Forecast(
         settings=settings,
@@ -183,6 +202,7 @@ def forecast(
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
         ledger=ledger,
+        planned=pd.concat(steering.planned, ignore_index=True) if steering.planned else None,
         warnings=scoring_warnings(posterior, ledger, new_levels),
         provenance=Provenance(
             ledger=ledger.fingerprint,
@@ -194,10 +214,22 @@ def forecast(
     )
 
 
-def _settings(arguments: dict[str, Any]) -> ForecastSettings:
+def _settings(
+    arguments: dict[str, Any], scenario: Scenario | None, plans: Plans | None, reliability: PlanReliability | None
+) -> ForecastSettings:
+    if reliability is not None and plans is None:
+        raise ForecastError(
+            "reliability is given without plans: forecast(..., plans=clv.read_plans(...), reliability=...)."
+        )
+    said: dict[str, Any] = {
+        "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
+        "plans": None if plans is None else f"{len(plans):,} steps; {reliability or 'reliability by its prior'}",
+    }
+    if scenario is not None and scenario.annual_discount_rate is not None:
+        said["annual_discount_rate"] = scenario.annual_discount_rate
     names = ForecastSettings.model_fields
     try:
-        settings = ForecastSettings(**{name: arguments[name] for name in names})
+        settings = ForecastSettings(**{**{name: arguments[name] for name in names}, **said})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -212,23 +244,25 @@ def _states_of(
     frame: Frame,
     new_levels: NewLevels,
     to_date: list[pd.DataFrame],
-    tracking: Tracking | None,
+    steering: Steering,
 ) -> Iterator[States]:
     """The states of one slice of accounts after the other, the next one worked out meanwhile.
 
     Their money to date is put into ``to_date``.
     """
 
-    def states_of(part: Slice) -> States:
-        histories = slice_histories(part)[0]
+    firsts = np.cumsum([0, *(len(part.account_ids) for part in slices)])
+
+    def states_of(place: int) -> States:
+        histories = slice_histories(slices[place])[0]
         states = account_states(histories, frame, new_levels)
-        return states if tracking is None else states._replace(given=tracking.given(histories))
+        return states._replace(given=steering.given(slices[place], int(firsts[place]), histories, states))
 
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(states_of, slices[0])
-        for following in (*slices[1:], None):
+        coming = ahead.submit(states_of, 0)
+        for following in range(1, len(slices) + 1):
             states = coming.result()
-            if following is not None:
+            if following < len(slices):
                 coming = ahead.submit(states_of, following)
             money = {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}
             to_date.append(pd.DataFrame(money))
@@ -256,6 +290,7 @@ class Forecast:
     ledger: Ledger | None
     warnings: tuple[str, ...]
     provenance: Provenance
+    planned: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None)

@@ -29,7 +29,7 @@ DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
 NEEDS_ALL = {"revenue_by_origin", "mrr"}
 ROWS_EACH = 128
 """Accounts that are described at a time: their draws stay in the processor's cache."""
-ADDED_LATER = {"calendar", "bridge", "pending"}
+ADDED_LATER = {"calendar", "bridge", "pending", "scenario", "plans"}
 """Settings that the first files did not have: written only where they are not what they are by default."""
 Floats = NDArray[np.float64]
 
@@ -59,6 +59,8 @@ class ForecastSettings(BaseModel):
     calendar: FiscalCalendar | None = None
     bridge: bool = False
     pending: Literal["in_force", "lapsed"] = "in_force"
+    scenario: str | None = None
+    plans: str | None = None
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -93,10 +93,14 @@ class Assume:
             and all(_is_number(share) and share >= 0.0 for share in mix.values())
             and math.isclose(math.fsum(mix.values()), 1.0, abs_tol=1e-6)
         ):
-            raise ForecastError(f"term_mix={dict(mix)!r}: give months -> share, shares that add up to 1, as {{12: 0.6, 36: 0.4}}.")
+            raise ForecastError(
+                f"term_mix={dict(mix)!r}: give months -> share, shares that add up to 1, as {{12: 0.6, 36: 0.4}}."
+            )
         first, after = self.days
         if after <= first:
-            raise ForecastError(f"start={self.start}, end={self.end}: the assumption ends before it begins. Swap the days.")
+            raise ForecastError(
+                f"start={self.start}, end={self.end}: the assumption ends before it begins. Swap the days."
+            )
 
     def _check(self, name: str, low: float, high: float, meaning: str) -> None:
         value = getattr(self, name)
@@ -169,7 +173,9 @@ class Scenario:
             raise ForecastError(f"name={name!r}: a scenario has a name, a text.")
         for assumption in assumptions:
             if not isinstance(assumption, Assume):
-                raise ForecastError(f"{assumption!r} is no assumption: Scenario(name, clv.Assume(...), clv.Assume(...)).")
+                raise ForecastError(
+                    f"{assumption!r} is no assumption: Scenario(name, clv.Assume(...), clv.Assume(...))."
+                )
         if isinstance(lost_accounts, str):
             raise ForecastError(f"lost_accounts={lost_accounts!r}: give a list of ids, or account_id -> day.")
         self.name = name
@@ -215,10 +221,13 @@ def steer(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray, term
         or [np.zeros(len(account_ids), dtype=bool)]
     )
     sets, row = np.unique(held, axis=0, return_inverse=True)
-    months = sorted({*(months for one in scenario.assumptions for months in one.term_mix or ())} - {*term_values.tolist()})
+    months = sorted(
+        {*(months for one in scenario.assumptions for months in one.term_mix or ())} - {*term_values.tolist()}
+    )
     values = np.append(term_values, np.array(months, dtype=np.int64))
     rows = [
-        _pieces([one for one, holds in zip(scenario.assumptions, chosen, strict=False) if holds], values) for chosen in sets
+        _pieces([one for one, holds in zip(scenario.assumptions, chosen, strict=False) if holds], values)
+        for chosen in sets
     ]
     effect = np.where(sets.any(axis=1), np.arange(len(sets)), -1)[row.ravel()]
     return Steered(effect, _stop_days(scenario, ledger, account_ids), _joined(rows, values.size), values)
@@ -238,7 +247,9 @@ def _holds(assumption: Assume, ledger: Ledger, account_ids: pa.ChunkedArray) -> 
         for one in _listed(level):
             if not (levels == one).any():
                 known = ", ".join(map(repr, levels.dropna().unique()[:8]))
-                raise ForecastError(f"where={{{column!r}: {one!r}}}: no account has it. Levels of {column} are {known}.")
+                raise ForecastError(
+                    f"where={{{column!r}: {one!r}}}: no account has it. Levels of {column} are {known}."
+                )
         found &= levels.isin(_listed(level)).to_numpy()
     return found
 
@@ -253,7 +264,9 @@ def _stop_days(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray)
             raise ForecastError(f"lost_accounts: the ledger has no account {name!r} with a contract. Check the id.")
         day = first if given is None else day_of(given)
         if day < first:
-            raise ForecastError(f"lost_accounts: {name!r} is lost on {given}, before the forecast begins on {as_days(first)}.")
+            raise ForecastError(
+                f"lost_accounts: {name!r} is lost on {given}, before the forecast begins on {as_days(first)}."
+            )
         found[place] = day
     return found
 

@@ -194,3 +194,13 @@ def make_classes(frame: Frame) -> Classes:
         unknown_column=len(frame.location_columns) - 1,
         first_year=frame.years[0],
     )
+
+
+def with_term_values(
+    classes: Classes, parameters: Parameters, term_values: NDArray[np.int64]
+) -> tuple[Classes, Parameters]:
+    """The same with contract lengths behind those that the posterior knows, which never come by themselves."""
+    more = term_values.size - classes.term_values.size
+    always = np.ones((*parameters.term_cdf.shape[:-1], more))
+    cdf = np.concatenate((parameters.term_cdf, always), axis=-1)
+    return classes._replace(term_values=term_values), parameters._replace(term_cdf=cdf)

@@ -1,0 +1,119 @@
+"""What is given of accounts beside their states: ARR so far, what a scenario assumes of them, and what is planned with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clvforecast.histories import Histories
+from clvforecast.histories.slices import Slice
+from clvforecast.metrics.tracking import Tracking
+from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
+from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.scenarios import Steered
+from clvforecast.simulation.slots import UNITS_PER_CENT
+from clvforecast.simulation.states import States
+from clvforecast.simulation.steering import RENEWAL_STEP
+from clvforecast.simulation.structures import Given, Steps
+
+Longs = NDArray[np.int64]
+KINDS = np.array(
+    [{"renewal": RENEWAL_STEP, "expansion": 0, "contraction": 1, "change_order": 2}[kind] for kind in STEP_KINDS]
+)
+"""The kernel's number of each kind of planned step."""
+STATUS_OPEN = 0
+
+
+@dataclass
+class Steering:
+    """Gives each slice of accounts, in their order, what is known, assumed and planned of it.
+
+    ``planned`` collects the tables of the open steps of the slices so far.
+    """
+
+    tracking: Tracking | None
+    scenario: Steered | None
+    plans: Plans | None
+    reliability: PlanReliability | None
+    draws: int
+    seed: int
+    planned: list[pd.DataFrame] = field(default_factory=list)
+
+    def given(self, part: Slice, first: int, histories: Histories, states: States) -> Given:
+        """Of a slice whose first account is the ``first`` of all."""
+        given = Given() if self.tracking is None else self.tracking.given(histories)
+        accounts = slice(first, first + len(states.account_ids))
+        if self.scenario is not None:
+            given = given._replace(
+                effect=self.scenario.effect[accounts][states.account],
+                stop_day=self.scenario.stop_day[accounts][states.account],
+            )
+        if self.plans is not None and self.reliability is not None:
+            given = given._replace(steps=self._steps(self.plans, self.reliability, part, states))
+        return given
+
+    def _steps(self, plans: Plans, reliability: PlanReliability, part: Slice, states: States) -> Steps | None:
+        mine = pc.is_in(plans.steps["account_id"], pa.array(states.account_ids))
+        chosen = plans.where(mine.to_numpy())
+        if not len(chosen):
+            return None
+        outcomes = reliability.resolve(chosen, part.ledger, self.draws, self.seed, threads=1)
+        line = lines_of_steps(outcomes, states)
+        self.planned.append(planned_table(outcomes, plans.window_days, line, states))
+        return kernel_steps(outcomes, plans.window_days, line) if len(outcomes) else None
+
+
+def lines_of_steps(outcomes: PlanOutcomes, states: States) -> Longs:
+    """The line of its account that each step is of: an account's only one; else the line whose open renewal falls due nearest the
+    planned day, of an event the one with the largest revenue that is in force then, or is the last to end."""
+    account = pd.Index(states.account_ids).get_indexer(outcomes.account_id)
+    first = np.searchsorted(states.account, account)
+    line = first.copy()
+    several = np.flatnonzero(np.searchsorted(states.account, account, side="right") - first > 1)
+    last_term = states.bt_ptr[1:] - 1
+    for step in several:
+        lines = np.arange(first[step], np.searchsorted(states.account, account[step], side="right"))
+        day, end = outcomes.planned_day[step], states.bt_end[last_term[lines]].astype(np.int64)
+        is_open = states.status[lines] == STATUS_OPEN
+        if outcomes.kind[step] == STEP_KINDS.index("renewal"):
+            rank = np.where(is_open, -np.abs(end - day), -np.inf)
+        else:
+            rank = np.where(is_open & (end > day), states.bt_mrr_now[last_term[lines]], end - 2.0**40)
+        line[step] = lines[int(np.argmax(rank))]
+    return line
+
+
+def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs) -> Steps:
+    """The open steps in order of their line."""
+    order = np.argsort(line, kind="stable")
+    planned = outcomes.planned_day.astype(np.int64)[order]
+    return Steps(
+        line=line[order],
+        kind=KINDS[outcomes.kind][order],
+        days=np.column_stack((planned - window_days, planned + window_days)),
+        months=outcomes.months.astype(np.int64)[order],
+        day=outcomes.day.astype(np.int64)[order],
+        units=outcomes.cents[order] * UNITS_PER_CENT,
+        probability=outcomes.probability[order],
+    )
+
+
+def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> pd.DataFrame:
+    """`PlanOutcomes.table` with a note on steps of which the model knows better, empty for the others."""
+    table = outcomes.table()
+    ends = states.bt_end[states.bt_ptr[1:] - 1][line].astype(np.int64)
+    renewal = outcomes.kind == STEP_KINDS.index("renewal")
+    early = renewal & (outcomes.planned_day + window_days < ends)
+    lapses = renewal & (states.status[line] != STATUS_OPEN)
+    return table.assign(
+        note=np.select(
+            [lapses, early],
+            ["has given notice or ended: renews only by a return", "no renewal falls due within the step's window"],
+            "",
+        )
+    )

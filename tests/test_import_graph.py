@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("steering",),
     ("forecast",),
     ("forecast_file",),
-    ("actuals", "comparison", "calibration", "baselines", "predictive"),
+    ("actuals", "comparison", "plan_value", "calibration", "baselines", "predictive"),
     ("scores",),
     ("backtest",),
     ("report", "batch"),

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from clvforecast.ledger import read_ledger as read_ledger
     from clvforecast.overview import DataReport as DataReport
     from clvforecast.overview import data_report as data_report
+    from clvforecast.plan_value import PlanValue as PlanValue
+    from clvforecast.plan_value import plan_value as plan_value
     from clvforecast.plans import PlanOutcomes as PlanOutcomes
     from clvforecast.plans import PlanPriors as PlanPriors
     from clvforecast.plans import PlanReliability as PlanReliability
@@ -116,6 +118,8 @@ _HOME = {
     "data_report": "overview",
     "PlanOutcomes": "plans",
     "PlanPriors": "plans",
+    "PlanValue": "plan_value",
+    "plan_value": "plan_value",
     "PlanReliability": "plans",
     "Plans": "plans",
     "fit_plan_reliability": "plans",

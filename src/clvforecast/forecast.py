@@ -29,6 +29,7 @@ from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.intervals import check_interval
 from clvforecast.ledger import Ledger
 from clvforecast.metrics.bridge import bridge_draws, bridge_table, retention_table
+from clvforecast.metrics.policies import policies
 from clvforecast.metrics.recurring import Pending
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.metrics.windows import plan_snapshots
@@ -275,7 +276,8 @@ class Forecast:
 
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
     discount rate and the gross margin in them. ``warnings`` say what to know of the ledger and the posterior behind it,
-    ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
+    ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.  ``planned`` has a row for each
+    open step of the plans, with the probability that it comes; None without plans.
     """
 
     settings: ForecastSettings
@@ -480,6 +482,10 @@ class Forecast:
         with the quarter (``freq="quarter"``), as rates are mostly told.  Raises ForecastError as `bridge` does.
         """
         return retention_table(self, freq, by, trailing_year, ci_prob, ci_kind, history)
+
+    def policies(self) -> dict[str, str]:
+        """How this forecast counts, in words: what a reader of its figures has to know."""
+        return policies(self)
 
     @property
     def draws(self) -> xr.Dataset:

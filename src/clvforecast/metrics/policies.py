@@ -1,0 +1,51 @@
+"""How a forecast counts, in words: what stands beside every figure that leaves it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clvforecast.forecast import Forecast
+
+TIMINGS = {
+    "recognised": "Revenue is recognised by days of service: an amount over its service period, evenly.",
+    "booked": "Money counts on the day on which it is booked; what was booked by as_of is no longer to come.",
+}
+PENDING = {
+    "in_force": "A contract that has ended counts as in force while its renewal is open and its grace lasts.",
+    "lapsed": "A contract that has ended counts as lapsed until its renewal is booked; renewals that come late are a line of "
+    "their own.",
+}
+
+
+def policies(forecast: Forecast) -> dict[str, str]:
+    """See `Forecast.policies`."""
+    settings = forecast.settings
+    rate, margin = settings.annual_discount_rate, settings.gross_margin
+    said = {
+        "accounts": "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it.",
+        "window": f"{settings.horizon_months} calendar months from the day after {forecast.as_of}.",
+        "revenue": TIMINGS[settings.timing],
+        "currency": f"All money is in {forecast.currency}.",
+        "discounting": f"Discounted values have {rate:.2%} a year, by days from as_of, and a gross margin of {margin:.1%}; "
+        "revenue has neither.",
+        "ranges": f"Ranges hold model, parameter and event uncertainty, from {settings.draws:,} draws; totals are summed draw "
+        "by draw, so ranges of parts do not add up to the range of the whole. Means do.",
+    }
+    if settings.known_by is not None:
+        said["known_by"] = f"Only bookings made by {settings.known_by} count."
+    if settings.bridge:
+        said |= {
+            "arr": "ARR is twelve times the monthly revenue of the contracts in force: amount / months of the term, amendments "
+            "over the rest of theirs. Change orders and referrals are not recurring.",
+            "pending": PENDING[settings.pending],
+            "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "
+            "new and returning customers are in neither. GRR counts min(end, start).",
+            "gross_renewal_rate": "Of the ARR whose renewal fell due in the period, what was renewed, at most what was due.",
+            "logo_churn": "Of the accounts with ARR at the period's start, the share with none at its end.",
+        }
+    if settings.scenario is not None:
+        said["scenario"] = f"Under the scenario {settings.scenario}."
+    if settings.plans is not None:
+        said["plans"] = f"Lifecycle plans are in the forecast: {settings.plans}."
+    return said

@@ -28,6 +28,7 @@ from clvforecast.simulation.slots import (
     SHAPE,
     SIGMA,
     T_LAPSED,
+    TABLE_HEADER,
     TAU,
     TERMINATION,
     WAITING,
@@ -60,24 +61,26 @@ def line() -> tuple[np.ndarray, ...]:
 
 
 @numba.njit
-def count_events(par, real, line_whole, line_real, counts):
+def count_events(par, real, whole, line_whole, line_real, counts):
+    table, scale = np.zeros(TABLE_HEADER, dtype=np.int64), np.zeros(1)
     stream = np.zeros(STREAM_SLOTS, dtype=np.uint64)
     for row in range(counts.shape[0]):
         start_stream(stream, np.uint64(row), 7, 0)
-        begin_events(par, real, line_whole, line_real, stream)
+        begin_events(par, scale, real, whole, line_whole, line_real, stream)
         while real[SERVED] + real[WAITING] < 365.25 * YEARS:
             real[SERVED] += real[WAITING]
-            found = next_event(real, stream)
+            found = next_event(table, scale, real, whole, 0, stream)
             if found <= EVENT_KINDS:
                 counts[row, found] += 1
 
 
 @numba.njit
-def draw_sizes(par, real, line_whole, line_real, sizes):
+def draw_sizes(par, real, whole, line_whole, line_real, sizes):
+    scale = np.zeros(1)
     stream = np.zeros(STREAM_SLOTS, dtype=np.uint64)
     for row in range(sizes.shape[0]):
         start_stream(stream, np.uint64(row), 7, 1)
-        begin_events(par, real, line_whole, line_real, stream)
+        begin_events(par, scale, real, whole, line_whole, line_real, stream)
         for place in range(sizes.shape[1]):
             sizes[row, place] = draw_size(par, real, 0, stream)
 
@@ -94,9 +97,9 @@ def wait_for_returns(par, real, whole, waits, within):
 
 def test_counts_of_events_are_a_gamma_mixture_of_poissons() -> None:
     """Negative binomial of shape r + n and R / (R + years), R = r/m + T; terminations Poisson; each kind on its own."""
-    par, real, _, line_whole, line_real = line()
+    par, real, whole, line_whole, line_real = line()
     counts = np.zeros((LINES, EVENT_KINDS + 1), dtype=np.int64)
-    count_events(par, real, line_whole, line_real, counts)
+    count_events(par, real, whole, line_whole, line_real, counts)
     for kind in range(EVENT_KINDS):
         rate = SHAPES[kind] / MEANS[kind] + ACTIVE_YEARS
         law = stats.nbinom(SHAPES[kind] + BEFORE[kind], rate / (rate + YEARS))
@@ -112,9 +115,9 @@ def test_counts_of_events_are_a_gamma_mixture_of_poissons() -> None:
 
 def test_sizes_share_a_mean_that_the_past_tells_of() -> None:
     """With ν ~ Normal given the past, y_i = ν + ε_i: equal means, variances and covariances, the joint law is normal."""
-    par, real, _, line_whole, line_real = line()
+    par, real, whole, line_whole, line_real = line()
     sizes = np.empty((LINES, 3))
-    draw_sizes(par, real, line_whole, line_real, sizes)
+    draw_sizes(par, real, whole, line_whole, line_real, sizes)
     precision = 1 / TAUS**2 + PAST_SIZES.size / SIGMAS**2
     mean = PAST_SIZES.sum() / SIGMAS**2 / precision  # the group's mean is 0
     covariance = np.full((3, 3), 1 / precision) + np.diag(np.full(3, SIGMAS**2))

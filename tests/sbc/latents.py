@@ -25,7 +25,7 @@ from clvforecast.simulation.slots import (
     Whole,
 )
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Settings
+from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, Settings
 from clvforecast.simulation.terms import beta_parameters, dated_step, decide
 from known_world import KnownPosterior
 
@@ -50,11 +50,11 @@ def latent_draws(
     par, offsets = pack_parameters(parameters, classes)
     settings = Settings(seed=seed, grace_days=-1, max_ratio=frame.max_ratio, known_by=FAR_AWAY, booked=False)
     n = len(states.account_ids)
-    table, scale = pack_constants(classes, settings, grid, parameters, n, offsets)
+    table, scale = pack_constants(classes, settings, grid, parameters, n, offsets, NO_SNAPSHOTS, NOTHING_ASSUMED)
     ((_, _, batch),) = batches(states, np.arange(n), n)
-    lines = pack_lines(batch, table, scale, classes)
+    lines = pack_lines(batch, table, scale, classes, NOTHING_ASSUMED, n_draws)
     books = Books(empty_flow(1, HORIZON, n)[0], np.zeros((lines.key.size, 2), np.int64), np.zeros(lines.key.size))
-    scratch, rng = new_scratch(), np.random.default_rng([seed, 5])
+    scratch, rng = new_scratch(table, 0), np.random.default_rng([seed, 5])
     real, whole, stream = scratch.real, scratch.whole, scratch.stream
     names = ("theta", *(f"{kind}_{what}" for kind in KINDS for what in ("rate", "size_mean")))
     found = {name: np.empty((n_draws, len(accounts))) for name in names}
@@ -64,8 +64,8 @@ def latent_draws(
         for draw, drawn in enumerate(par):
             profile_values(drawn, table, lines.profiles[row[L_PROFILE]], profile)
             start_stream(stream, lines.key[line], table[SEED], draw)
-            begin_line(drawn, table, real, whole, lines, books, line, profile)
-            begin_events(drawn, real, row, values, stream)
+            begin_line(drawn, table, real, whole, lines, books, line, draw, profile)
+            begin_events(drawn, scale, real, whole, row, values, stream)
             for kind, name in enumerate(KINDS):
                 rate = rng.gamma(real[EVENT_SHAPES + kind]) / real[EVENT_EXPOSURES + kind]
                 found[f"{name}_rate"][draw, column] = DAYS_PER_YEAR * rate
@@ -82,7 +82,7 @@ def _theta(
 ) -> float:
     w = dated_step(par, table, scale, real, whole)
     a, b = beta_parameters(real, whole)
-    renewed, _ = decide(par, table, scale, real, whole, stream)
+    renewed, _, _ = decide(par, table, scale, real, whole, stream)
     if renewed:
         return float(np.exp(real[LOG_THETA]))
     while True:

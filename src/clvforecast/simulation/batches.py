@@ -62,7 +62,7 @@ def batches(states: States, group: NDArray[np.int64], accounts_each: int) -> Ite
 
 def given_of(given: Given, accounts: slice, lines: slice) -> Given:
     """What is given of some of the accounts and their lines."""
-    of_accounts = {name: getattr(given, name) for name in ("past", "first", "only_draw")}
+    of_accounts = {name: getattr(given, name) for name in ("past", "first")}
     of_lines = {name: getattr(given, name) for name in ("stop_day", "effect")}
     return Given(
         **{name: None if values is None else values[accounts] for name, values in of_accounts.items()},

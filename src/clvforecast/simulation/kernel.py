@@ -4,9 +4,11 @@ A line's life is a sequence of terms.  Inside a term, events arrive at random ti
 renewal decision is taken; after a lapse the line may return (`terms`).  `simulate` runs every account of a batch under every
 draw, with draws spread over threads: each block of draws owns its cells of the output, so threads never meet.
 
-Order of random numbers within a stream: the wait until an event may come; then, in the order of time, what comes then (kind or
-none, the next wait, a size), early termination (refund or not), decisions (outcome, θ once it can be known, then for a renewal:
-booking lag where it matters, length, persistence, direction, size) and returns (waiting time, value, length, θ).
+Random numbers of a line under a draw come in two streams, so that a scenario or a plan that adds or removes an event leaves
+decisions as they are.  Order in that of events: the wait until an event may come; then, in the order of time, what comes then
+(kind or none, the next wait, a size), early termination (refund or not).  In that of decisions: outcome, θ once it can be known,
+then for a renewal: booking lag where it matters, length, persistence, direction, size; and returns (waiting time, value, length,
+θ).
 """
 
 import math
@@ -23,10 +25,9 @@ from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, take_back_unserved, terminate
-from clvforecast.simulation.random import STREAM_SLOTS, jit, nth, outside, part, seldom, start_stream
+from clvforecast.simulation.random import EVENTS_BLOCK, STREAM_SLOTS, jit, nth, part, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
-    A_ONLY_DRAW,
     ACTIVE,
     ACTIVE_DAYS,
     AMEND,
@@ -171,8 +172,8 @@ class Lines(NamedTuple):
     whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
     whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
     (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
-    accounts (A, 2); past (A, H) their ARR in cents at the snapshots before the forecast; planned steps (P, `STEP_SLOTS`), and of
-    each in every draw (P, D) its day, units and probability.
+    begun (A,) the first snapshot by which an account had begun, past (A, H) its ARR in cents at those before the forecast;
+    planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units and probability.
     """
 
     whole: NDArray[np.int64]
@@ -185,7 +186,7 @@ class Lines(NamedTuple):
     items: NDArray[np.int64]
     first: NDArray[np.int64]
     order: NDArray[np.int64]
-    accounts: NDArray[np.int64]
+    begun: NDArray[np.int64]
     past: NDArray[np.int64]
     plan: NDArray[np.int64]
     plan_day: NDArray[np.int64]
@@ -205,12 +206,13 @@ class Books(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread works in: the running line's state (``real``, ``whole``, ``stream``), the profile of a draw, and the
-    account's results."""
+    """What one thread works in: the running line's state (``real``, ``whole``, its streams of decisions and of ``events``), the
+    profile of a draw, and the account's results."""
 
     real: NDArray[np.float64]
     whole: NDArray[np.int64]
     stream: NDArray[np.uint64]
+    events: NDArray[np.uint64]
     profile: NDArray[np.float64]
     account_real: NDArray[np.float64]
     account_whole: NDArray[np.int64]
@@ -240,31 +242,20 @@ class Results(NamedTuple):
 
 @jit
 def serve_books(table: Whole, scale: Real, lines: Lines, books: Books, scratch: Scratch) -> None:
-    """Serve the items on every line's books, but for lines that live in one draw only."""
-    for account in range(lines.order.size):
-        if lines.accounts[account, A_ONLY_DRAW] < 0:
-            for line in range(lines.first[account], lines.first[account + 1]):
-                serve_items(table, scale, lines, books, line, books.flow, scratch)
-
-
-@outside
-def serve_items(
-    table: Whole, scale: Real, lines: Lines, books: Books, line: int, flow: Whole, scratch: Scratch
-) -> None:
-    """Serve the items on a line's books."""
-    seldom()
+    """Serve the items on every line's books."""
     real, whole = scratch.real, scratch.whole
-    line_whole = lines.whole[line]
-    real[VALUE:] = 0.0
-    whole[TIED:] = 0
-    find_flow(table, whole, line_whole)
-    for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
-        item = lines.items[row]
-        start = max(item[ITEM_START], table[WINDOW_START])
-        end, units = item[ITEM_STOP], item[ITEM_UNITS]
-        serve(table, scale, real, whole, flow, COMMITTED, start, start, end, units)
-    books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
-    books.value[line] = real[VALUE]
+    for line in range(lines.key.size):
+        line_whole = lines.whole[line]
+        real[VALUE:] = 0.0
+        whole[TIED:] = 0
+        find_flow(table, whole, line_whole)
+        for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
+            item = lines.items[row]
+            start = max(item[ITEM_START], table[WINDOW_START])
+            end, units = item[ITEM_STOP], item[ITEM_UNITS]
+            serve(table, scale, real, whole, books.flow, COMMITTED, start, start, end, units)
+        books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
+        books.value[line] = real[VALUE]
 
 
 @jit
@@ -361,6 +352,7 @@ def run_line(
     term_money: NDArray[np.float64],
     items: NDArray[np.int64],
     stream: Stream,
+    events: Stream,
 ) -> int:
     """Live from the origin to the horizon; returns the row of the booked term that runs there.
 
@@ -375,12 +367,12 @@ def run_line(
         else:
             lapse_day = whole[END]
             if whole[END] > table[WINDOW_START]:
-                lapse_day = live_through_term(par, table, scale, real, whole, flow, stream)
+                lapse_day = live_through_term(par, table, scale, real, whole, flow, events)
             if lapse_day == whole[STOP_DAY]:
                 take_back_unserved(table, scale, real, whole, flow, items, lapse_day)
                 return -1
             if lapse_day < whole[END]:
-                terminate(par, table, scale, real, whole, flow, items, lapse_day, stream)
+                terminate(par, table, scale, real, whole, flow, items, lapse_day, events)
             elif lapse_day >= table[WINDOW_END]:
                 return term
             elif term < last_term:
@@ -415,14 +407,15 @@ def simulate_line(
     draw: int,
     profile: Real,
     stream: Stream,
+    events: Stream,
 ) -> None:
     """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
     begin_line(par, table, real, whole, lines, books, line, draw, profile)
-    begin_events(par, scale, real, whole, line_whole, line_real, stream)
+    begin_events(par, scale, real, whole, line_whole, line_real, events)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
-    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream)
+    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream, events)
     if term < 0:
         return
     discounting = scale[LOG_DISCOUNT] > 0.0
@@ -456,16 +449,16 @@ def simulate_account(
 
     ``known`` is the row of the profile that ``scratch.profile`` is of; returns the one it is of now.
     """
-    real, whole, stream, profile = scratch.real, scratch.whole, scratch.stream, scratch.profile
+    real, whole, profile = scratch.real, scratch.whole, scratch.profile
+    stream, events = scratch.stream, scratch.events
     for line in range(lines.first[account], lines.first[account + 1]):
         row = lines.whole[line, L_PROFILE]
         if row != known:
             profile_values(par, table, lines.profiles[row], profile)
             known = row
-        if lines.accounts[account, A_ONLY_DRAW] >= 0:
-            serve_items(table, scale, lines, books, line, flow, scratch)
         start_stream(stream, lines.key[line], table[SEED], draw)
-        simulate_line(par, table, scale, real, whole, flow, lines, books, line, draw, profile, stream)
+        start_stream(events, lines.key[line], table[SEED], draw, EVENTS_BLOCK)
+        simulate_line(par, table, scale, real, whole, flow, lines, books, line, draw, profile, stream, events)
         if line == lines.first[account]:
             copy(scratch.account_whole, whole, ORIGIN_TOTALS)
             copy(scratch.account_real, real, VALUE)
@@ -555,9 +548,6 @@ def simulate_draws(
                 known = -1
                 for place in range(first, min(first + ACCOUNTS_EACH, n_accounts)):
                     account = lines.order[place]
-                    only = lines.accounts[account, A_ONLY_DRAW]
-                    if only >= 0 and only != draw:
-                        continue
                     known = simulate_account(
                         par[draw], table, scale, lines, books, account, draw, results.flow[draw], scratch, known
                     )
@@ -568,8 +558,7 @@ def simulate_draws(
                     if table[N_SNAPSHOTS] > 0:
                         width = OF_SNAPSHOTS * table[N_SNAPSHOTS] + OF_WINDOWS * table[N_WINDOWS]
                         at = lines.whole[lines.first[account], L_GROUP] * width
-                        past, traits = lines.past[account], lines.accounts[account]
-                        add_to_bridge(table, whole, past, traits, results.bridge[draw], at)
+                        add_to_bridge(table, whole, lines.past[account], lines.begun[account], results.bridge[draw], at)
                     if keeps_all:
                         copy(results.whole[account, draw], whole, 0)
                         copy(results.real[account, draw], real, 0)
@@ -604,6 +593,7 @@ def new_scratch(table: Whole, most_steps: int) -> Scratch:
         real=np.zeros(REAL_SLOTS + most_steps),
         whole=np.zeros(WHOLE_SLOTS + snapshots + most_steps * STEP_SLOTS, dtype=np.int64),
         stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
+        events=np.zeros(STREAM_SLOTS, dtype=np.uint64),
         profile=np.zeros(N_PROFILE),
         account_real=np.zeros(REAL_SLOTS - VALUE),
         account_whole=np.zeros(WHOLE_SLOTS - ORIGIN_TOTALS + snapshots, dtype=np.int64),

@@ -58,6 +58,8 @@ FIRST_CHANGE = int(Location.CHANGE_DOWN)
 MAX_KAPPA = 1e6
 EVENT_KINDS = 4
 NO_EVENT = EVENT_KINDS + 1
+NOT_KEPT = EVENT_KINDS + 2
+"""An event that comes but for what is assumed or planned: its size is drawn as if it did, so that what follows is alike."""
 
 
 @jit
@@ -127,7 +129,7 @@ def begin_events(
 
 @jit
 def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, stream: Stream) -> int:
-    """The kind of event that comes when the wait is over: 0-3, `EVENT_KINDS` for termination, `NO_EVENT` for none.
+    """The kind of event that comes when the wait is over: 0-3, `EVENT_KINDS` for termination, `NO_EVENT` or `NOT_KEPT` for none.
 
     By thinning (Lewis and Shedler 1979): the wait is drawn from the intensity at its beginning, which time without events only
     lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.  Where rates are
@@ -146,8 +148,10 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
             refused = choice >= hazard + assumed_rate(scale, piece, kind) * intensity
         hazard += greatest * intensity
         found += choice >= hazard
-    if refused or (found < EVENT_KINDS and replaced_by_plan(table, whole, found, day)):
-        found = NO_EVENT
+    if refused:
+        found = NOT_KEPT if greatest == 1.0 else NO_EVENT
+    elif found < EVENT_KINDS and replaced_by_plan(table, whole, found, day):
+        found = NOT_KEPT
     if found < EVENT_KINDS:
         real[EVENT_SHAPES + found] += 1.0
         hazard += greatest / exposure_of(real, found)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
-from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, draw_size, next_event
-from clvforecast.simulation.random import jit, nth, uniform
+from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, NOT_KEPT, draw_size, next_event
+from clvforecast.simulation.random import jit, normal, nth, uniform
 from clvforecast.simulation.revenue import add_on_day, book, take_back
 from clvforecast.simulation.slots import (
     ACTIVE,
@@ -197,7 +197,9 @@ def live_through_term(
             time += waited
             day = int(time)
             kind = next_event(table, scale, real, whole, day, stream)
-            if kind == NO_EVENT:
+            if kind == NOT_KEPT:
+                normal(stream)
+            if kind >= NO_EVENT:
                 continue
             pass_time(table, real, whole, now, day)
             now = day

@@ -311,11 +311,10 @@ def given_of_lines(batch: Batch, table: NDArray[np.int64], assumed: Assumed) -> 
 
 
 def given_of_accounts(given: Given, n_accounts: int, n_past: int) -> dict[str, Any]:
-    """The fields `accounts` and `past` of `Lines`."""
+    """The fields `begun` and `past` of `Lines`."""
     first = np.zeros(n_accounts) if given.first is None else given.first
-    only = np.full(n_accounts, -1) if given.only_draw is None else given.only_draw
     past = np.zeros((n_accounts, n_past)) if given.past is None else given.past
-    return {"accounts": _columns(first, only), "past": np.ascontiguousarray(past, dtype=np.int64)}
+    return {"begun": np.ascontiguousarray(first, dtype=np.int64), "past": np.ascontiguousarray(past, dtype=np.int64)}
 
 
 def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:

@@ -69,6 +69,9 @@ BLOCKS = 8
 N_WORDS = 2 * BLOCKS
 STREAM_SLOTS = WORDS + N_WORDS
 
+EVENTS_BLOCK = 2**31
+"""Block of a line's stream at which the numbers of its events begin; those of its decisions begin with the first."""
+
 LAYERS = 256
 NORMAL_EDGE, NORMAL_AREA = 3.6541528853610088, 4.92867323399e-3
 EXPONENTIAL_EDGE, EXPONENTIAL_AREA = 7.69711747013104972, 3.9496598225815571993e-3
@@ -141,13 +144,13 @@ def next_blocks(stream: NDArray[np.uint64]) -> None:
 
 
 @jit
-def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int) -> None:
-    """Put ``stream`` at the beginning of the stream of one line and one draw."""
+def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int, first_block: int = 0) -> None:
+    """Put ``stream`` at the beginning of the stream of one line and one draw, or at a later block of it."""
     key = np.uint64(line_key)
     wide_seed = np.uint64(seed)
     stream[KEY_0] = key & _LOW32
     stream[KEY_1] = key >> _SHIFT32
-    stream[BLOCK] = 0
+    stream[BLOCK] = np.uint64(first_block)
     stream[DRAW] = np.uint64(draw)
     stream[SEED_LOW] = wide_seed & _LOW32
     stream[SEED_HIGH] = wide_seed >> _SHIFT32

@@ -127,8 +127,6 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(17)  # fmt: skip
 L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END, L_WHOLE = 20, 24, 25, 26, 27, 28, 29
-# Columns of the accounts' table: the first snapshot by which it had begun, and the draw it lives in alone (-1: in every draw).
-A_FIRST, A_ONLY_DRAW, A_WIDTH = range(3)
 # Sums of a group in one draw, S numbers each by snapshot: ARR in force, accounts that have any, ARR due for renewal in the period
 # that ends there, and of it renewed. Then for each window between two snapshots what became of the accounts' ARR from the one to
 # the other, and how many lost or gained all of theirs.

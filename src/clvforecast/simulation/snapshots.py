@@ -9,7 +9,6 @@ import math
 
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
-    A_FIRST,
     ACCOUNTS,
     CHURNED,
     CONTRACTED_BY,
@@ -81,8 +80,11 @@ def note_due(table: Whole, whole: Whole, place: int, due: int, renewed: int) -> 
 
 
 @jit
-def add_to_bridge(table: Whole, account: Whole, past: Whole, traits: Whole, bridge: Whole, at: int) -> None:
-    """Add an account under one draw to the sums of its group, which begin at ``at``; ``past`` is its ARR before the forecast."""
+def add_to_bridge(table: Whole, account: Whole, past: Whole, begun: int, bridge: Whole, at: int) -> None:
+    """Add an account under one draw to the sums of its group, which begin at ``at``.
+
+    ``past`` is its ARR before the forecast, ``begun`` the first snapshot by which it had begun.
+    """
     n = table[N_SNAPSHOTS]
     for place in range(table[N_PAST]):
         account[nth(ARR_AT + place)] = past[place]
@@ -99,7 +101,7 @@ def add_to_bridge(table: Whole, account: Whole, past: Whole, traits: Whole, brid
         start, end = account[nth(ARR_AT + first)], account[nth(ARR_AT + table[nth(row + 1)])]
         if start != end:
             to = at + OF_SNAPSHOTS * n + OF_WINDOWS * window
-            add_movement(bridge, to, start, end, first < traits[A_FIRST], late and first < table[N_PAST])
+            add_movement(bridge, to, start, end, first < begun, late and first < table[N_PAST])
 
 
 @jit

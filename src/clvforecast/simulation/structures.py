@@ -149,13 +149,11 @@ class Given(NamedTuple):
     """What is given of A accounts and their L lines beside their states; None where nothing is.
 
     past: int64 (A, H) ARR in cents at the snapshots before the forecast; first: int64 (A,) first snapshot by which it had begun
-    only_draw: int64 (A,) the draw that the account lives in alone, −1 in every draw
     stop_day: int64 (L,) on which all service ends, `NEVER`; effect: int64 (L,) row of `Assumed`, −1 for none
     """
 
     past: NDArray[np.int64] | None = None
     first: NDArray[np.int64] | None = None
-    only_draw: NDArray[np.int64] | None = None
     stop_day: NDArray[np.int64] | None = None
     effect: NDArray[np.int64] | None = None
     steps: Steps | None = None

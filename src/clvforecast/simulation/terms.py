@@ -410,7 +410,8 @@ def renew(
     full = plain * amended_factor(real)
     carried, factor = plain, 1.0
     class_now = term_size_class(table, scale, real, whole)
-    if real[AMEND] != 0.0 and uniform(stream) < persistence(par, table, real, class_now):
+    choice = uniform(stream)
+    if real[AMEND] != 0.0 and choice < persistence(par, table, real, class_now):
         carried = full
     if step >= 0 and whole[nth(step + STEP_UNITS)] > 0:
         units = whole[nth(step + STEP_UNITS)]

@@ -17,6 +17,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.random import (
+    EVENTS_BLOCK,
     STREAM_SLOTS,
     exponential,
     log_beta_variate,
@@ -70,6 +71,7 @@ class Life:
 
     line: Line
     stream: Stream = field(default_factory=lambda: np.zeros(STREAM_SLOTS, dtype=np.uint64))
+    events: Stream = field(default_factory=lambda: np.zeros(STREAM_SLOTS, dtype=np.uint64))
     bookings: list[Booking] = field(default_factory=list)
     activity: list[Activity] = field(default_factory=list)
     next_renewal: float = math.nan
@@ -87,6 +89,7 @@ class Life:
     taken: set[int] = field(default_factory=set)
     decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due, MRR renewed
     late: int = 0
+    not_kept: bool = False
     # The present spell.
     spell: int = 0
     direction: int = FIRST
@@ -130,6 +133,7 @@ class Life:
         """State at the origin, the money on the books, the rates of events; returns the booked terms."""
         line, states = self.line, self.line.states
         start_stream(self.stream, states.line_key[line.line], line.plan.seed, line.draw)
+        start_stream(self.events, states.line_key[line.line], line.plan.seed, line.draw, EVENTS_BLOCK)
         self.spell, self.direction = int(line.state("spell")), int(line.state("prev"))
         self.decisions, self.tenure = int(line.state("n_decisions")), line.state("tenure")
         self.log_mrrs, self.n_mrrs = line.state("log_mrr_sum"), line.state("mrr_n")
@@ -219,7 +223,7 @@ class Life:
     def draw_wait(self) -> None:
         """Years of activity until an event may come, at the intensity now, which will only fall until then."""
         self.bound = self.line.given.greatest * sum(self.intensities())
-        self.wait = exponential(self.stream) / self.bound
+        self.wait = exponential(self.events) / self.bound
 
     def pass_years(self, clock: float, years: float) -> None:
         """Activity without an event: time under a rate that is assumed g-fold counts g-fold."""
@@ -235,8 +239,15 @@ class Life:
         hazards = self.intensities()
         factors = [piece.rate(kind) for kind in (*EVENT_KINDS, "termination")]
         shares = [(rate * hazard, (greatest - rate) * hazard) for rate, hazard in zip(factors, hazards, strict=True)]
-        found = pick(np.array([*np.ravel(shares), self.bound - greatest * sum(hazards)]), self.stream)
-        return found // 2 if found % 2 == 0 and found < 2 * len(factors) else None
+        found = pick(np.array([*np.ravel(shares), self.bound - greatest * sum(hazards)]), self.events)
+        kind = found // 2 if found < 2 * len(factors) else None
+        refused = kind is not None and found % 2 == 1
+        replaced = kind is not None and any(
+            step.kind == [*EVENT_KINDS, "termination"][kind] and step.first <= day <= step.last
+            for step in self.line.given.steps
+        )
+        self.not_kept = (refused and greatest == 1) or (replaced and not refused)
+        return None if refused or replaced else kind
 
     def next_planned(self, first: int, stop: int) -> tuple[int, PlannedStep] | None:
         """The first planned event that happens in [first, stop), and its place."""
@@ -264,13 +275,11 @@ class Life:
                 clock += self.wait * YEAR
                 day = math.floor(clock)
                 kind = self.event_on(day)
-                replaced = kind is not None and any(
-                    step.kind == [*EVENT_KINDS, "termination"][kind] and step.first <= day <= step.last
-                    for step in self.line.given.steps
-                )
-                if kind is None or kind == len(EVENT_KINDS) or replaced:
+                if kind is None or kind == len(EVENT_KINDS):
                     self.draw_wait()
-                    if kind != len(EVENT_KINDS):
+                    if self.not_kept:
+                        normal(self.events)  # its size, so that what follows is alike
+                    if kind is None:
                         continue
                     self.activity.append(Activity(now, day, term.mrr_now))
                     return day
@@ -306,7 +315,7 @@ class Life:
 
     def happen(self, term: Term, kind: str, day: int) -> None:
         """One expansion, contraction, change order or referral."""
-        y = self.line.draw_size(kind, self.sizes[kind][:-1], self.stream)
+        y = self.line.draw_size(kind, self.sizes[kind][:-1], self.events)
         self.sizes[kind][-1] = y
         if kind in ("change_order", "referral"):
             self.book(
@@ -346,7 +355,7 @@ class Life:
         """Early termination: with the refund probability, what is unserved of the term's bookings is de-booked."""
         self.terminations += 1
         known_by = self.line.plan.known_by
-        if uniform(self.stream) < self.line.parameter("refund_share") and (known_by is None or day <= known_by):
+        if uniform(self.events) < self.line.parameter("refund_share") and (known_by is None or day <= known_by):
             self.take_back(term.number, day)
 
     def take_back(self, number: int, day: int) -> None:
@@ -451,15 +460,16 @@ class Life:
             months = step.months
         bare, amended = term.mrr, term.mrr * max(1 + term.amend / term.amount, 0.01)
         carried, factor = bare, 1.0
+        choice = uniform(self.stream)
         if term.amend != 0:
             effect = self.line.effects("persistence", self.size_class(term))
-            if uniform(self.stream) < logistic(log_odds(self.line.parameter("persistence")) + effect):
+            if choice < logistic(log_odds(self.line.parameter("persistence")) + effect):
                 carried = amended
         if step is not None and step.units is not None:
             mrr = step.units / UNITS_PER_CENT / 100 / months
         else:
             factor = 1.0 if piece is None else 1 + piece.uplift
-            mrr = factor * carried * self.ratio(term, months, carried)
+            mrr = factor * (carried * self.ratio(term, months, carried))
             self.log_mrrs += self.n_mrrs * math.log(factor)
         if self.origin == Origin.COMMITTED:
             self.origin = Origin.RENEWAL

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from clvforecast.posterior import prior as prior
     from clvforecast.predictive import PredictiveCheck as PredictiveCheck
     from clvforecast.predictive import predictive_check as predictive_check
+    from clvforecast.prospects import Prospects as Prospects
+    from clvforecast.prospects import prospects as prospects
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
@@ -104,6 +106,8 @@ _HOME = {
     "prior": "posterior",
     "PredictiveCheck": "predictive",
     "predictive_check": "predictive",
+    "Prospects": "prospects",
+    "prospects": "prospects",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
     "CompanyParameters": "synthetic",
@@ -114,13 +118,13 @@ __all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
-    """This package: ``clv.forecast`` and ``clv.backtest`` are functions, although files of those names hold them.
+    """This package: ``clv.forecast``, ``clv.backtest`` and ``clv.prospects`` are functions, although files of those names hold them.
 
     Importing such a file would otherwise put the module in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("forecast", "backtest") and isinstance(value, ModuleType):
+        if name in ("forecast", "backtest", "prospects") and isinstance(value, ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 

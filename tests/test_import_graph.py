@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sampling", "posterior_file", "summary"),
     ("posterior", "posterior_upgrade"),
     ("simulation",),
-    ("synthetic", "metrics", "plans"),
+    ("synthetic", "metrics", "plans", "new_customers"),
     ("reduction", "readiness"),
     ("forecast",),
     ("forecast_file",),

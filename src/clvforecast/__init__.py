@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from clvforecast.forecast_file import load_forecast as load_forecast
     from clvforecast.ledger import Ledger as Ledger
     from clvforecast.ledger import read_ledger as read_ledger
+    from clvforecast.new_customers import PlannedNewCustomers as PlannedNewCustomers
+    from clvforecast.new_customers import TrailingNewCustomers as TrailingNewCustomers
+    from clvforecast.new_customers import sample_new_customers as sample_new_customers
     from clvforecast.overview import DataReport as DataReport
     from clvforecast.overview import data_report as data_report
     from clvforecast.posterior import Posterior as Posterior
@@ -98,6 +101,9 @@ _HOME = {
     "load_forecast": "forecast_file",
     "Ledger": "ledger",
     "read_ledger": "ledger",
+    "PlannedNewCustomers": "new_customers",
+    "TrailingNewCustomers": "new_customers",
+    "sample_new_customers": "new_customers",
     "DataReport": "overview",
     "data_report": "overview",
     "Posterior": "posterior",
@@ -118,9 +124,9 @@ __all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
-    """This package: ``clv.forecast``, ``clv.backtest`` and ``clv.prospects`` are functions, although files of those names hold them.
+    """This package: ``clv.forecast``, ``clv.backtest`` and ``clv.prospects`` are functions, although modules have those names.
 
-    Importing such a file would otherwise put the module in the function's place.
+    Importing such a module would otherwise put it in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from clvforecast.errors import ForecastError
+from clvforecast.errors import ForecastError, LedgerError
 from clvforecast.events import LONGEST_TERM_MONTHS
 from clvforecast.ledger import Ledger, read_ledger
 
@@ -56,12 +56,15 @@ def fictional_ledger(accounts: pd.DataFrame, as_of: date, currency: str, grace_d
         }
     )
     segments = accounts.drop(columns=[name for name in FIRST_TERM if name != "account_id"])
-    ledger = read_ledger(events, accounts=segments, as_of=as_of, grace_days=grace_days)
+    try:
+        ledger = read_ledger(events, accounts=segments, as_of=as_of, grace_days=grace_days)
+    except LedgerError as error:
+        raise ForecastError(f"the fictional accounts cannot be booked: {error}") from error
     if ledger.rejected_rows.num_rows:
         first = ledger.rejected.iloc[0]
         raise ForecastError(
-            f"fictional account {first['account_id']}: {first['column']}={first['value']} cannot be booked ({first['rule']}): "
-            f"{first['hint']}."
+            f"the fictional accounts cannot be booked: {first['account_id']} has {first['column']}={first['value']} "
+            f"({first['rule']}); {first['hint']}."
         )
     return ledger
 
@@ -83,4 +86,9 @@ def _refuse(table: pd.DataFrame, column: str, wrong: np.ndarray, rule: str) -> N
     if wrong.any():
         row = int(np.argmax(wrong))
         where = f"row {row + 1}: " if len(table) > 1 else ""
-        raise ForecastError(f"{where}{column}={table[column].iloc[row]!r}: {rule}.")
+        raise ForecastError(f"{where}{column}={shown(table[column].iloc[row])}: {rule}.")
+
+
+def shown(value: object) -> str:
+    """A cell of a table as a message shows it."""
+    return repr(value.item() if isinstance(value, np.generic) else value)

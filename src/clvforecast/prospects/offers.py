@@ -84,8 +84,8 @@ def _check_segments(table: pd.DataFrame, frame: Frame) -> None:
     for name in given:
         if name not in frame.segments:
             raise ForecastError(
-                f"segment {name!r}: the posterior was trained with {', '.join(frame.segments) or 'no segments'}. Leave it out, or "
-                "fit with it: clv.fit(ledger, segments=[...])."
+                f"segment {name!r}: the posterior was trained with {', '.join(frame.segments) or 'no segments'}. Leave "
+                "it out, or fit with it: clv.fit(ledger, segments=[...])."
             )
     for name in frame.segments:
         levels = frame.levels[name]

@@ -1,4 +1,4 @@
-"""`prospects`: the lifetime value of customers not yet won; `Prospects`: its ranges, payback of their cost, and what they may cost."""
+"""`prospects`: the value of customers not yet won; `Prospects`: its ranges, payback of their cost, and what they may cost."""
 
 from __future__ import annotations
 
@@ -66,16 +66,17 @@ def prospects(
     posterior
         From `fit` or `load_posterior`.
     first_mrr, term_months
-        Price a month in the posterior's currency, and length of the first term. Arrays are a mix of offers that are equally likely,
-        as is a table of columns first_mrr, term_months, the posterior's segment columns and, optionally, weight. In each draw a
-        systematic sample of the mix says who signs what.
+        Price a month in the posterior's currency, and length of the first term. Arrays are a mix of offers that are equally
+        likely, as is a table of columns first_mrr, term_months, the posterior's segment columns and, optionally, weight. In each
+        draw a systematic sample of the mix says who signs what.
     segment
-        Level of each of the posterior's segment columns. One that training has not seen is drawn from the spread of those seen, and
-        warned of.
+        Level of each of the posterior's segment columns. The effect of one that training has not seen is drawn from the spread of
+        those seen, and ``warnings`` say so.
     n
         Customers of the cohort.
     start
-        First day of service, from which the window runs and values are discounted; by default the day after the posterior's as_of.
+        First day of service, from which the window runs and values are discounted; by default the day after the posterior's
+        as_of.
     horizon_months, annual_discount_rate, gross_margin, draws, seed, threads
         As in `forecast`.
     acquisition_cost
@@ -180,7 +181,7 @@ class Prospects:
         number of draws), the same ``discounted_`` with margin; ``beyond_horizon``, the mean discounted value after the window
         (NaN without discounting), and its share; ``p_active_12m`` … (active on the last day of that month); ``active_months``,
         the expected lifetime within the window; ``from_first_term`` and other origins, which sum to the mean. With an acquisition
-        cost: ``value_to_cost``, the discounted mean over it, and ``p_above_cost``, the chance that the discounted value is above it.
+        cost: ``value_to_cost``, the discounted mean over it, and ``p_above_cost``, the chance of a discounted value above it.
         """
         check_interval(ci_prob, ci_kind)
         lives = self.lives
@@ -240,10 +241,10 @@ class Prospects:
     def payback(self, acquisition_cost: float | None = None) -> pd.DataFrame:
         """When the gross margin has reached the acquisition cost, for one customer and for the cohort as a whole.
 
-        One row for each of ``of`` ("customer", "cohort", where n is above 1) and ``discounted`` (margin discounted to the start, or
-        not): acquisition_cost (of one customer); ``p_paid_back``, the chance within the horizon; ``p_within_12m`` …; q05 … q95 of
-        the month by whose end it is reached, counted from 1. **inf: not paid back within the horizon**, so a q75 of inf says that
-        fewer than 75% are. There is no mean: months that never come have none.
+        One row for each of ``of`` ("customer", "cohort", where n is above 1) and ``discounted`` (margin discounted to the start,
+        or not): acquisition_cost (of one customer); ``p_paid_back``, the chance within the horizon; ``p_within_12m`` …; q05 …
+        q95 of the month by whose end it is reached, counted from 1. **inf: not paid back within the horizon**, so a q75 of inf
+        says that fewer than 75% are. There is no mean: months that never come have none.
 
         Raises ForecastError without a cost here or in `prospects`.
         """
@@ -267,7 +268,8 @@ class Prospects:
     def payback_draws(
         self, acquisition_cost: float | None = None, of: Who = "customer", discounted: bool = False
     ) -> xr.DataArray:
-        """The month by whose end the cost is reached, inf where not within the horizon: dims (draw, customer), of a cohort (draw)."""
+        """The month by whose end the cost is reached, inf where not within the horizon: dims (draw, customer); of a cohort
+        (draw,)."""
         _check_who(of)
         months = months_to_reach(self._margin_since_start(of, discounted), self._cost_or_own(acquisition_cost))
         return self._labelled(months, "months_to_payback", "months from the start; inf: not within the horizon")

@@ -1,0 +1,263 @@
+"""New customers to come: who counts as new, the rate that is learned, and laws of what is sampled."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import dblquad
+from scipy.stats import gamma, nbinom
+
+from clvforecast import (
+    PlannedNewCustomers,
+    TrailingNewCustomers,
+    forecast,
+    prospects,
+    read_ledger,
+    sample_new_customers,
+)
+from clvforecast.errors import ForecastError
+from clvforecast.histories import build_histories
+from clvforecast.ledger import Ledger
+from clvforecast.new_customers import learn_rate, new_customer_ledger, new_customers, trailing_counts
+from clvforecast.simulation.calendar import day_number
+from clvforecast.simulation.states import account_states
+from clvforecast.synthetic import Truth, simulate_events
+from known_world import known_posterior
+
+AS_OF = date(2024, 6, 30)
+USD = {"currency": "USD", "term_months": 12, "amount": 1200.0, "kind": "initial"}
+
+
+def day(text: str) -> int:
+    return day_number(date.fromisoformat(text))
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Ledger:
+    """Sixty customers in the last year, five a month on its 10th, service twenty days later; two plans and prices."""
+    booked = [f"{2023 + (m + 6) // 12}-{(m + 6) % 12 + 1:02d}-10" for m in range(12) for _ in range(5)]
+    rows = [
+        USD
+        | {"account_id": f"a{k:03d}", "event_date": on, "start_date": str(date.fromisoformat(on).replace(day=28))}
+        | {"amount": 1200.0 if k % 5 < 3 else 36_000.0, "term_months": 12 if k % 5 < 3 else 36}
+        for k, on in enumerate(booked)
+    ]
+    old = [USD | {"account_id": "old", "event_date": "2020-01-01", "start_date": "2020-01-01"}]
+    accounts = pd.DataFrame({"account_id": [f"a{k:03d}" for k in range(60)] + ["old"]})
+    accounts["plan"] = ["basic" if k % 5 < 3 else "pro" for k in range(60)] + ["old"]
+    return read_ledger(pd.DataFrame(old + rows), accounts=accounts, as_of=AS_OF)
+
+
+def test_who_is_new() -> None:
+    """An account's first term, if it is an initial and nothing came before; contracts of that day count together."""
+    rows = [
+        {"account_id": "new", "event_date": "2024-02-01", "start_date": "2024-03-01"},
+        {"account_id": "new", "event_date": "2024-02-01", "contract_id": "second", "term_months": 24, "amount": 9600.0},
+        {"account_id": "new", "event_date": "2024-05-01", "contract_id": "third", "amount": 120_000.0},
+        {"account_id": "back", "event_date": "2019-02-01"},
+        {"account_id": "back", "event_date": "2024-02-01"},
+        {"account_id": "labelled renewal", "event_date": "2024-02-01", "kind": "renewal"},
+        {"account_id": "seen late", "event_date": "2024-02-01"},
+        {"account_id": "seen late, unknown", "event_date": "2024-02-01"},
+        {"account_id": "not yet", "event_date": "2024-08-01"},
+    ]
+    events = pd.DataFrame([USD | {"contract_id": None} | row for row in rows])
+    events["start_date"] = events["start_date"].fillna(events["event_date"])
+    observed = {"new": 0, "back": 0, "labelled renewal": 0, "seen late": 2, "seen late, unknown": None, "not yet": 0}
+    accounts = pd.DataFrame({"account_id": list(observed), "observed_from": pd.array(list(observed.values()), "Int64")})
+    found = new_customers(read_ledger(events, accounts=accounts, as_of=AS_OF)).set_index("account_id")
+    assert found.index.tolist() == ["back", "new"]
+    assert found.loc["new", ["booked_day", "first_mrr", "term_months"]].tolist() == [day("2024-02-01"), 500.0, 24]
+    assert found.loc["back", "booked_day"] == day("2019-02-01")
+
+
+def test_trailing_months_are_counted_back_from_as_of(ledger: Ledger) -> None:
+    assert trailing_counts(ledger).tolist() == [5] * 12
+    assert trailing_counts(ledger, 15).tolist() == [0] * 3 + [5] * 12
+    assert trailing_counts(ledger.at("2024-06-09"), 2).tolist() == [5, 5]  # 10 April to 9 June
+
+
+def test_equal_months_of_many_customers_are_nearly_poisson() -> None:
+    """Without spread the posterior is Jeffreys' Gamma(Σy + 1/2, months)."""
+    counts = np.array([52, 47, 50, 55, 46, 49, 51, 48, 53, 50, 47, 52])
+    learned = learn_rate(counts, spread_sd=0.005)
+    levels = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    found, _ = learned.draws(np.column_stack([np.zeros(5), levels]))
+    np.testing.assert_allclose(found, gamma.ppf(levels, counts.sum() + 0.5, scale=1 / 12), rtol=0.005)
+    none, _ = learn_rate(np.zeros(12, dtype=np.int64), spread_sd=0.005).draws(
+        np.column_stack([np.zeros(3), levels[2:]])
+    )
+    np.testing.assert_allclose(none, gamma.ppf(levels[2:], 0.5, scale=1 / 12), rtol=0.02)
+
+
+def test_the_learned_rate_agrees_with_an_integral() -> None:
+    counts = np.array([3, 9, 4, 14, 2, 7])
+
+    def density(rate: float, spread: float, power: int = 0) -> float:
+        k = spread**-2
+        return rate**power * rate**-0.5 * np.exp(-2 * spread**2) * nbinom.pmf(counts, k, k / (k + rate)).prod()
+
+    total, first, second = (
+        dblquad(lambda r, s, p=p: density(r, s, p), 1e-3, 2.5, 1e-6, 150.0, epsrel=1e-5)[0] for p in range(3)
+    )
+    uniform = (np.arange(200) + 0.5) / 200
+    rates, spreads = learn_rate(counts).draws(np.stack(np.meshgrid(uniform, uniform), axis=-1).reshape(-1, 2))
+    assert rates.mean() == pytest.approx(first / total, rel=0.005)
+    assert rates.std() == pytest.approx(np.sqrt(second / total - (first / total) ** 2), rel=0.03)
+    assert 0.35 < spreads.mean() < 0.8  # the counts' own: SD 4.5 about 6.5, of which 2.5 is chance
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_the_next_year_lies_in_its_range(spread: float) -> None:
+    """Of 300 companies with known rate and spread, nine in ten have their next year's count in the 90% range."""
+    rng = np.random.default_rng(4)
+    inside = []
+    for _ in range(300):
+        rate = rng.uniform(3.0, 30.0)
+        months = rng.poisson(rate * (rng.gamma(spread**-2, spread**2, 24) if spread else np.ones(24)))
+        rates, spreads = learn_rate(months[:12]).draws(rng.random((400, 2)))
+        shape = 1 / spreads[:, None] ** 2
+        year = nbinom.rvs(shape, shape / (shape + rates[:, None]), size=(400, 12), random_state=rng).sum(axis=1)
+        low, high = np.quantile(year, [0.05, 0.95])
+        inside.append(low <= months[12:].sum() <= high)
+    assert 0.86 <= np.mean(inside) <= (0.995 if spread == 0.0 else 0.95)  # where months are alike the prior errs wide
+
+
+def test_sampled_counts_have_the_mean_and_variance_of_theory(ledger: Ledger) -> None:
+    found = sample_new_customers(ledger, horizon_months=24, draws=3000)
+    learned = learn_rate(trailing_counts(ledger))
+    uniform = (np.arange(150) + 0.5) / 150
+    rate, spread = learned.draws(np.stack(np.meshgrid(uniform, uniform), axis=-1).reshape(-1, 2))
+    counts = found.groupby("draw").size().reindex(range(3000), fill_value=0)
+    days = (day("2026-07-01") - day("2024-07-01")) / (365.25 / 12)
+    mean, variance = days * rate.mean(), days * (rate + rate**2 * spread**2).mean() + days**2 * rate.var()
+    assert counts.mean() == pytest.approx(mean, abs=4 * np.sqrt(variance / 3000))
+    assert counts.var() == pytest.approx(variance, rel=0.15)
+    july = found[found["booked_day"] < day("2024-08-01")].groupby("draw").size().reindex(range(3000), fill_value=0)
+    once = (rate + rate**2 * spread**2).mean() + rate.var()
+    assert july.var() == pytest.approx(once * 31 / (365.25 / 12), rel=0.2)
+    assert july.var() > 1.1 * july.mean()  # months differ by more than Poisson chance
+
+
+def test_sampled_customers_are_those_of_the_last_months(ledger: Ledger) -> None:
+    found = sample_new_customers(ledger, horizon_months=12, draws=1500)
+    pairs = set(found[["first_mrr", "term_months", "plan"]].itertuples(index=False, name=None))
+    assert pairs == {(100.0, 12, "basic"), (1000.0, 36, "pro")}
+    assert (found["start_day"] - found["booked_day"] == 18).all()
+    assert found["booked_day"].between(day("2024-07-01"), day("2025-06-30")).all()
+    share = (found["plan"] == "basic").groupby(found["draw"]).agg(["mean", "size"])
+    assert share["mean"].mean() == pytest.approx(0.6, abs=0.01)
+    # Bayesian bootstrap: the share of a draw is Beta(36, 24), then binomial.
+    n = share["size"]
+    expected = (0.24 / 61 + 0.24 * (60 / 61) / n).mean()
+    assert share["mean"].var() == pytest.approx(expected, rel=0.15)
+
+
+def test_draws_and_horizons_are_the_same_in_any_company(ledger: Ledger) -> None:
+    long = sample_new_customers(ledger, horizon_months=24, draws=30)
+    some = sample_new_customers(ledger, horizon_months=24, draws=[3, 17])
+    expected = long[long["draw"].isin([3, 17])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, expected)
+    short = sample_new_customers(ledger, horizon_months=12, draws=30)
+    early = long[long["booked_day"] < day("2025-07-01")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(short, early)
+    assert not sample_new_customers(ledger, horizon_months=12, draws=30, seed=8).equals(short)
+    assert (long.groupby("draw")["booked_day"].diff().dropna() >= 0).all()
+
+
+def test_rows_in_another_order_change_nothing(ledger: Ledger) -> None:
+    events = ledger.accepted.drop(columns=["amount_cents", "contract_id"]).sample(frac=1.0, random_state=2)
+    accounts = ledger.accounts.to_pandas().drop(columns="observed_from").sample(frac=1.0, random_state=3)
+    other = read_ledger(events, accounts=accounts, as_of=AS_OF)
+    pd.testing.assert_frame_equal(
+        sample_new_customers(other, horizon_months=6, draws=20),
+        sample_new_customers(ledger, horizon_months=6, draws=20),
+    )
+
+
+PLAN = pd.DataFrame(
+    {"start": ["2024-07-01", "2024-08-15", "2024-09-01"], "customers": [4, 2, 1], "plan": ["pro", "basic", None]}
+)
+
+
+def test_a_plan_is_kept_to_the_customer(ledger: Ledger) -> None:
+    found = sample_new_customers(ledger, PLAN, horizon_months=12, draws=50)
+    assert (found.groupby("draw").size() == 7).all()
+    july = found[found["booked_day"] <= day("2024-07-31")]
+    assert (
+        (july.groupby("draw").size() == 4).all() and set(july["plan"]) == {"pro"} and set(july["term_months"]) == {36}
+    )
+    august = found[found["booked_day"].between(day("2024-08-15"), day("2024-08-31"))]
+    assert (august.groupby("draw").size() == 2).all() and set(august["plan"]) == {"basic"}
+    assert set(found["plan"]) == {"pro", "basic"}
+    pd.testing.assert_frame_equal(found, sample_new_customers(ledger, PLAN.iloc[::-1], horizon_months=12, draws=50))
+    short = sample_new_customers(ledger, PLAN, horizon_months=1, draws=50)
+    assert len(short) == 4 * 50
+
+
+def test_a_plan_may_say_all_itself(ledger: Ledger) -> None:
+    full = PLAN.assign(plan="enterprise", first_mrr=[1.0, 2.0, 3.0], term_months=24, end="2024-12-31")
+    found = sample_new_customers(ledger, PlannedNewCustomers(full), horizon_months=12, draws=3)
+    assert found["first_mrr"].value_counts().to_dict() == {1.0: 12, 2.0: 6, 3.0: 3}
+    assert set(found["plan"]) == {"enterprise"} and set(found["term_months"]) == {24}
+    assert (found["start_day"] == found["booked_day"]).all()
+    assert sample_new_customers(ledger, full.assign(customers=0), draws=3).empty
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("next", "from 'next' are not known"),
+        (TrailingNewCustomers(months=0), "months=0"),
+        (TrailingNewCustomers(months=600), "at most 53 months"),
+        (PLAN.drop(columns="customers"), "no column 'customers'"),
+        (PLAN.assign(colour="red"), "column 'colour'.*plan"),
+        (PLAN.assign(customers=2.5), "customers=2.5: .*plan 5 in two months"),
+        (PLAN.assign(customers=-1), "customers=-1"),
+        (PLAN.assign(start="2024-06-30"), "after as_of 2024-06-30"),
+        (PLAN.assign(start="soon"), "start='soon'"),
+        (PLAN.assign(end="2024-07-01"), "row 2: end="),
+        (PLAN.assign(plan="Mars"), "none with plan=Mars was won in the 12 months"),
+        (PLAN.assign(term_months=0), "term_months=0"),
+    ],
+)
+def test_wrong_sources_say_what_to_do(ledger: Ledger, source: object, words: str) -> None:
+    with pytest.raises(ForecastError, match=words):
+        sample_new_customers(ledger, source, draws=2)
+
+
+def test_a_year_without_new_customers_teaches_no_price(ledger: Ledger) -> None:
+    quiet = read_ledger(ledger.accepted.drop(columns=["amount_cents", "contract_id"]), as_of="2026-01-31")
+    with pytest.raises(ForecastError, match="no new customer was booked in the 12 months up to 2026-01-31"):
+        sample_new_customers(quiet, draws=2)
+
+
+@pytest.fixture(scope="module")
+def company() -> tuple[Ledger, Truth]:
+    events, truth = simulate_events(60, seed=5)
+    return read_ledger(events, accounts=truth.accounts, as_of=truth.as_of), truth
+
+
+def test_sampled_customers_live_in_their_draw(company: tuple[Ledger, Truth]) -> None:
+    """Forecast under all draws, of which each lives in one: nothing before its service; in the mean a prospect's revenue."""
+    known, truth = company
+    posterior = known_posterior(truth, n_draws=50)
+    plan = pd.DataFrame({"start": ["2024-04-01"], "end": ["2024-04-01"], "customers": [8]})
+    plan = plan.assign(segment="S2", first_mrr=1000.0, term_months=12)
+    sampled = sample_new_customers(known, plan, horizon_months=27, draws=50)
+    fictional, only_draw = new_customer_ledger(sampled, known)
+    accounts = fictional.accounts.to_pandas().assign(own=lambda table: table["account_id"])
+    states = account_states(build_histories(fictional), posterior.frame)
+    assert [int(name.split()[2].split(".")[0]) for name in states.account_ids] == only_draw.tolist()
+    events = fictional.accepted.drop(columns=["amount_cents", "contract_id"])
+    apart = read_ledger(events, accounts=accounts.drop(columns="observed_from"), as_of=known.as_of)
+    made = forecast(posterior, apart, horizon_months=27, draws=50, group_by=["own"])
+    monthly = made.portfolio_draws("ME", by="own").values  # draw, customer, month
+    lives = monthly[only_draw, np.arange(only_draw.size)]
+    assert (lives[:, :3] == 0.0).all() and (lives[:, 3] > 0.0).all()
+    same = prospects(
+        posterior, 1000.0, 12, {"segment": "S2"}, start="2024-04-01", horizon_months=24, draws=50, repeats=200
+    )
+    one = same.customer().iloc[0]
+    assert lives.sum(axis=1).mean() == pytest.approx(one["mean"], abs=4 * one["sd"] / np.sqrt(only_draw.size))

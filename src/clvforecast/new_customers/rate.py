@@ -1,4 +1,4 @@
-"""How many customers come in a month: what some months' counts say of their rate, and of how much months differ."""
+"""How many customers come in a quarter: what some quarters' counts say of their rate, and of how much quarters differ."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 RATE_PRIOR_SHAPE = 0.5
 """λ ~ Gamma(1/2, 0), Jeffreys' prior of a Poisson rate: weighs half a customer against all those seen."""
-SPREAD_PRIOR_SD = 0.5
-"""Coefficient of variation of months' rates ~ HalfNormal(.5): quarter ends and seasons make it .2 to .6 in most businesses,
-and 0, Poisson counts, is its mode."""
+SPREAD_PRIOR_SD = 0.3
+"""Coefficient of variation of quarters' rates ~ HalfNormal(.3): one year hardly tells it, years of one business differ by some
+10 to 30%, and 0, Poisson counts, is its mode."""
 LARGEST_SPREAD = 2.5
 SPREADS, RATES = 60, 400
 """Points of the grid on which the posterior of spread and rate is summed."""
@@ -26,8 +26,8 @@ REACH = 9.0
 class LearnedRate:
     """Posterior of the rate of new customers on a grid of S spreads and R rates for each.
 
-    spread: (S,) coefficient of variation of months' rates, spread_cdf (S,) its distribution
-    rate: (S, R) customers a month, rate_cdf (S, R) their distribution given the spread
+    spread: (S,) coefficient of variation of quarters' rates, spread_cdf (S,) its distribution
+    rate: (S, R) customers a quarter, rate_cdf (S, R) their distribution given the spread
     """
 
     spread: Floats
@@ -47,12 +47,12 @@ def learn_rate(counts: Longs, spread_sd: float = SPREAD_PRIOR_SD) -> LearnedRate
 
     Counts are y_t ~ Poisson(λ g_t) with g_t ~ Gamma(κ, κ) of mean 1, so negative binomial with variance λ + λ²/κ: months
     differ by more than chance, and a Poisson rate would be far too sure of itself. κ = 1/spread². Prior: λ^(−1/2) (Jeffreys'),
-    spread ~ HalfNormal(``spread_sd``). Twelve months hardly tell the spread, so it is averaged over, not estimated.
+    spread ~ HalfNormal(``spread_sd``). Four quarters hardly tell the spread, so it is averaged over, not estimated.
     """
-    total, months = float(counts.sum()), counts.size
+    total, quarters = float(counts.sum()), counts.size
     spread = (np.arange(SPREADS) + 0.5) * LARGEST_SPREAD / SPREADS
-    step = np.sqrt(1.0 / (total + RATE_PRIOR_SHAPE) + spread**2 / months)[:, None]  # about the SD of log λ
-    rate = (total + RATE_PRIOR_SHAPE) / months * np.exp(step * np.linspace(-REACH, REACH, RATES))
+    step = np.sqrt(1.0 / (total + RATE_PRIOR_SHAPE) + spread**2 / quarters)[:, None]  # about the SD of log λ
+    rate = (total + RATE_PRIOR_SHAPE) / quarters * np.exp(step * np.linspace(-REACH, REACH, RATES))
     shape = 1.0 / spread[:, None] ** 2
     log_p = RATE_PRIOR_SHAPE * np.log(rate) + np.log(step)  # even steps of log λ, which differ between spreads
     log_p -= 0.5 * (spread[:, None] / spread_sd) ** 2

@@ -21,8 +21,8 @@ from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
 from clvforecast.new_customers.plan import checked_plan, matching
 from clvforecast.new_customers.rate import learn_rate
-from clvforecast.new_customers.won import donors, trailing_counts
-from clvforecast.simulation.calendar import DAYS_PER_MONTH, make_grid
+from clvforecast.new_customers.won import MONTHS_EACH, donors, trailing_counts
+from clvforecast.simulation.calendar import add_months, day_number
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class TrailingNewCustomers:
-    """New customers come as they did in the last ``months`` months of the ledger."""
+    """New customers come as they did in the last ``months`` months of the ledger, whole quarters."""
 
     months: int = 12
 
@@ -59,15 +59,14 @@ def sample_new_customers(
     horizon_months: int = 60,
     draws: int | Sequence[int] = 1000,
     seed: int = 7,
-    bounds: Longs | None = None,
 ) -> pd.DataFrame:
     """The new customers of each draw, from the day after the ledger's ``as_of`` on.
 
-    "trailing": the count of a period is negative binomial, given a monthly rate and a spread between months that are learned from
-    the ledger's last months (`learn_rate`; the rate goes on as it was, without trend or season). Price, term, segment levels and
-    the days from booking to service are those of a customer won in those months, drawn with weights that are uncertain too
-    (the Bayesian bootstrap, Rubin 1981: Dirichlet(1, …, 1) in each draw). A plan's counts are exact, its days even within each
-    period.
+    "trailing": the count of a quarter is negative binomial, given a rate and a spread between quarters that are learned from the
+    ledger's last months (`learn_rate`). The rate goes on as it was: no trend, and no season but that of the months of a quarter.
+    Price, term, segment levels, the place of the booking in its quarter and the days from there to service are those of a customer
+    won in those months, drawn with weights that are uncertain too (the Bayesian bootstrap, Rubin 1981: Dirichlet(1, …, 1) in
+    each draw). A plan's counts are exact, its days even within each period.
 
     Parameters
     ----------
@@ -82,8 +81,6 @@ def sample_new_customers(
         some draws at a time.
     seed
         Key of the random numbers, with the draw.
-    bounds
-        Days (since 1970-01-01) between the periods of the window that counts are drawn by; calendar months by default.
 
     Returns
     -------
@@ -106,13 +103,14 @@ def sample_new_customers(
     >>> found["draw"].tolist(), found["first_mrr"].unique().tolist()
     ([0, 0, 0, 1, 1, 1], [900.0])
     """
-    if bounds is None:
-        bounds = make_grid(ledger.as_of, horizon_months, 0.0).bounds
+    if isinstance(horizon_months, bool) or int(horizon_months) != horizon_months or horizon_months < 1:
+        raise ForecastError(f"horizon_months={horizon_months!r}: give a whole number of months, from 1 on.")
     which = [int(draw) for draw in (range(draws) if isinstance(draws, (int, np.integer)) else draws)]
     if isinstance(source, pd.DataFrame):
         source = PlannedNewCustomers(source)
     if isinstance(source, PlannedNewCustomers):
-        return _planned(ledger, source, which, seed, bounds)
+        end = int(add_months(day_number(ledger.as_of) + 1, int(horizon_months)))
+        return _planned(ledger, source, which, seed, end)
     if isinstance(source, str) and source == "trailing":
         source = TrailingNewCustomers()
     if not isinstance(source, TrailingNewCustomers):
@@ -120,7 +118,7 @@ def sample_new_customers(
             f'new customers from {source!r} are not known. Give "trailing", TrailingNewCustomers(months=...), or a table '
             "of a plan with the columns start and customers."
         )
-    return _trailing(ledger, source, which, seed, bounds)
+    return _trailing(ledger, source, which, seed, int(horizon_months))
 
 
 class _Sample(NamedTuple):
@@ -138,7 +136,7 @@ def _generator(seed: int, draw: int, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def _trailing(ledger: Ledger, source: TrailingNewCustomers, draws: list[int], seed: int, bounds: Longs) -> pd.DataFrame:
+def _trailing(ledger: Ledger, source: TrailingNewCustomers, draws: list[int], seed: int, horizon: int) -> pd.DataFrame:
     learned = learn_rate(trailing_counts(ledger, source.months))
     given = donors(ledger, source.months)
     if given.empty:
@@ -146,18 +144,21 @@ def _trailing(ledger: Ledger, source: TrailingNewCustomers, draws: list[int], se
             f"no new customer was booked in the {source.months} months up to {ledger.as_of}: there is none to learn price "
             "and term from. Look further back, TrailingNewCustomers(months=...), or plan them with first_mrr and term_months."
         )
-    uniform = np.array([_generator(seed, draw, "rate").random(bounds.size + 1) for draw in draws])
+    after = day_number(ledger.as_of) + 1
+    quarters = range(0, horizon + MONTHS_EACH, MONTHS_EACH)
+    edges = np.array([add_months(after, months) for months in quarters], dtype=np.int64)
+    uniform = np.array([_generator(seed, draw, "rate").random(1 + edges.size) for draw in draws])
     rate, spread = learned.draws(uniform[:, :2])
-    expected = rate[:, None] * np.diff(bounds) / DAYS_PER_MONTH
     shape = 1.0 / spread[:, None] ** 2
-    counts = nbinom.ppf(uniform[:, 2:], shape, shape / (shape + expected)).astype(np.int64)
-    samples = []
+    counts = nbinom.ppf(uniform[:, 2:], shape, shape / (shape + rate[:, None])).astype(np.int64)
+    samples, end = [], int(add_months(after, horizon))
     for draw, count in zip(draws, counts, strict=True):
-        generator, cell = _generator(seed, draw, "who"), np.repeat(np.arange(count.size), count)
+        generator, quarter = _generator(seed, draw, "who"), np.repeat(np.arange(count.size), count)
         weight = generator.standard_exponential(len(given))
-        place, pick = generator.random((cell.size, 2)).T
-        booked = bounds[cell] + (place * np.diff(bounds)[cell]).astype(np.int64)
-        samples.append(_Sample(draw, booked, _weighted(weight, pick), np.full(cell.size, NOBODY)))
+        donor = _weighted(weight, generator.random(quarter.size))
+        booked = edges[quarter] + (given["place"].to_numpy()[donor] * np.diff(edges)[quarter]).astype(np.int64)
+        within = booked < end
+        samples.append(_Sample(draw, booked[within], donor[within], np.full(within.sum(), NOBODY)))
     return _table(samples, given, pd.DataFrame(), list(segment_columns(ledger.accounts)))
 
 
@@ -167,13 +168,13 @@ def _weighted(weight: Floats, uniform: Floats) -> Longs:
     return np.searchsorted(edges[:-1], uniform * edges[-1], side="right").astype(np.int64)
 
 
-def _planned(ledger: Ledger, source: PlannedNewCustomers, draws: list[int], seed: int, bounds: Longs) -> pd.DataFrame:
+def _planned(ledger: Ledger, source: PlannedNewCustomers, draws: list[int], seed: int, end: int) -> pd.DataFrame:
     segments = list(segment_columns(ledger.accounts))
     plan = checked_plan(source.table, segments, ledger.as_of)
-    plan = plan[plan["first_day"] < bounds[-1]].reset_index(drop=True)
+    plan = plan[plan["first_day"] < end].reset_index(drop=True)
     given = donors(ledger, source.donor_months)
     alike = matching(plan, given, segments, source.donor_months, ledger.as_of)
-    samples = [_planned_draw(draw, seed, plan, alike, len(given), int(bounds[-1])) for draw in draws]
+    samples = [_planned_draw(draw, seed, plan, alike, len(given), end) for draw in draws]
     return _table(samples, given, plan, segments)
 
 

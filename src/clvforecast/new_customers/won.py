@@ -18,6 +18,10 @@ from clvforecast.ledger import Ledger
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, add_months, date_of, day_number
 
 Longs = NDArray[np.int64]
+MONTHS_EACH = 3
+"""Customers are counted by quarters: many businesses book in batches, at quarter ends say, and the months of a quarter differ
+by far more than quarters do. Of 12 yearly counts of the shipped contracts from 2014 on, 90% ranges from the quarters before hold
+11; ranges from months hold all, and are twice as wide."""
 
 
 def new_customers(ledger: Ledger) -> pd.DataFrame:
@@ -44,29 +48,44 @@ def new_customers(ledger: Ledger) -> pd.DataFrame:
     return found.reset_index().sort_values(["booked_day", "account_id"], ignore_index=True)
 
 
-def trailing_counts(ledger: Ledger, months: int = 12) -> Longs:
-    """(months,) new customers booked in each of the last months up to ``as_of``, the earliest first.
+def quarters_back(ledger: Ledger, months: int) -> Longs:
+    """First days of the quarters that make up the last ``months`` months up to ``as_of``, and the day after it.
 
-    Raises ForecastError where the ledger begins later: nobody can tell who was new before its first booking.
+    Raises ForecastError where the months are not whole quarters, or where the ledger begins later: nobody can tell who was new
+    before its first booking.
     """
-    if isinstance(months, bool) or int(months) != months or months < 1:
-        raise ForecastError(f"months={months!r}: give a whole number of months to learn from, from 1 on.")
+    if isinstance(months, bool) or int(months) != months or months < MONTHS_EACH or months % MONTHS_EACH:
+        raise ForecastError(
+            f"months={months!r}: customers are counted by quarters; give a multiple of 3, for example 12."
+        )
     after = day_number(ledger.as_of) + 1
-    edges = np.array([add_months(after, -back) for back in range(int(months), -1, -1)], dtype=np.int64)
+    edges = np.array([add_months(after, -back) for back in range(int(months), -1, -MONTHS_EACH)], dtype=np.int64)
     begun = int(ledger.events["event_date"].to_numpy().astype("datetime64[D]").astype(np.int64).min())
     if begun > edges[0]:
-        whole = max(int((after - begun) / DAYS_PER_MONTH), 0)
+        whole = max(int((after - begun) / DAYS_PER_MONTH), 0) // MONTHS_EACH * MONTHS_EACH
         raise ForecastError(
-            f"months={months}: the ledger's first booking is of {date_of(begun)}, {whole} months before as_of {ledger.as_of}: "
-            f"who was there before cannot be told from who was new. Learn from at most {whole} months, or plan the new customers."
+            f"months={months}: the ledger's first booking is of {date_of(begun)}, as_of {ledger.as_of}: who was there before "
+            f"cannot be told from who was new. Learn from the last {whole} months, or plan the new customers."
         )
+    return edges
+
+
+def trailing_counts(ledger: Ledger, months: int = 12) -> Longs:
+    """(months / 3,) new customers booked in each of the last quarters up to ``as_of``, the earliest first."""
+    edges = quarters_back(ledger, months)
     booked = new_customers(ledger)["booked_day"].to_numpy()
     return np.histogram(booked[(booked >= edges[0]) & (booked < edges[-1])], edges)[0].astype(np.int64)
 
 
 def donors(ledger: Ledger, months: int) -> pd.DataFrame:
-    """Customers won in the last months, in the order of booking; ``wait``: days to the start of service, 0 where it had begun."""
+    """Customers won in the last months, in the order of booking.
+
+    ``place``: of the booking in its quarter, from 0 to 1; ``wait``: days from then to the start of service, 0 where it had begun.
+    """
+    edges = quarters_back(ledger, months)
     found = new_customers(ledger)
-    begun = int(add_months(day_number(ledger.as_of) + 1, -months))
-    found = found[found["booked_day"] >= begun]
-    return found.assign(wait=(found["start_day"] - found["booked_day"]).clip(lower=0)).reset_index(drop=True)
+    found = found[found["booked_day"] >= edges[0]].reset_index(drop=True)
+    booked = found["booked_day"].to_numpy()
+    quarter = np.searchsorted(edges, booked, side="right") - 1
+    place = (booked - edges[quarter] + 0.5) / np.diff(edges)[quarter]
+    return found.assign(place=place, wait=(found["start_day"] - booked).clip(lower=0))

@@ -4,6 +4,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.integrate import dblquad
 from scipy.stats import gamma, nbinom
@@ -20,11 +21,22 @@ from clvforecast import (
 from clvforecast.errors import ForecastError
 from clvforecast.histories import build_histories
 from clvforecast.ledger import Ledger
-from clvforecast.new_customers import learn_rate, new_customer_ledger, new_customers, trailing_counts
-from clvforecast.simulation.calendar import add_months, day_number
-from clvforecast.simulation.states import account_states
+from clvforecast.new_customers import (
+    learn_rate,
+    new_customer_ledger,
+    new_customer_states,
+    new_customers,
+    simulate_new_customers,
+    trailing_counts,
+)
+from clvforecast.simulation.calendar import add_months, date_of, day_number, make_grid
+from clvforecast.simulation.parameters import make_classes, make_parameters
+from clvforecast.simulation.run import Totals
+from clvforecast.simulation.slots import UNITS_PER_CURRENCY
+from clvforecast.simulation.states import account_states, unseen_levels
+from clvforecast.simulation.structures import Settings
 from clvforecast.synthetic import Truth, simulate_events
-from known_world import known_posterior
+from known_world import KnownPosterior, known_posterior
 
 AS_OF = date(2024, 6, 30)
 USD = {"currency": "USD", "term_months": 12, "amount": 1200.0, "kind": "initial"}
@@ -240,12 +252,6 @@ def test_a_year_without_new_customers_teaches_no_price(ledger: Ledger) -> None:
         sample_new_customers(quiet, draws=2)
 
 
-@pytest.fixture(scope="module")
-def company() -> tuple[Ledger, Truth]:
-    events, truth = simulate_events(60, seed=5)
-    return read_ledger(events, accounts=truth.accounts, as_of=truth.as_of), truth
-
-
 def test_the_ranges_of_the_shipped_contracts_new_customers_hold() -> None:
     """Of the twelve years that begin in January and July 2014 to 2019, the 90% range of the yearly count holds eleven."""
     whole = datasets.load_phl_contracts(as_of="2020-06-30")
@@ -264,25 +270,85 @@ def test_the_ranges_of_the_shipped_contracts_new_customers_hold() -> None:
     assert len(inside) == 12 and sum(inside) == 11
 
 
-def test_sampled_customers_live_in_their_draw(company: tuple[Ledger, Truth]) -> None:
-    """Forecast under all draws, of which each lives in one: nothing before its service; in the mean a prospect's revenue."""
-    known, truth = company
-    posterior = known_posterior(truth, n_draws=50)
-    plan = pd.DataFrame({"start": ["2024-04-01"], "end": ["2024-04-01"], "customers": [8]})
+@pytest.fixture(scope="module")
+def company() -> tuple[Ledger, Truth]:
+    events, truth = simulate_events(60, seed=5)
+    return read_ledger(events, accounts=truth.accounts, as_of=truth.as_of), truth
+
+
+def planned(known: Ledger, customers: int, draws: int) -> pd.DataFrame:
+    """Customers alike in everything, who start on 1 April 2024."""
+    plan = pd.DataFrame({"start": ["2024-04-01"], "end": ["2024-04-01"], "customers": [customers]})
     plan = plan.assign(segment="S2", first_mrr=1000.0, term_months=12)
-    sampled = sample_new_customers(known, plan, horizon_months=27, draws=50)
+    return sample_new_customers(known, plan, horizon_months=27, draws=draws)
+
+
+def one_by_one(posterior: KnownPosterior, sampled: pd.DataFrame, known: Ledger) -> tuple[np.ndarray, np.ndarray]:
+    """Revenue (draws, customers, months), every sampled customer forecast under all draws; the draw each lives in."""
     fictional, only_draw = new_customer_ledger(sampled, known)
     accounts = fictional.accounts.to_pandas().assign(own=lambda table: table["account_id"])
-    states = account_states(build_histories(fictional), posterior.frame)
-    assert [int(name.split()[2].split(".")[0]) for name in states.account_ids] == only_draw.tolist()
     events = fictional.accepted.drop(columns=["amount_cents", "contract_id"])
     apart = read_ledger(events, accounts=accounts.drop(columns="observed_from"), as_of=known.as_of)
     made = forecast(posterior, apart, horizon_months=27, draws=50, group_by=["own"])
-    monthly = made.portfolio_draws("ME", by="own").values  # draw, customer, month
-    lives = monthly[only_draw, np.arange(only_draw.size)]
-    assert (lives[:, :3] == 0.0).all() and (lives[:, 3] > 0.0).all()
-    same = prospects(
-        posterior, 1000.0, 12, {"segment": "S2"}, start="2024-04-01", horizon_months=24, draws=50, repeats=200
-    )
-    one = same.customer().iloc[0]
-    assert lives.sum(axis=1).mean() == pytest.approx(one["mean"], abs=4 * one["sd"] / np.sqrt(only_draw.size))
+    return made.totals.groups, only_draw
+
+
+def together(posterior: KnownPosterior, sampled: pd.DataFrame, known: Ledger, **options: int) -> Totals:
+    """The same with the simulation that runs every customer in its own draw alone, one group a customer."""
+    new_levels = unseen_levels(pa.table({"segment": pa.array(sampled["segment"].tolist())}), posterior.frame)
+    grid = make_grid(known.as_of, 27, 0.1)
+    draws = posterior.idata["posterior"].to_dataset()
+    parameters = make_parameters(draws, posterior.frame, new_levels, 50, 7, last_year=date_of(grid.bounds[-1]).year)
+    states = new_customer_states(sampled, posterior.frame, new_levels, grid.as_of)
+    settings = Settings(seed=7, grace_days=-1, max_ratio=20.0, known_by=10**6, booked=False)
+    only_draw, group = sampled["draw"].to_numpy(np.int32), sampled["number"].to_numpy()
+    classes, groups = make_classes(posterior.frame), int(group.max()) + 1
+    return simulate_new_customers(states, only_draw, parameters, classes, settings, grid, group, groups, **options)
+
+
+def test_states_are_those_of_the_fictional_ledger(company: tuple[Ledger, Truth]) -> None:
+    known, truth = company
+    posterior = known_posterior(truth, n_draws=50)
+    offers = {"first_mrr": [100.0, 33.333333, 7777.77], "term_months": [12, 7, 60], "segment": ["S1", "S3", "Mars"]}
+    plan = pd.DataFrame(offers).assign(start=["2024-01-01", "2024-02-29", "2025-01-31"], customers=[2, 3, 2])
+    sampled = sample_new_customers(known, plan, draws=20)
+    fictional, _ = new_customer_ledger(sampled, known)
+    expected = account_states(build_histories(fictional), posterior.frame)
+    found = new_customer_states(sampled, posterior.frame, (("segment", "Mars"),), int(expected.as_of))
+    assert len(sampled) == 7 * 20
+    for name, value in expected._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
+        assert np.asarray(getattr(found, name)).dtype == np.asarray(value).dtype, name
+
+
+def test_sampled_customers_live_in_their_draw(company: tuple[Ledger, Truth]) -> None:
+    """Nothing comes before their service; in the mean they bring what a prospect does."""
+    known, truth = company
+    posterior = known_posterior(truth, n_draws=50)
+    sampled = planned(known, 8, 50)
+    monthly, only_draw = one_by_one(posterior, sampled, known)
+    slow = monthly[only_draw, np.arange(only_draw.size)]
+    fast = together(posterior, sampled, known).groups.reshape(-1, slow.shape[1])
+    assert np.array_equal(fast[:8], slow[:8])  # in the first draw both have the same random numbers
+    options = {"start": "2024-04-01", "horizon_months": 24, "draws": 50, "repeats": 200}
+    one = prospects(posterior, 1000.0, 12, {"segment": "S2"}, **options).customer().iloc[0]
+    for lives in (slow / UNITS_PER_CURRENCY, fast / UNITS_PER_CURRENCY):
+        assert (lives[:, :3] == 0.0).all() and (lives[:, 3] > 0.0).all()
+        assert lives.sum(axis=1).mean() == pytest.approx(one["mean"], abs=4 * one["sd"] / np.sqrt(only_draw.size))
+
+
+def test_threads_change_no_byte_and_draws_may_have_no_customers(company: tuple[Ledger, Truth]) -> None:
+    known, truth = company
+    posterior = known_posterior(truth, n_draws=50)
+    sampled = planned(known, 3, 50)
+    sampled = sampled[~sampled["draw"].isin([0, 7, 49])].reset_index(drop=True)
+    found = together(posterior, sampled, known)
+    assert (found.groups[[0, 7, 49]] == 0).all() and (found.groups.sum(axis=2)[1] > 0).all()
+    assert np.array_equal(found.groups, together(posterior, sampled, known, threads=1).groups)
+    assert np.array_equal(found.groups.sum(axis=1), found.origins.sum(axis=1))
+
+
+def test_new_customers_without_the_posteriors_segment_are_refused(company: tuple[Ledger, Truth]) -> None:
+    known, truth = company
+    with pytest.raises(ForecastError, match="no column 'segment', which the posterior"):
+        new_customer_states(planned(known, 3, 2).drop(columns="segment"), known_posterior(truth).frame, (), 0)

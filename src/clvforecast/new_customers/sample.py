@@ -64,8 +64,8 @@ def sample_new_customers(
 
     "trailing": the count of a quarter is negative binomial, given a rate and a spread between quarters that are learned from the
     ledger's last months (`learn_rate`). The rate goes on as it was: no trend, and no season but that of the months of a quarter.
-    Price, term, segment levels, the place of the booking in its quarter and the days from there to service are those of a customer
-    won in those months, drawn with weights that are uncertain too (the Bayesian bootstrap, Rubin 1981: Dirichlet(1, …, 1) in
+    Price, term, segment levels, place of the booking in its quarter and days from there to service are those of a customer won in
+    those months, drawn with weights that are uncertain too (the Bayesian bootstrap, Rubin 1981: Dirichlet(1, …, 1) in
     each draw). A plan's counts are exact, its days even within each period.
 
     Parameters

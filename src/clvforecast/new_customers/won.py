@@ -20,8 +20,8 @@ from clvforecast.simulation.calendar import DAYS_PER_MONTH, add_months, date_of,
 Longs = NDArray[np.int64]
 MONTHS_EACH = 3
 """Customers are counted by quarters: many businesses book in batches, at quarter ends say, and the months of a quarter differ
-by far more than quarters do. Of 12 yearly counts of the shipped contracts from 2014 on, 90% ranges from the quarters before hold
-11; ranges from months hold all, and are twice as wide."""
+by far more than quarters do. Of 12 yearly counts of the shipped contracts from 2014 on, the 90% ranges that the quarters before
+give hold 11, and their upper end is 2.5 times the lower; those that months give hold all, and it is 4.3 times the lower."""
 
 
 def new_customers(ledger: Ledger) -> pd.DataFrame:

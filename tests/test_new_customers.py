@@ -24,6 +24,7 @@ from clvforecast.ledger import Ledger
 from clvforecast.new_customers import (
     learn_rate,
     new_customer_ledger,
+    new_customer_policy,
     new_customer_states,
     new_customers,
     simulate_new_customers,
@@ -221,6 +222,13 @@ def test_a_plan_may_say_all_itself(ledger: Ledger) -> None:
     assert set(found["plan"]) == {"enterprise"} and set(found["term_months"]) == {24}
     assert (found["start_day"] == found["booked_day"]).all()
     assert sample_new_customers(ledger, full.assign(customers=0), draws=3).empty
+
+
+def test_the_policy_is_told_in_words() -> None:
+    assert "last 12 months" in new_customer_policy("trailing")
+    assert "last 24 months" in new_customer_policy(TrailingNewCustomers(24))
+    for plan in (PLAN, PlannedNewCustomers(PLAN)):
+        assert "as planned: 7 in all" in new_customer_policy(plan)
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def simulate_new_customers(
 ) -> Totals:
     """Totals of new customers in every draw, each simulated under the parameters of its own draw alone.
 
-    ``states`` from `new_customer_states`, in the order of ``only_draw`` (A,), which rises; ``group`` (A,). The cost is that of
+    ``states`` from `new_customer_states`, in the order of ``only_draw`` (A,), which rises; ``group`` (A,). Random numbers are
+    keyed by the account's id, which names the draw, so each draw is simulated as the first of its own. The cost is that of
     one life a customer, and a few milliseconds a draw. What is added to the totals of a ledger's accounts gives those of a
     company.
     """

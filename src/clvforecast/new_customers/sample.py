@@ -121,6 +121,30 @@ def sample_new_customers(
     return _trailing(ledger, source, which, seed, int(horizon_months))
 
 
+def new_customer_policy(source: Source | None) -> str:
+    """How new customers are counted, as a sentence for readers of a forecast.
+
+    Examples
+    --------
+    >>> new_customer_policy(None)
+    'Existing customers only: customers still to be won are in no figure.'
+    """
+    if source is None:
+        return "Existing customers only: customers still to be won are in no figure."
+    if isinstance(source, (PlannedNewCustomers, pd.DataFrame)):
+        plan = source if isinstance(source, PlannedNewCustomers) else PlannedNewCustomers(source)
+        count = int(pd.to_numeric(plan.table["customers"]).sum())
+        return (
+            f"New customers as planned: {count:,} in all. Their number is taken as certain; what each brings is simulated, "
+            f"and what the plan does not say of them is that of customers won in the last {plan.donor_months} months."
+        )
+    months = source.months if isinstance(source, TrailingNewCustomers) else TrailingNewCustomers().months
+    return (
+        f"New customers come as in the last {months} months: their number with the uncertainty of so few quarters, without "
+        "trend, and their price, term and segment drawn from those won then."
+    )
+
+
 class _Sample(NamedTuple):
     """The customers of one draw: booking day of each, row of the donors (or `NOBODY`), row of the plan (or `NOBODY`)."""
 

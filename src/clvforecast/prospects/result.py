@@ -21,7 +21,13 @@ from clvforecast.ledger.known import as_day
 from clvforecast.posterior import Posterior
 from clvforecast.prospects.lives import Lives, accounts_of, currency_of, live
 from clvforecast.prospects.offers import far_prices, offers_table
-from clvforecast.prospects.payback import by_month_since_start, largest_cost, months_to_reach, payback_quantiles
+from clvforecast.prospects.payback import (
+    HALF_A_CENT,
+    by_month_since_start,
+    largest_cost,
+    months_to_reach,
+    payback_quantiles,
+)
 from clvforecast.readiness import scoring_warnings
 from clvforecast.reduction import ForecastSettings
 from clvforecast.simulation.slots import ORIGINS
@@ -235,7 +241,9 @@ class Prospects:
             periods = periods.assign(**{f"{prefix}{name}": values for name, values in ranges.items()})
         periods["ci_prob"], periods["ci_kind"] = ci_prob, ci_kind
         return (
-            periods if self.acquisition_cost is None else periods.assign(p_paid_back=(cumulative >= 0.0).mean(axis=0))
+            periods
+            if self.acquisition_cost is None
+            else periods.assign(p_paid_back=(cumulative > -HALF_A_CENT).mean(axis=0))
         )
 
     def payback(self, acquisition_cost: float | None = None) -> pd.DataFrame:

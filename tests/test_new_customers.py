@@ -222,6 +222,10 @@ def test_a_plan_may_say_all_itself(ledger: Ledger) -> None:
     assert set(found["plan"]) == {"enterprise"} and set(found["term_months"]) == {24}
     assert (found["start_day"] == found["booked_day"]).all()
     assert sample_new_customers(ledger, full.assign(customers=0), draws=3).empty
+    young = ledger.at("2020-02-28")  # two months old: nobody to learn from, and no need to
+    pd.testing.assert_frame_equal(
+        sample_new_customers(young, full.assign(start="2024-07-01"), 60, draws=1)[["plan"]], found[["plan"]][:7]
+    )
 
 
 def test_the_policy_is_told_in_words() -> None:

@@ -74,6 +74,18 @@ def _refuse(plan: pd.DataFrame, column: str, wrong: pd.Series, rule: str) -> Non
         raise ForecastError(f"plan of new customers, row {row + 1}: {column}={shown(value)}: {rule}.")
 
 
+def _said(plan: pd.DataFrame, segments: list[str]) -> dict[str, NDArray[np.bool_]]:
+    """Whether each row says it, of everything there is to say of a customer."""
+    wanted = ["first_mrr", "term_months", *segments]
+    nowhere = np.zeros(len(plan), dtype=np.bool_)
+    return {name: plan[name].notna().to_numpy() if name in plan.columns else nowhere for name in wanted}
+
+
+def says_all(plan: pd.DataFrame, segments: list[str]) -> bool:
+    """Whether no row leaves anything to be taken from customers won before."""
+    return all(said.all() for said in _said(plan, segments).values())
+
+
 def matching(
     plan: pd.DataFrame, given: pd.DataFrame, segments: list[str], months: int, as_of: date
 ) -> list[Longs | None]:
@@ -81,14 +93,10 @@ def matching(
 
     Raises ForecastError where there is none to take the rest from.
     """
-    wanted = ["first_mrr", "term_months", *segments]
-    said = {
-        name: plan[name].notna().to_numpy() if name in plan.columns else np.zeros(len(plan), dtype=bool)
-        for name in wanted
-    }
+    said = _said(plan, segments)
     found: list[Longs | None] = []
     for row in range(len(plan)):
-        missing = [name for name in wanted if not said[name][row]]
+        missing = [name for name in said if not said[name][row]]
         alike = np.ones(len(given), dtype=bool)
         for name in segments:
             if said[name][row]:

@@ -43,9 +43,9 @@ class LearnedRate:
 
 
 def learn_rate(counts: Longs, spread_sd: float = SPREAD_PRIOR_SD) -> LearnedRate:
-    """Posterior of the monthly rate of new customers and of its spread, from the counts of some months.
+    """Posterior of the rate of new customers and of its spread, from the counts of some quarters.
 
-    Counts are y_t ~ Poisson(λ g_t) with g_t ~ Gamma(κ, κ) of mean 1, so negative binomial with variance λ + λ²/κ: months
+    Counts are y_t ~ Poisson(λ g_t) with g_t ~ Gamma(κ, κ) of mean 1, so negative binomial with variance λ + λ²/κ: quarters
     differ by more than chance, and a Poisson rate would be far too sure of itself. κ = 1/spread². Prior: λ^(−1/2) (Jeffreys'),
     spread ~ HalfNormal(``spread_sd``). Four quarters hardly tell the spread, so it is averaged over, not estimated.
     """

@@ -19,9 +19,9 @@ from scipy.stats import nbinom
 from clvforecast.errors import ForecastError
 from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
-from clvforecast.new_customers.plan import checked_plan, matching
+from clvforecast.new_customers.plan import checked_plan, matching, says_all
 from clvforecast.new_customers.rate import learn_rate
-from clvforecast.new_customers.won import MONTHS_EACH, donors, trailing_counts
+from clvforecast.new_customers.won import MONTHS_EACH, donors, no_donors, trailing_counts
 from clvforecast.simulation.calendar import add_months, day_number
 
 Longs = NDArray[np.int64]
@@ -196,7 +196,7 @@ def _planned(ledger: Ledger, source: PlannedNewCustomers, draws: list[int], seed
     segments = list(segment_columns(ledger.accounts))
     plan = checked_plan(source.table, segments, ledger.as_of)
     plan = plan[plan["first_day"] < end].reset_index(drop=True)
-    given = donors(ledger, source.donor_months)
+    given = no_donors(ledger) if says_all(plan, segments) else donors(ledger, source.donor_months)
     alike = matching(plan, given, segments, source.donor_months, ledger.as_of)
     samples = [_planned_draw(draw, seed, plan, alike, len(given), end) for draw in draws]
     return _table(samples, given, plan, segments)

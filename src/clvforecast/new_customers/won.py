@@ -89,3 +89,8 @@ def donors(ledger: Ledger, months: int) -> pd.DataFrame:
     quarter = np.searchsorted(edges, booked, side="right") - 1
     place = (booked - edges[quarter] + 0.5) / np.diff(edges)[quarter]
     return found.assign(place=place, wait=(found["start_day"] - booked).clip(lower=0))
+
+
+def no_donors(ledger: Ledger) -> pd.DataFrame:
+    """The columns of `donors` without any."""
+    return new_customers(ledger).iloc[:0].assign(place=0.0, wait=0)

@@ -44,6 +44,6 @@ def payback_quantiles(months: Floats) -> dict[str, float]:
 
 
 def largest_cost(cumulative: Floats, probability: float, within_months: int) -> float:
-    """The largest cost that ``cumulative`` (..., H + 1) reaches by the end of a month with at least a probability."""
+    """The largest cost in whole cents that ``cumulative`` (..., H + 1) reaches within some months with at least a probability."""
     best = np.sort(cumulative[..., : within_months + 1].max(axis=-1), axis=None)[::-1]
-    return float(best[max(math.ceil(probability * best.size - 1e-9), 1) - 1])
+    return math.floor(best[max(math.ceil(probability * best.size - 1e-9), 1) - 1] * 100.0 + 1e-6) / 100.0

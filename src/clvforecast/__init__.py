@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from clvforecast.forecast_file import load_forecast as load_forecast
     from clvforecast.ledger import Ledger as Ledger
     from clvforecast.ledger import read_ledger as read_ledger
+    from clvforecast.new_customers import PlannedNewCustomers as PlannedNewCustomers
+    from clvforecast.new_customers import TrailingNewCustomers as TrailingNewCustomers
+    from clvforecast.new_customers import sample_new_customers as sample_new_customers
     from clvforecast.overview import DataReport as DataReport
     from clvforecast.overview import data_report as data_report
     from clvforecast.plan_value import PlanValue as PlanValue
@@ -72,6 +75,8 @@ if TYPE_CHECKING:
     from clvforecast.posterior import prior as prior
     from clvforecast.predictive import PredictiveCheck as PredictiveCheck
     from clvforecast.predictive import predictive_check as predictive_check
+    from clvforecast.prospects import Prospects as Prospects
+    from clvforecast.prospects import prospects as prospects
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
     from clvforecast.scenarios import Assume as Assume
@@ -114,6 +119,9 @@ _HOME = {
     "load_forecast": "forecast_file",
     "Ledger": "ledger",
     "read_ledger": "ledger",
+    "PlannedNewCustomers": "new_customers",
+    "TrailingNewCustomers": "new_customers",
+    "sample_new_customers": "new_customers",
     "DataReport": "overview",
     "data_report": "overview",
     "PlanOutcomes": "plans",
@@ -130,6 +138,8 @@ _HOME = {
     "prior": "posterior",
     "PredictiveCheck": "predictive",
     "predictive_check": "predictive",
+    "Prospects": "prospects",
+    "prospects": "prospects",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
     "Assume": "scenarios",
@@ -142,13 +152,13 @@ __all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
-    """This package: ``clv.forecast`` and ``clv.backtest`` are functions, although files of those names hold them.
+    """This package: ``clv.forecast``, ``clv.backtest`` and ``clv.prospects`` are functions, although modules have those names.
 
-    Importing such a file would otherwise put the module in the function's place.
+    Importing such a module would otherwise put it in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("forecast", "backtest") and isinstance(value, ModuleType):
+        if name in ("forecast", "backtest", "prospects") and isinstance(value, ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 

@@ -262,6 +262,14 @@ def test_wrong_questions_of_a_summary_say_what_to_do(retail: Forecast) -> None:
         retail.summary(ci_prob=2)
 
 
+@pytest.mark.parametrize("name", ["label", "mean"])
+def test_a_column_that_the_tables_have_already_is_refused(make: Callable[..., Forecast], name: str) -> None:
+    made = make()
+    named = replace(made, groups=made.groups.rename(columns={"segment": name}))
+    with pytest.raises(ForecastError, match=f"by='{name}'.*another name"):
+        named.portfolio("year", name)
+
+
 # --- files, pictures and what happened ------------------------------------------------------------------------
 
 

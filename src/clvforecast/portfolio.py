@@ -123,22 +123,26 @@ def portfolio_table(
     groups = groups_by(forecast, by)
     periods = window_periods(forecast.grid, freq, forecast.settings)
     ranges = describe(portfolio_draws(forecast, freq, by, discounted).values, ci_prob, ci_kind)
-    each_period = {
-        "label": np.array(periods.labels),
-        "period_start": as_days(periods.starts),
-        "period": as_days(periods.ends),
-        "days": periods.days,
-        "partial": periods.partial,
-    }
-    return pd.DataFrame(
+    return _beside(
+        groups.levels.loc[groups.levels.index.repeat(len(periods.labels))].reset_index(drop=True),
         {
-            **groups.levels.loc[groups.levels.index.repeat(len(periods.labels))].reset_index(drop=True),
-            **{name: np.tile(values, len(groups.levels)) for name, values in each_period.items()},
+            **{name: np.tile(values, len(groups.levels)) for name, values in periods.columns().items()},
             **{name: values.reshape(-1) for name, values in ranges.items()},
             "ci_prob": ci_prob,
             "ci_kind": ci_kind,
-        }
+        },
     )
+
+
+def _beside(levels: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+    """The table of levels and then the columns. Raises ForecastError where one name would stand for both."""
+    taken = [name for name in levels.columns if name in columns]
+    if taken:
+        raise ForecastError(
+            f"by={taken[0]!r}: the table has a column of its own of that name. Give the accounts a copy of theirs under another "
+            "name, and forecast(..., group_by=[...]) that one."
+        )
+    return pd.DataFrame({**levels, **columns})
 
 
 def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: float, ci_kind: str) -> pd.DataFrame:
@@ -160,9 +164,9 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
     to_date = {
         name: _summed_cents(forecast.table[name], member, n_groups) for name in ("clv_to_date", "booked_to_date")
     }
-    return pd.DataFrame(
+    return _beside(
+        groups.levels,
         {
-            **groups.levels,
             "accounts": np.bincount(member, minlength=n_groups),
             **to_date,
             **revenue,
@@ -172,7 +176,7 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
             "beyond_horizon": beyond,
             "beyond_share": _share(beyond, value["mean"] + beyond),
             **_concentration(forecast, member, revenue["mean"]),
-        }
+        },
     )
 
 

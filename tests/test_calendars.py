@@ -214,7 +214,7 @@ def test_months_of_weeks_have_the_pattern_and_the_last_one_what_is_left(calendar
 def test_the_period_of_a_day_is_the_one_that_covers_it(calendar: FiscalCalendar) -> None:
     for freq in MONTHS_IN:
         table = calendar.periods("2019-12-25", "2022-01-10", freq)
-        for day in pd.date_range("2019-12-25", "2022-01-10", freq="3D"):
+        for day in pd.date_range("2019-12-25", "2022-01-10", freq="11D"):
             (covering,) = table[(table["start"] <= day) & (day <= table["end"])].itertuples(index=False)
             found = calendar.period(day, freq)
             assert found == (covering.label, covering.start.date(), covering.end.date())

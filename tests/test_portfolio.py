@@ -105,7 +105,7 @@ def test_discounted_months_are_the_accounts_discounted_values(made: Forecast) ->
 
 def test_the_simulation_does_not_know_the_calendar(make: Callable[..., Forecast]) -> None:
     """The same revenue to the unit; discounted to within what `make_grid` says, and by a fiscal year of months to the bit."""
-    for timing, account_within in (("recognised", 3e-4), ("booked", 1e-2)):
+    for timing, account_within in (("recognised", 1e-3), ("booked", 1e-2)):
         plain = make(timing=timing, keep_draws=True)
         for calendar in CALENDARS[1:]:
             other = make(timing=timing, keep_draws=True, calendar=calendar)
@@ -115,7 +115,7 @@ def test_the_simulation_does_not_know_the_calendar(make: Callable[..., Forecast]
             if calendar.weeks is None:
                 assert np.array_equal(other.totals.groups, plain.totals.groups) and mine.equals(theirs)
                 continue
-            assert mine.sum() == pytest.approx(theirs.sum(), rel=5e-5) and not mine.equals(theirs)
+            assert mine.sum() == pytest.approx(theirs.sum(), rel=1e-4) and not mine.equals(theirs)
             some = theirs > 1.0
             assert (mine[some] / theirs[some] - 1.0).abs().max() < account_within
 
@@ -262,6 +262,14 @@ def test_wrong_questions_of_a_summary_say_what_to_do(retail: Forecast) -> None:
         retail.summary(ci_prob=2)
 
 
+@pytest.mark.parametrize("name", ["label", "mean"])
+def test_a_column_that_the_tables_have_already_is_refused(make: Callable[..., Forecast], name: str) -> None:
+    made = make()
+    named = replace(made, groups=made.groups.rename(columns={"segment": name}))
+    with pytest.raises(ForecastError, match=f"by='{name}'.*another name"):
+        named.portfolio("year", name)
+
+
 # --- files, pictures and what happened ------------------------------------------------------------------------
 
 
@@ -284,7 +292,8 @@ def test_a_saved_forecast_keeps_its_calendar(
 @pytest.mark.parametrize(
     ("there", "instead", "match"),
     [
-        (b'"start_month": 2', b'"start_month": 3', "its content was changed"),
+        (b'"named_after": "start"', b'"named_after":   "end"', "its content was changed"),
+        (b'"start_month": 2', b'"start_month": 3', "must be of 93"),
         (b'"start_month": 2', b'"start_month": 0', "start_month=0"),
         (b'"weeks": "4-5-4"', b'"weeks": "9-9-9"', "calendar.weeks"),
         (b'"weeks": "4-5-4"', b'"works": "4-5-4"', "calendar.works"),
@@ -341,13 +350,13 @@ def test_tables_of_files_and_terminals_name_their_periods(
     assert written["label"].tolist() == ["FY23", "FY24", "FY25", "FY26"] * written["segment"].nunique()
     show_portfolio(make_console(), retail, "year")
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert [" ".join(line.split()[:2]) for line in lines[2:6]] == [
+    assert [" ".join(line.split()[:2]) for line in lines[3:7]] == [
         "FY23* 2024-02-03",
         "FY24 2025-02-01",
         "FY25 2026-01-31",
         "FY26* 2027-01-30",
     ]
-    assert lines[6].startswith("30 months 2026-06-30")
+    assert lines[7].startswith("30 months 2026-06-30")
 
 
 def test_every_origin_is_there(retail: Forecast) -> None:

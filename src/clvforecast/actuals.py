@@ -19,6 +19,7 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.engine import values
 from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
+from clvforecast.periods import window_periods
 from clvforecast.simulation.calendar import add_months
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "qua
 
 
 def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
-    return forecast.portfolio(freq)[["label", "period_start", "period", "days", "partial"]]
+    return pd.DataFrame(window_periods(forecast.grid, freq, forecast.settings).columns())
 
 
 def _revenue_cents(

@@ -392,6 +392,11 @@ class Forecast:
         ------
         ForecastError
             For a ``freq`` or ``by`` that the forecast does not have, or an interval out of range.
+
+        Examples
+        --------
+        >>> forecast = clv.forecast(posterior, ledger, calendar=clv.FiscalCalendar(start_month=7))  # doctest: +SKIP
+        >>> forecast.portfolio("year", by="plan")[["plan", "label", "partial", "q05", "q50", "q95"]]  # doctest: +SKIP
         """
         return portfolio_table(self, freq, by, ci_prob, ci_kind, discounted)
 
@@ -411,6 +416,10 @@ class Forecast:
         ------
         ForecastError
             For a ``by`` that the forecast was not made by, or an interval out of range.
+
+        Examples
+        --------
+        >>> forecast.summary(by="plan")[["plan", "accounts", "q50", "discounted_q50", "top10_share"]]  # doctest: +SKIP
         """
         return summary_table(self, by, ci_prob, ci_kind)
 

@@ -33,6 +33,16 @@ class WindowPeriods(NamedTuple):
     days: Longs
     partial: NDArray[np.bool_]
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """As the leading columns of a table: label, period_start, period (its last day), days, partial."""
+        return {
+            "label": np.array(self.labels),
+            "period_start": as_days(self.starts),
+            "period": as_days(self.ends),
+            "days": self.days,
+            "partial": self.partial,
+        }
+
 
 def window_periods(grid: Grid, freq: str | None, settings: ForecastSettings) -> WindowPeriods:
     """The window by ``freq``, see `covering_periods`; None: the whole of it, as one period labelled "24 months".

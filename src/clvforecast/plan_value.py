@@ -127,8 +127,8 @@ class PlanValue:
         """
         check_interval(ci_prob, ci_kind)
         ids = self.with_plan.table["account_id"]
-        counts = pd.Series(self.plans.steps["account_id"].to_pylist()).value_counts()
-        table = pd.DataFrame({"account_id": ids, "steps": counts.reindex(ids).to_numpy()})
+        place = pd.Index(ids).get_indexer(self.plans.steps["account_id"].to_pylist())
+        table = pd.DataFrame({"account_id": ids, "steps": np.bincount(place, minlength=len(ids))})
         for kept, prefix in zip(KEPT, ("", "clv_"), strict=True):
             ranges = describe(self._added(self.without_plan, kept).T, ci_prob, ci_kind)
             table[f"{prefix}with_plan"] = self.with_plan.draws[kept].values.mean(axis=1)

@@ -33,12 +33,11 @@ DISCOUNTED_RANGE = ("mean", "q05", "q50", "q95", "lower", "upper")
 class Groups(NamedTuple):
     """The asked groups, G of them, of S that the totals are kept by.
 
-    names: the columns that they are by; labels: one a group, a tuple where there are several columns
+    levels: (G, columns) what they are by; no column, and one row, for the group of all
     units: (D, S, M) revenue by draw, kept group and month; group_of: (S,) group that each kept one belongs to
     """
 
-    names: list[str]
-    labels: list[Any]
+    levels: pd.DataFrame
     units: Longs
     group_of: Longs
 
@@ -51,7 +50,7 @@ def groups_by(forecast: Forecast, by: str | Sequence[str] | None) -> Groups:
     names = [] if by is None else [by] if isinstance(by, str) else list(by)
     totals = forecast.totals
     if names == ["origin"]:
-        return Groups(names, list(ORIGINS), totals.origins, np.arange(N_ORIGINS))
+        return Groups(pd.DataFrame({"origin": ORIGINS}), totals.origins, np.arange(N_ORIGINS))
     if "origin" in names:
         raise ForecastError(f"by={names}: origin cannot be combined with account columns. Ask for them one at a time.")
     for name in names:
@@ -61,14 +60,13 @@ def groups_by(forecast: Forecast, by: str | Sequence[str] | None) -> Groups:
                 "name it in forecast(..., group_by=[...])."
             )
     if not names:
-        return Groups(names, ["all"], totals.groups, np.zeros(totals.groups.shape[1], dtype=np.int64))
-    index = _numbered(forecast.groups[names])
-    _, first = np.unique(index, return_index=True)
-    labels = forecast.groups[names].iloc[first].itertuples(index=False, name=None)
-    return Groups(names, [label[0] if len(names) == 1 else label for label in labels], totals.groups, index)
+        return Groups(pd.DataFrame(index=range(1)), totals.groups, np.zeros(totals.groups.shape[1], dtype=np.int64))
+    group_of = numbered(forecast.groups[names])
+    _, first = np.unique(group_of, return_index=True)
+    return Groups(forecast.groups[names].iloc[first].reset_index(drop=True), totals.groups, group_of)
 
 
-def _numbered(levels: pd.DataFrame) -> Longs:
+def numbered(levels: pd.DataFrame) -> Longs:
     """Number of each row's combination of levels, in their order; an empty level is one of its own, and comes last."""
     return levels.groupby(list(levels.columns), sort=True, dropna=False).ngroup().to_numpy(dtype=np.int64)
 
@@ -85,7 +83,7 @@ def portfolio_draws(
         dims=("draw", "group", "period"),
         coords={
             "draw": np.arange(summed.shape[0]),
-            "group": pd.Index(groups.labels, tupleize_cols=False),
+            "group": pd.Index(group_labels(groups.levels), tupleize_cols=False),
             "period": pd.DatetimeIndex(as_days(periods.ends)),
             "label": ("period", list(periods.labels)),
         },
@@ -94,12 +92,19 @@ def portfolio_draws(
     )
 
 
+def group_labels(levels: pd.DataFrame) -> list[Any]:
+    """One a group: its level, or a tuple where there are several columns; "all" where there is none."""
+    if levels.shape[1] < 2:
+        return levels.iloc[:, 0].tolist() if levels.shape[1] else ["all"]
+    return list(levels.itertuples(index=False, name=None))
+
+
 def _summed(forecast: Forecast, groups: Groups, period: Longs, discounted: bool) -> NDArray[Any]:
     """(D, G, P) units of each draw, group and period: whole ones, or discounted with the gross margin."""
     factors = forecast.settings.gross_margin * forecast.grid.discount if discounted else np.int64(1)
     first = np.flatnonzero(np.diff(period, prepend=-1))
     n_draws = groups.units.shape[0]
-    summed = np.zeros((n_draws, len(groups.labels), len(first)), dtype=np.float64 if discounted else np.int64)
+    summed = np.zeros((n_draws, len(groups.levels), len(first)), dtype=np.float64 if discounted else np.int64)
     for source, group in enumerate(groups.group_of):
         summed[:, group] += np.add.reduceat(groups.units[:, source] * factors, first, axis=1)
     return summed
@@ -118,35 +123,33 @@ def portfolio_table(
     groups = groups_by(forecast, by)
     periods = window_periods(forecast.grid, freq, forecast.settings)
     ranges = describe(portfolio_draws(forecast, freq, by, discounted).values, ci_prob, ci_kind)
-    each_period = {
-        "label": np.array(periods.labels),
-        "period_start": as_days(periods.starts),
-        "period": as_days(periods.ends),
-        "days": periods.days,
-        "partial": periods.partial,
-    }
-    return pd.DataFrame(
+    return beside(
+        groups.levels.loc[groups.levels.index.repeat(len(periods.labels))].reset_index(drop=True),
         {
-            **group_table_columns(groups, len(periods.labels)),
-            **{name: np.tile(values, len(groups.labels)) for name, values in each_period.items()},
+            **{name: np.tile(values, len(groups.levels)) for name, values in periods.columns().items()},
             **{name: values.reshape(-1) for name, values in ranges.items()},
             "ci_prob": ci_prob,
             "ci_kind": ci_kind,
-        }
+        },
     )
 
 
-def group_table_columns(groups: Groups, times: int) -> dict[str, Any]:
-    """The groups' levels by column, each of them that many times."""
-    levels = [label if isinstance(label, tuple) else (label,) for label in groups.labels]
-    return {name: np.repeat([level[position] for level in levels], times) for position, name in enumerate(groups.names)}
+def beside(levels: pd.DataFrame, columns: dict[str, Any]) -> pd.DataFrame:
+    """The table of levels and then the columns. Raises ForecastError where one name would stand for both."""
+    taken = [name for name in levels.columns if name in columns]
+    if taken:
+        raise ForecastError(
+            f"by={taken[0]!r}: the table has a column of its own of that name. Give the accounts a copy of theirs under another "
+            "name, and forecast(..., group_by=[...]) that one."
+        )
+    return pd.DataFrame({**levels, **columns})
 
 
 def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: float, ci_kind: str) -> pd.DataFrame:
     """See `Forecast.summary`."""
     check_interval(ci_prob, ci_kind)
     groups = groups_by(forecast, by)
-    if groups.names == ["origin"]:
+    if "origin" in groups.levels:
         raise ForecastError(
             "by='origin': a summary counts accounts, and an account has revenue of every origin. Ask for "
             "forecast.portfolio(freq=None, by='origin')."
@@ -156,14 +159,14 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
         for discounted in (False, True)
     )
     member = group_of_accounts(forecast, groups)
-    n_groups = len(groups.labels)
+    n_groups = len(groups.levels)
     beyond = np.bincount(member, forecast.table["beyond_horizon"], n_groups)
     to_date = {
         name: _summed_cents(forecast.table[name], member, n_groups) for name in ("clv_to_date", "booked_to_date")
     }
-    return pd.DataFrame(
+    return beside(
+        groups.levels,
         {
-            **group_table_columns(groups, 1),
             "accounts": np.bincount(member, minlength=n_groups),
             **to_date,
             **revenue,
@@ -173,16 +176,17 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
             "beyond_horizon": beyond,
             "beyond_share": _share(beyond, value["mean"] + beyond),
             **_concentration(forecast, member, revenue["mean"]),
-        }
+        },
     )
 
 
 def group_of_accounts(forecast: Forecast, groups: Groups) -> Longs:
     """Number of the group that each account is in."""
-    if not groups.names:
+    names = list(groups.levels.columns)
+    if not names:
         return np.zeros(len(forecast.table), dtype=np.int64)
-    both = pd.concat([forecast.groups[groups.names], forecast.table[groups.names]], ignore_index=True)
-    return _numbered(both)[len(forecast.groups) :]
+    both = pd.concat([groups.levels, forecast.table[names]], ignore_index=True)
+    return numbered(both)[len(groups.levels) :]
 
 
 def _summed_cents(money: pd.Series, member: Longs, n_groups: int) -> Floats:

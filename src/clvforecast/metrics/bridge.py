@@ -23,7 +23,7 @@ from clvforecast.errors import ForecastError
 from clvforecast.intervals import check_interval, describe
 from clvforecast.metrics.recurring import arr_by_account, first_days, known_renewals
 from clvforecast.metrics.windows import TRAILING, Window, plan_snapshots
-from clvforecast.portfolio import Groups, group_of_accounts, group_table_columns, groups_by
+from clvforecast.portfolio import Groups, beside, group_labels, group_of_accounts, groups_by, numbered
 from clvforecast.simulation.slots import (
     CHURNED,
     CONTRACTED_BY,
@@ -76,7 +76,7 @@ def forecast_movements(forecast: Forecast, groups: Groups, freq: str) -> Movemen
         raise ForecastError(
             f"freq={freq!r}: a bridge has {', '.join(map(repr, MONTHS_IN))} of the forecast's calendar."
         )
-    rows, n_groups = plan.rows[freq], len(groups.labels)
+    rows, n_groups = plan.rows[freq], len(groups.levels)
 
     def summed(values: Longs) -> Longs:
         found = np.zeros((values.shape[0], n_groups, *values.shape[2:]), dtype=np.int64)
@@ -103,7 +103,7 @@ def past_movements(forecast: Forecast, groups: Groups, freq: str, periods: int) 
     windows = past_windows(forecast, freq, periods)
     days = np.unique([day for window in windows for day in (window.start - 1, window.end)]).astype(np.int64)
     histories = forecast.history
-    member, n_groups = group_of_accounts(forecast, groups), len(groups.labels)
+    member, n_groups = group_of_accounts(forecast, groups), len(groups.levels)
     arr = arr_by_account(histories, days, forecast.settings.pending)
     begun = np.searchsorted(days, first_days(histories))
     renewals = known_renewals(histories, days)
@@ -172,7 +172,7 @@ def bridge_draws(forecast: Forecast, freq: str, by: str | Sequence[str] | None) 
         {line: (("draw", "group", "period"), cents / 100.0) for line, cents in zip(LINES, moved.lines, strict=True)},
         coords={
             "draw": np.arange(moved.lines.shape[1]),
-            "group": pd.Index(groups.labels, tupleize_cols=False),
+            "group": pd.Index(group_labels(groups.levels), tupleize_cols=False),
             "period": pd.DatetimeIndex(as_days(np.array([window.end for window in moved.windows], dtype=np.int64))),
             "label": ("period", [window.label for window in moved.windows]),
         },
@@ -233,7 +233,7 @@ def _rate(part: Longs, whole: Longs) -> Floats:
 
 def _groups(forecast: Forecast, by: str | Sequence[str] | None) -> Groups:
     groups = groups_by(forecast, by)
-    if groups.names == ["origin"]:
+    if by == "origin" or by == ["origin"]:
         raise ForecastError(
             "by='origin': ARR has no origins. Its bridge says where it comes from; group it by account columns."
         )
@@ -259,9 +259,9 @@ def _table(
         moved.insert(0, past_movements(forecast, groups, freq, history))
     parts = [_rows(forecast, groups, one, name, figures(one), ci_prob, ci_kind) for one in moved if one.windows]
     table = pd.concat(parts, ignore_index=True)
-    order = table.groupby(groups.names, sort=True, dropna=False).ngroup() if groups.names else None
-    if order is not None:
-        table = table.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
+    names = list(groups.levels.columns)
+    if names:
+        table = table.iloc[np.argsort(numbered(table[names]), kind="stable")].reset_index(drop=True)
     return table
 
 
@@ -274,7 +274,7 @@ def _rows(
     ci_prob: float,
     ci_kind: str,
 ) -> pd.DataFrame:
-    n_figures, n_windows, n_groups = len(figures), len(moved.windows), len(groups.labels)
+    n_figures, n_windows, n_groups = len(figures), len(moved.windows), len(groups.levels)
     draws = np.stack(list(figures.values()), axis=-1)  # (D, G, P, figures)
     ranges = _ranges(draws, ci_prob, ci_kind)
     each = {
@@ -284,21 +284,24 @@ def _rows(
         "basis": [_basis(forecast, window) for window in moved.windows],
         "partial": [window.partial for window in moved.windows],
     }
-    return pd.DataFrame(
+    levels = groups.levels.loc[groups.levels.index.repeat(n_windows * n_figures)].reset_index(drop=True)
+    return beside(
+        levels,
         {
-            **group_table_columns(groups, n_windows * n_figures),
             **{column: np.tile(np.repeat(values, n_figures), n_groups) for column, values in each.items()},
             name: np.tile(list(figures), n_windows * n_groups),
             **{column: values.reshape(-1) for column, values in ranges.items()},
             "ci_prob": ci_prob,
             "ci_kind": ci_kind,
-        }
+        },
     )
 
 
 def _ranges(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
     """`describe` of what is known: draws without a rate say nothing of it."""
     ranges = describe(draws, ci_prob, ci_kind)
+    alike = (draws == draws[:1]).all(axis=0)
+    ranges["mean"], ranges["sd"] = np.where(alike, draws[0], ranges["mean"]), np.where(alike, 0.0, ranges["sd"])
     unknown = np.isnan(draws).any(axis=0)
     for place in zip(*np.nonzero(unknown), strict=True):
         known = draws[(slice(None), *place)]

@@ -102,7 +102,7 @@ def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...]) -> PlanF
             raise FitError(
                 f"segments={name!r}: plans have a column of that name, which is used anyway. Rename the segment."
             )
-    levels = {KIND: STEP_KINDS}
+    levels: dict[str, tuple[str, ...]] = {KIND: STEP_KINDS}
     for name in segments:
         levels[name] = tuple(sorted(set(_segment(plans, ledger, name).to_pylist())))
     if plans.steps["csm"].null_count < len(plans):

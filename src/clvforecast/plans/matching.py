@@ -6,7 +6,7 @@ come. Of a renewal the end of the term that it renews lies in the step's window;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,12 @@ class Matches:
 
     def is_(self, outcome: str) -> NDArray[np.bool_]:
         return np.asarray(self.outcome == OUTCOMES.index(outcome))
+
+    def of(self, outcome: str) -> Matches:
+        """Those of the steps with this outcome."""
+        mine = self.is_(outcome)
+        arrays = {of.name: getattr(self, of.name)[mine] for of in fields(self) if of.name != "events"}
+        return replace(self, **arrays)
 
 
 def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:

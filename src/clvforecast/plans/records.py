@@ -97,7 +97,9 @@ class Plans:
         ids = found.events["event_id"].to_pylist()
         table["event_id"] = [ids[place] if known else None for place, known in zip(event, hit, strict=True)]
         booked = found.events["booked_day"].to_numpy()[event] if len(ids) else np.zeros(len(event), dtype=np.int64)
-        table["event_date"] = np.where(hit, EPOCH + booked, np.datetime64("NaT")).astype("datetime64[s]")
+        table["event_date"] = np.where(hit, EPOCH + booked.astype("timedelta64[D]"), np.datetime64("NaT", "D")).astype(
+            "datetime64[s]"
+        )
         table["delay_days"] = pd.array(np.where(hit, found.delay, 0), dtype="Int64")
         table.loc[~hit, "delay_days"] = pd.NA
         table["share"] = found.share

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 import clvforecast as clv
-from clvforecast.ledger import Ledger
 from clvforecast.laplace import prepared
+from clvforecast.ledger import Ledger
 from clvforecast.plans import PlanPriors, Plans
 from clvforecast.plans.counts import PlanCounts, PlanFrame, count_steps, plan_frame
 from clvforecast.plans.matching import match_steps

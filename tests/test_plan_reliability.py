@@ -256,6 +256,9 @@ def test_what_cannot_be_is_refused_with_the_way_out(history: History) -> None:
         PlanReliability.prior(priors={"intercept_mean": 0})
     with pytest.raises(clv.PlanError, match="window_days=90, the reliability was learned with 60"):
         PlanReliability.prior(window_days=60).resolve(plans, ledger)
+    with pytest.raises(clv.PlanError, match="was learned by size, but the accounts have no column 'size'"):
+        frame = PlanFrame(("kind", "size"), {"kind": STEP_KINDS, "size": ("small",)}, 90)
+        PlanReliability(fixed(0.5).draws, frame, about={"note": "fixed"}).resolve(plans, ledger)
     for needs_history in (PlanReliability.prior().calibration, PlanReliability.as_stated().summary):
         with pytest.raises(clv.PlanError):
             needs_history()

@@ -351,6 +351,19 @@ def test_open_steps_by_day_and_by_ledger() -> None:
     assert plans.open(ledger).steps["planned_date"].to_pylist() == [date(2024, 3, 20)], "the other one has come"
 
 
+def test_a_step_before_the_ledger_knew_the_account_is_no_miss() -> None:
+    """The ledger's first booking is of 2023-01-01: what was planned for 2022 may have come, or not."""
+    found = outcomes(
+        steps_of(
+            ("a", "2022-06-01", "expansion", 1.0),
+            ("a", "2023-01-01", "expansion", 1.0),
+            ("b", "2022-12-30", "expansion", 1.0),
+        ),
+        ledger_of(("b", "2023-01-05", "expansion", 1.0)),
+    )
+    assert found["outcome"].tolist() == ["not covered", "missed", "hit"]
+
+
 def test_matching_knows_nothing_of_accounts_that_the_ledger_does_not_have() -> None:
     plans = clv.read_plans(steps_of(("stranger", "2023-05-01", "expansion", 1.0)))
     assert match_steps(plans.steps, ledger_of(("a", "2023-05-01", "expansion", 1.0)), 90).event.tolist() == [-1]

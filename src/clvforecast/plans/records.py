@@ -86,7 +86,8 @@ class Plans:
     def outcomes(self, ledger: Ledger) -> pd.DataFrame:
         """What came of every step by the ledger's `as_of`: `accepted` and outcome, event_id, event_date, delay_days, share.
 
-        outcome: hit, open (its window is not over), missed, or not yet written. event_date: of the booking. delay_days: from
+        outcome: hit, open (its window is not over), missed, not yet written, or not covered (the ledger did not have the account
+        on its planned day). event_date: of the booking. delay_days: from
         the planned day to it (of renewals booked before the window its first day). share: actual over planned amount; of
         renewals whose planned term is known, by the month.
         """

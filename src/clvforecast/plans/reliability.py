@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -217,6 +218,12 @@ class PlanReliability:
 
         return in_parts(some, len(still), len(index), threads)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one sealed file for `load_plan_reliability`, complete or not at all. Raises PlanError when that cannot be."""
+        from clvforecast.plans.file import save_reliability
+
+        save_reliability(self, path)
+
     def _learned(self) -> xr.Dataset:
         if self.draws is None:
             raise PlanError(
@@ -297,7 +304,7 @@ def fit_plan_reliability(
         frame = plan_frame(plans, ledger, tuple(segments))
         counts = count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame)
         component = plan_component(counts, frame, chosen)
-        sampled = sample_component(component, settings, say, _labels(frame))
+        sampled = sample_component(component, settings, say, labels_of(frame))
     about = {"as_of": ledger.as_of.isoformat(), "fingerprint": ledger.fingerprint}
     if counts.n_clipped:
         about["shares beyond a factor of 20"] = str(counts.n_clipped)
@@ -314,7 +321,8 @@ def _checked(priors: PlanPriors | None) -> PlanPriors:
     return priors
 
 
-def _labels(frame: PlanFrame) -> dict[str, list[str]]:
+def labels_of(frame: PlanFrame) -> dict[str, list[str]]:
+    """Dim -> its labels."""
     return {"level": frame.labels, "column": list(frame.columns), "kind": list(STEP_KINDS)}
 
 
@@ -327,7 +335,7 @@ def _reliability(
     about: dict[str, str],
 ) -> PlanReliability:
     """The draws, labelled, with what they were made from."""
-    labels = {dim: np.array(values, dtype=object) for dim, values in _labels(frame).items()}
+    labels = {dim: np.array(values, dtype=object) for dim, values in labels_of(frame).items()}
     axes = {"chain": np.arange(settings.chains), "draw": np.arange(settings.draws)}
     draws = xr.Dataset(coords={**axes, **labels})
     for name, variable in sampled.variables.items():

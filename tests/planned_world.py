@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 
 import clvforecast as clv
+from clvforecast.laplace import prepared
 from clvforecast.ledger import Ledger
-from clvforecast.plans import Plans
+from clvforecast.plans import PlanPriors, Plans
+from clvforecast.plans.counts import PlanCounts, PlanFrame, count_steps, plan_frame
+from clvforecast.plans.matching import match_steps
+from clvforecast.plans.model import plan_component
 from clvforecast.plans.steps import STEP_KINDS
 
 AS_OF = date(2024, 6, 30)
 DAY = timedelta(days=1)
+History = tuple[Plans, Ledger, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def simulated(
     kinds: tuple[str, ...] = STEP_KINDS,
     first: int = -500,
     last: int = 80,
-) -> tuple[Plans, Ledger, pd.DataFrame]:
+) -> History:
     """(plans, ledger, truth): planned days lie so many days from AS_OF; truth has p, comes, delay and share of every step."""
     rng = np.random.default_rng(seed)
     events, steps, truth = [], [], []
@@ -112,3 +117,31 @@ def simulated(
     ledger = clv.read_ledger(table, as_of=AS_OF)
     plans = clv.read_plans(pd.DataFrame(steps), ledger, window_days=world.window)
     return plans, ledger, pd.DataFrame(truth)
+
+
+def counted(plans: Plans, ledger: Ledger) -> tuple[PlanCounts, PlanFrame]:
+    frame = plan_frame(plans, ledger, ("region",))
+    return count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame), frame
+
+
+def truth_of(world: PlannedWorld) -> dict[str, np.ndarray]:
+    """The named variables of a world; effects are about their mean, as the model has them."""
+    kinds = np.array([world.intercept[kind] for kind in STEP_KINDS])
+    effects = [kinds - kinds.mean(), *([of[level] for level in sorted(of)] for of in (world.region, world.csm))]
+    return {
+        "intercept": np.array(kinds.mean()),
+        "stated_slope": np.array(world.slope),
+        "unstated_offset": np.array(world.unstated),
+        "effect": np.concatenate(effects),
+        "delay_mean": np.array([world.delay[kind][0] for kind in STEP_KINDS]),
+        "delay_scale": np.array([world.delay[kind][1] for kind in STEP_KINDS]),
+        "share_mean": np.array([world.share[kind][0] for kind in STEP_KINDS]),
+        "share_sd": np.array([world.share[kind][1] for kind in STEP_KINDS]),
+    }
+
+
+def normal_draws(counts: PlanCounts, frame: PlanFrame, n: int = 2000) -> dict[str, np.ndarray]:
+    """Named variables from the normal distribution at the posterior's mode: quick, and close with thousands of steps."""
+    target = prepared(plan_component(counts, frame, PlanPriors()))
+    z = np.random.default_rng(0).standard_normal((1, n, target.n_dim))
+    return {name: of.values[0] for name, of in target.component.variables(target.raw(z)).items()}

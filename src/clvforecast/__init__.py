@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from clvforecast.plans import PlanReliability as PlanReliability
     from clvforecast.plans import Plans as Plans
     from clvforecast.plans import fit_plan_reliability as fit_plan_reliability
+    from clvforecast.plans import load_plan_reliability as load_plan_reliability
     from clvforecast.plans import read_plans as read_plans
     from clvforecast.posterior import Posterior as Posterior
     from clvforecast.posterior import fit as fit
@@ -131,6 +132,7 @@ _HOME = {
     "PlanReliability": "plans",
     "Plans": "plans",
     "fit_plan_reliability": "plans",
+    "load_plan_reliability": "plans",
     "read_plans": "plans",
     "Posterior": "posterior",
     "fit": "posterior",

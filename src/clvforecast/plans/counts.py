@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.errors import FitError
+from clvforecast.errors import FitError, PlanError
 from clvforecast.events import NOT_RECORDED
 from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
-from clvforecast.plans.matching import HIT, UNWRITTEN, Matches, kind_codes
+from clvforecast.plans.matching import HIT, UNCOVERED, UNWRITTEN, Matches, kind_codes
 from clvforecast.plans.records import Plans
 from clvforecast.plans.steps import STEP_KINDS
 
@@ -102,7 +102,7 @@ def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...]) -> PlanF
             raise FitError(
                 f"segments={name!r}: plans have a column of that name, which is used anyway. Rename the segment."
             )
-    levels = {KIND: STEP_KINDS}
+    levels: dict[str, tuple[str, ...]] = {KIND: STEP_KINDS}
     for name in segments:
         levels[name] = tuple(sorted(set(_segment(plans, ledger, name).to_pylist())))
     if plans.steps["csm"].null_count < len(plans):
@@ -117,7 +117,13 @@ def _segment(plans: Plans, ledger: Ledger, name: str) -> pa.ChunkedArray:
 
 
 def level_texts(plans: Plans, ledger: Ledger, frame: PlanFrame) -> dict[str, pa.ChunkedArray]:
-    """The level of every step in every column, null for a step without a CSM."""
+    """The level of every step in every column, null for a step without a CSM. Raises PlanError without a segment's column."""
+    missing = [name for name in frame.segments if name not in ledger.accounts.column_names]
+    if missing:
+        raise PlanError(
+            f"the reliability of plans was learned by {', '.join(frame.segments)}, but the accounts have no column "
+            f"{missing[0]!r}. Give it in the accounts table of read_ledger."
+        )
     return {
         KIND: plans.steps["kind"],
         **{name: _segment(plans, ledger, name) for name in frame.segments},
@@ -139,11 +145,11 @@ def clipped_stated(stated: Floats) -> Floats:
 
 
 def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame) -> PlanCounts:
-    """The cells of all steps that were written down by `as_of` and whose window has begun.
+    """The cells of all steps that were written down by `as_of`, whose window has begun and whose account the ledger had.
 
     A renewal that was booked before its window counts when that begins, as one that was not booked does.
     """
-    known = ~matches.is_(UNWRITTEN) & (matches.elapsed >= matches.lower)
+    known = ~matches.is_(UNWRITTEN) & ~matches.is_(UNCOVERED) & (matches.elapsed >= matches.lower)
     stated = plans.steps["probability"].to_numpy()
     per_cent = np.where(np.isnan(stated), UNSTATED, np.rint(100.0 * clipped_stated(np.nan_to_num(stated)))).astype(
         np.int64

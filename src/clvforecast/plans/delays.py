@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 def cdf(t: ArrayLike) -> Floats:
     """T(t), to full precision in the lower tail."""
-    t = np.asarray(t, float)
-    root = np.sqrt(4.0 + t * t)
+    x = np.asarray(t, float)
+    root = np.sqrt(4.0 + x * x)
     # 1 + u without cancellation on the left
-    above = np.where(t < 0.0, 4.0 / (root * (root + np.abs(t))), 1.0 + t / root)
+    above = np.where(x < 0.0, 4.0 / (root * (root + np.abs(x))), 1.0 + x / root)
     return np.asarray(0.25 * above * above * (3.0 - above), float)
 
 
@@ -30,7 +30,7 @@ def quantile(p: ArrayLike) -> Floats:
     return np.asarray(2.0 * u / np.sqrt(np.maximum((1.0 - u) * (1.0 + u), 1e-300)), float)
 
 
-def between(low: ArrayLike, high: ArrayLike, mean: ArrayLike, scale: ArrayLike) -> Floats:
+def between(low: ArrayLike, high: ArrayLike, mean: Floats | float, scale: Floats | float) -> Floats:
     """P(low < D < high) of an untruncated delay, in days, by the tail on whose side the interval lies."""
     a = (np.asarray(low, float) - mean) / scale
     b = (np.asarray(high, float) - mean) / scale
@@ -38,7 +38,9 @@ def between(low: ArrayLike, high: ArrayLike, mean: ArrayLike, scale: ArrayLike) 
     return np.where(right, cdf(-a) - cdf(-b), cdf(b) - cdf(a))
 
 
-def still_to_come(elapsed: ArrayLike, lower: ArrayLike, window: int, mean: ArrayLike, scale: ArrayLike) -> Floats:
+def still_to_come(
+    elapsed: ArrayLike, lower: ArrayLike, window: int, mean: Floats | float, scale: Floats | float
+) -> Floats:
     """``1 - F(d)``: the share of a step's delays that lie after day d = elapsed, 1 before the first and 0 from the last on."""
     first = np.asarray(lower, float) - 0.5
     after = np.clip(np.asarray(elapsed, float) + 0.5, first, window + 0.5)
@@ -47,13 +49,13 @@ def still_to_come(elapsed: ArrayLike, lower: ArrayLike, window: int, mean: Array
 
 def probability_left(p: ArrayLike, to_come: ArrayLike) -> Floats:
     """P(hit | not hit by d) = ``p (1 - F(d)) / (1 - p F(d))``, given 1 - F(d)."""
-    p, to_come = np.asarray(p, float), np.asarray(to_come, float)
-    left = 1.0 - p + p * to_come
-    return np.where(left > 0.0, p * to_come / np.where(left > 0.0, left, 1.0), 0.0)
+    comes_later = np.asarray(p, float) * np.asarray(to_come, float)
+    left = 1.0 - np.asarray(p, float) + comes_later
+    return np.asarray(np.where(left > 0.0, comes_later / np.where(left > 0.0, left, 1.0), 0.0), float)
 
 
 def drawn_day(
-    uniform: ArrayLike, elapsed: ArrayLike, lower: ArrayLike, window: int, mean: ArrayLike, scale: ArrayLike
+    uniform: ArrayLike, elapsed: ArrayLike, lower: ArrayLike, window: int, mean: Floats | float, scale: Floats | float
 ) -> Floats:
     """A delay in whole days, given that it comes after day `elapsed` and within the window, by inversion."""
     first = np.maximum(np.asarray(elapsed, float) + 1.0, np.asarray(lower, float))

@@ -6,7 +6,7 @@ come. Of a renewal the end of the term that it renews lies in the step's window;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,10 @@ from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-HIT, OPEN, MISSED, UNWRITTEN = "hit", "open", "missed", "not yet written"
-OUTCOMES = (HIT, OPEN, MISSED, UNWRITTEN)
-NO_DAY = np.iinfo(np.int64).min
+HIT, OPEN, MISSED, UNWRITTEN, UNCOVERED = "hit", "open", "missed", "not yet written", "not covered"
+OUTCOMES = (HIT, OPEN, MISSED, UNWRITTEN, UNCOVERED)
+NO_DAY, NO_EVENT = -(10**9), 10**9
+"""Before and after all days."""
 DAY_BITS, FIRST_DAY = 18, -(2**17)
 """Days from 1611 to 2328 fit into so many bits, with a window of years about each day of a ledger."""
 
@@ -36,7 +37,8 @@ class Matches:
 
     Attributes
     ----------
-    outcome : int8, place in `OUTCOMES`: hit, open (its window is not over), missed, or not yet written down.
+    outcome : int8, place in `OUTCOMES`: hit, open (its window is not over), missed, not yet written down, or not covered: on
+        its planned day the ledger did not have the account, so that nobody knows what came of it.
     event : row among `events` of the event that it foresaw, -1 without.
     delay : days from the planned day to the booking of that event, within the window; 0 without.
     lower : first day after (before, if negative) the planned day on which it can come: the window's first, or the day after
@@ -56,6 +58,12 @@ class Matches:
 
     def is_(self, outcome: str) -> NDArray[np.bool_]:
         return np.asarray(self.outcome == OUTCOMES.index(outcome))
+
+    def of(self, outcome: str) -> Matches:
+        """Those of the steps with this outcome."""
+        mine = self.is_(outcome)
+        arrays = {of.name: getattr(self, of.name)[mine] for of in fields(self) if of.name != "events"}
+        return replace(self, **arrays)
 
 
 def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
@@ -81,12 +89,20 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
     found = taken >= 0
     elapsed = as_of - planned
     outcome = np.where(found, 0, np.where(elapsed < window_days, 1, 2))
+    outcome = np.where(~found & (planned < _first_days(steps, ledger)), 4, outcome)
     outcome = np.where(written > as_of, 3, outcome).astype(np.int8)
     delay = (
         np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
     )
     lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
     return Matches(outcome, taken, delay, lower, elapsed, _shares(steps, events, taken), events)
+
+
+def _first_days(steps: pa.Table, ledger: Ledger) -> Longs:
+    """Day of the first booking that the ledger has of each step's account; far away where it has none yet."""
+    first = ledger.events.select(["account_id", "event_date"]).group_by("account_id").aggregate([("event_date", "min")])
+    rows = pc.index_in(steps["account_id"], first["account_id"])
+    return _days_or(first["event_date_min"].take(rows), NO_EVENT)
 
 
 def _days_or(dates: pa.ChunkedArray, instead: int) -> Longs:

@@ -7,7 +7,9 @@ other step, nor on the order of rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from clvforecast.intervals import check_interval, sorted_interval
+from clvforecast.ledger.days import whole_days
+from clvforecast.machine import available_threads
 from clvforecast.plans.counts import MAX_SHARE
 from clvforecast.plans.delays import drawn_day, probability_left, still_to_come
+from clvforecast.plans.matching import Matches, kind_codes
 from clvforecast.plans.steps import STEP_KINDS
 from clvforecast.simulation.random import philox_round
 
@@ -29,6 +34,10 @@ ROUNDS = 10
 N_UNIFORMS = 4
 _ONE_32 = 2.0**-32
 EPOCH = np.datetime64("1970-01-01", "D")
+CELLS_AT_A_TIME = 2**18
+"""Steps times draws that are worked out together: their arrays stay in the cache."""
+Outcome = tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]
+"""probability, hit, day and cents of steps, each (S, D)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +93,7 @@ class PlanOutcomes:
             {
                 "account_id": self.account_id,
                 "step_id": self.step_id,
-                "date": (EPOCH + self.planned_day.astype(np.int64)).astype("datetime64[s]"),
+                "date": (EPOCH + self.planned_day.astype("timedelta64[D]")).astype("datetime64[s]"),
                 "kind": np.array(STEP_KINDS, dtype=object)[self.kind],
                 "amount": np.where(self.planned_cents == 0, np.nan, self.planned_cents / 100.0),
                 "term_months": pd.Series(self.months, dtype="Int32").where(self.months > 0),
@@ -99,8 +108,43 @@ class PlanOutcomes:
 
 
 @dataclass(frozen=True)
+class OpenSteps:
+    """Steps that may still come, as arrays (S,): key of the random numbers, place of the kind, planned day and cents, stated
+    probability, first possible delay, and days from the planned day to `as_of`.
+    """
+
+    key: NDArray[np.uint64]
+    kind: Longs
+    planned_day: Longs
+    planned_cents: Longs
+    stated: Floats
+    lower: Longs
+    elapsed: Longs
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def part(self, rows: slice) -> OpenSteps:
+        """Some of them."""
+        return OpenSteps(*(getattr(self, of.name)[rows] for of in fields(self)))
+
+
+def open_steps(steps: pa.Table, matches: Matches) -> OpenSteps:
+    """The arrays of steps and their matches, all of which are open."""
+    return OpenSteps(
+        key=step_keys(steps),
+        kind=kind_codes(steps),
+        planned_day=whole_days(steps["planned_date"]),
+        planned_cents=steps["amount_cents"].fill_null(0).to_numpy().astype(np.int64),
+        stated=steps["probability"].to_numpy(),
+        lower=matches.lower,
+        elapsed=matches.elapsed,
+    )
+
+
+@dataclass(frozen=True)
 class Drawn:
-    """The parameters that steps have under every draw: (S, D), or what broadcasts to it."""
+    """The parameters that steps have under every draw, each (S, D); p is before anything is known of their windows."""
 
     p: Floats
     delay_mean: Floats
@@ -110,7 +154,8 @@ class Drawn:
 
 
 def step_keys(steps: pa.Table) -> NDArray[np.uint64]:
-    """uint64 (S,): the first 8 bytes, little endian, of blake2b(digest_size=8) of "plan", account_id and step_id, U+001F between."""
+    """uint64 (S,): the first 8 bytes, little endian, of blake2b(digest_size=8) of "plan", account_id and step_id, with U+001F
+    between them."""
     pairs = zip(steps["account_id"].to_pylist(), steps["step_id"].to_pylist(), strict=True)
     texts = ("\x1f".join(("plan", account, step)).encode() for account, step in pairs)
     digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
@@ -133,52 +178,51 @@ def uniforms(keys: NDArray[np.uint64], seed: int, draws: int) -> tuple[Floats, .
     return tuple((word.astype(float) + 0.5) * _ONE_32 for word in words)
 
 
-def outcomes_of(
-    keys: NDArray[np.uint64],
-    seed: int,
-    given: Drawn,
-    planned_day: Longs,
-    planned_cents: Longs,
-    lower: Longs,
-    as_of_day: int,
-    window: int,
-    draws: int,
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]:
-    """(probability, hit, day, cents) of some steps, each (S, D)."""
-    shape = (len(keys), draws)
-    of_hit, of_day, of_share, _ = uniforms(keys, seed, draws)
-    elapsed = as_of_day - planned_day
+def outcomes_of(steps: OpenSteps, seed: int, given: Drawn, window: int, draws: int) -> Outcome:
+    """What becomes of some steps."""
+    shape = (len(steps), draws)
+    of_hit, of_day, of_share, _ = uniforms(steps.key, seed, draws)
     probability = np.broadcast_to(given.p, shape).copy()
-    begun = np.flatnonzero(elapsed >= lower)
+    begun = np.flatnonzero(steps.elapsed >= steps.lower)
     if len(begun):
         mean, scale = given.delay_mean[begun], given.delay_scale[begun]
-        to_come = still_to_come(elapsed[begun, None], lower[begun, None], window, mean, scale)
+        to_come = still_to_come(steps.elapsed[begun, None], steps.lower[begun, None], window, mean, scale)
         probability[begun] = probability_left(probability[begun], to_come)
     hit = of_hit < probability
     step, draw = np.nonzero(hit)
     mean, scale = given.delay_mean[step, draw], given.delay_scale[step, draw]
-    delay = drawn_day(of_day[hit], elapsed[step], lower[step], window, mean, scale)
+    delay = drawn_day(of_day[hit], steps.elapsed[step], steps.lower[step], window, mean, scale)
     log_share = given.share_mean[step, draw] + given.share_sd[step, draw] * ndtri(of_share[hit])
     bound = np.log(MAX_SHARE)
     day = np.full(shape, MISSED_DAY, dtype=np.int32)
-    day[hit] = planned_day[step] + delay
+    day[hit] = steps.planned_day[step] + delay
     cents = np.zeros(shape, dtype=np.int64)
-    cents[hit] = np.rint(planned_cents[step] * np.exp(np.clip(log_share, -bound, bound))).astype(np.int64)
+    cents[hit] = np.rint(steps.planned_cents[step] * np.exp(np.clip(log_share, -bound, bound))).astype(np.int64)
     return probability, hit, day, cents
 
 
-def outcomes_as_stated(
-    keys: NDArray[np.uint64],
-    seed: int,
-    stated: Floats,
-    planned_day: Longs,
-    planned_cents: Longs,
-    as_of_day: int,
-    draws: int,
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]:
-    """(probability, hit, day, cents): at the stated probability, on the planned day or the first after `as_of`, as planned."""
-    shape = (len(keys), draws)
-    probability = np.broadcast_to(stated[:, None], shape).copy()
-    hit = uniforms(keys, seed, draws)[0] < probability
-    on = np.maximum(planned_day, as_of_day + 1)[:, None]
-    return probability, hit, np.where(hit, on, MISSED_DAY).astype(np.int32), np.where(hit, planned_cents[:, None], 0)
+def outcomes_as_stated(steps: OpenSteps, seed: int, draws: int) -> Outcome:
+    """At the stated probability, on the planned day or the first after `as_of`, at the planned amount."""
+    probability = np.broadcast_to(steps.stated[:, None], (len(steps), draws)).copy()
+    hit = uniforms(steps.key, seed, draws)[0] < probability
+    on = (steps.planned_day + np.maximum(steps.elapsed + 1, 0))[:, None]
+    return (
+        probability,
+        hit,
+        np.where(hit, on, MISSED_DAY).astype(np.int32),
+        np.where(hit, steps.planned_cents[:, None], 0),
+    )
+
+
+def in_parts(some: Callable[[slice], Outcome], steps: int, draws: int, threads: int | None) -> Outcome:
+    """`some` of slices of the steps, side by side, into arrays (S, D) that are made once."""
+    shape, each = (steps, draws), max(1, CELLS_AT_A_TIME // draws)
+    found: Outcome = (np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, np.int32), np.zeros(shape, np.int64))
+
+    def fill(part: slice) -> None:
+        for place, mine in enumerate(some(part)):
+            found[place][part] = mine
+
+    with ThreadPoolExecutor(threads or available_threads()) as pool:
+        list(pool.map(fill, [slice(first, first + each) for first in range(0, steps, each)]))
+    return found

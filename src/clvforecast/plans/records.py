@@ -86,7 +86,8 @@ class Plans:
     def outcomes(self, ledger: Ledger) -> pd.DataFrame:
         """What came of every step by the ledger's `as_of`: `accepted` and outcome, event_id, event_date, delay_days, share.
 
-        outcome: hit, open (its window is not over), missed, or not yet written. event_date: of the booking. delay_days: from
+        outcome: hit, open (its window is not over), missed, not yet written, or not covered (the ledger did not have the account
+        on its planned day). event_date: of the booking. delay_days: from
         the planned day to it (of renewals booked before the window its first day). share: actual over planned amount; of
         renewals whose planned term is known, by the month.
         """
@@ -97,7 +98,9 @@ class Plans:
         ids = found.events["event_id"].to_pylist()
         table["event_id"] = [ids[place] if known else None for place, known in zip(event, hit, strict=True)]
         booked = found.events["booked_day"].to_numpy()[event] if len(ids) else np.zeros(len(event), dtype=np.int64)
-        table["event_date"] = np.where(hit, EPOCH + booked, np.datetime64("NaT")).astype("datetime64[s]")
+        table["event_date"] = np.where(hit, EPOCH + booked.astype("timedelta64[D]"), np.datetime64("NaT", "D")).astype(
+            "datetime64[s]"
+        )
         table["delay_days"] = pd.array(np.where(hit, found.delay, 0), dtype="Int64")
         table.loc[~hit, "delay_days"] = pd.NA
         table["share"] = found.share

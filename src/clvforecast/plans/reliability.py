@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,22 +17,29 @@ from clvforecast.components.component import Variable
 from clvforecast.errors import FitError, PlanError
 from clvforecast.histories.records import EPOCH
 from clvforecast.ledger import Ledger
-from clvforecast.ledger.days import whole_days
-from clvforecast.machine import available_threads
 from clvforecast.plans.counts import (
     UNSTATED,
     PlanCounts,
     PlanFrame,
-    clipped_stated,
     count_steps,
     level_numbers,
     level_texts,
     no_counts,
     plan_frame,
 )
-from clvforecast.plans.matching import OPEN, kind_codes, match_steps
+from clvforecast.plans.matching import OPEN, match_steps
 from clvforecast.plans.model import plan_component
-from clvforecast.plans.outcomes import Drawn, PlanOutcomes, outcomes_as_stated, outcomes_of, step_keys
+from clvforecast.plans.odds import log_odds, unseen_effects
+from clvforecast.plans.outcomes import (
+    Drawn,
+    OpenSteps,
+    Outcome,
+    PlanOutcomes,
+    in_parts,
+    open_steps,
+    outcomes_as_stated,
+    outcomes_of,
+)
 from clvforecast.plans.priors import PlanPriors
 from clvforecast.plans.records import Plans
 from clvforecast.plans.steps import DEFAULT_WINDOW_DAYS, STEP_KINDS
@@ -41,13 +47,9 @@ from clvforecast.plans.tables import DEFAULT_BINS, Record, calibration_table, su
 from clvforecast.progress import announcing
 from clvforecast.provenance import package_versions
 from clvforecast.sampling import ESS_LIMIT, Sampled, Settings, prior_component, sample_component
-from clvforecast.simulation.parameters import unseen_effect
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
-
-CELLS_AT_A_TIME = 2**18
-"""Steps times draws that are worked out together: their arrays stay in the cache."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,7 +141,7 @@ class PlanReliability:
                 "calibration: there is no history of plans. Call clv.fit_plan_reliability(plans, ledger) first."
             )
         stated = np.where(self.record.stated == UNSTATED, np.nan, self.record.stated / 100.0)
-        p = expit(self._log_odds(self.record.levels, stated, self._flat(None), {}))
+        p = expit(log_odds(self.frame, self.record.levels, stated, self._flat(None), {}))
         return calibration_table(self.record, p, bins, ci_prob)
 
     def resolve(
@@ -172,47 +174,55 @@ class PlanReliability:
                 f"{self.frame.window_days}. Read them with that one."
             )
         matches = match_steps(steps.steps, ledger, steps.window_days)
-        is_open = matches.is_(OPEN)
-        chosen, lower = steps.where(is_open), matches.lower[is_open]
+        chosen = steps.where(matches.is_(OPEN))
+        still = open_steps(chosen.steps, matches.of(OPEN))
         index = self._draw_index(draws)
-        stated = chosen.steps["probability"].to_numpy()
-        planned_day = whole_days(chosen.steps["planned_date"])
-        planned_cents = chosen.steps["amount_cents"].fill_null(0).to_numpy().astype(np.int64)
-        as_of_day, keys = (ledger.as_of - EPOCH).days, step_keys(chosen.steps)
-        if self.draws is None or self.frame is None:
-            _refuse_unstated(chosen, stated)
-            found = outcomes_as_stated(keys, seed, stated, planned_day, planned_cents, as_of_day, draws)
+        if self.draws is None:
+            _refuse_unstated(chosen, still.stated)
+            found = in_parts(lambda part: outcomes_as_stated(still.part(part), seed, draws), len(still), draws, threads)
         else:
-            texts = level_texts(chosen, ledger, self.frame)
-            numbers, kind, flat = level_numbers(texts, self.frame), kind_codes(chosen.steps), self._flat(index)
-            unseen = self._unseen_effects(texts, numbers, seed, flat)
-            window = self.frame.window_days
-
-            def some(part: slice) -> tuple[Any, ...]:
-                of_unseen = {column: [places[part], effects] for column, (places, effects) in unseen.items()}
-                p = expit(self._log_odds(numbers[part], stated[part], flat, of_unseen))
-                by_kind = (flat[name].T[kind[part]] for name in ("delay_mean", "delay_scale", "share_mean", "share_sd"))
-                given = Drawn(p, *by_kind)
-                whole = planned_day[part], planned_cents[part], lower[part]
-                return outcomes_of(keys[part], seed, given, *whole, as_of_day, window, draws)
-
-            found = _in_parts(some, len(chosen), draws, threads)
+            found = self._drawn_outcomes(chosen, still, ledger, index, seed, threads)
         probability, hit, day, cents = found
         return PlanOutcomes(
             account_id=np.array(chosen.steps["account_id"].to_pylist(), dtype=object),
             step_id=np.array(chosen.steps["step_id"].to_pylist(), dtype=object),
-            kind=kind_codes(chosen.steps).astype(np.int8),
-            planned_day=planned_day.astype(np.int32),
-            planned_cents=planned_cents,
+            kind=still.kind.astype(np.int8),
+            planned_day=still.planned_day.astype(np.int32),
+            planned_cents=still.planned_cents,
             months=chosen.steps["term_months"].fill_null(0).to_numpy().astype(np.int32),
-            stated=stated,
+            stated=still.stated,
             probability=probability,
             hit=hit,
             day=day,
             cents=cents,
             draw=index,
-            as_of_day=as_of_day,
+            as_of_day=(ledger.as_of - EPOCH).days,
         )
+
+    def _drawn_outcomes(
+        self, chosen: Plans, still: OpenSteps, ledger: Ledger, index: Longs, seed: int, threads: int | None
+    ) -> Outcome:
+        """What becomes of the open steps under these draws of the parameters."""
+        assert self.frame is not None
+        frame, flat = self.frame, self._flat(index)
+        texts = level_texts(chosen, ledger, frame)
+        numbers = level_numbers(texts, frame)
+        unseen = unseen_effects(frame, texts, numbers, seed, flat)
+
+        def some(part: slice) -> Outcome:
+            steps = still.part(part)
+            of_unseen = {column: (places[part], effects) for column, (places, effects) in unseen.items()}
+            p = expit(log_odds(frame, numbers[part], steps.stated, flat, of_unseen))
+            by_kind = (flat[name].T[steps.kind] for name in ("delay_mean", "delay_scale", "share_mean", "share_sd"))
+            return outcomes_of(steps, seed, Drawn(p, *by_kind), frame.window_days, len(index))
+
+        return in_parts(some, len(still), len(index), threads)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one sealed file for `load_plan_reliability`, complete or not at all. Raises PlanError when that cannot be."""
+        from clvforecast.plans.file import save_reliability
+
+        save_reliability(self, path)
 
     def _learned(self) -> xr.Dataset:
         if self.draws is None:
@@ -236,45 +246,6 @@ class PlanReliability:
             array = array.reshape(-1, *array.shape[2:])
             flat[str(name)] = array if index is None else array[index]
         return flat
-
-    def _log_odds(self, numbers: Longs, stated: Floats, flat: dict[str, Floats], unseen: dict[str, Any]) -> Floats:
-        """Log odds that a step comes, (S, D), before anything is known of its window."""
-        assert self.frame is not None
-        total = np.tile(flat["intercept"], (len(numbers), 1))
-        first = 0
-        for column, name in enumerate(self.frame.columns):
-            n = len(self.frame.levels[name])
-            effects = np.vstack([flat["effect"].T[first : first + n], np.zeros(len(flat["intercept"]))])
-            total += effects[np.where(numbers[:, column] < 0, n, numbers[:, column])]
-            if name in unseen:
-                places, of_unseen = unseen[name]
-                total[places >= 0] += of_unseen[places[places >= 0]]
-            first += n
-        given = ~np.isnan(stated)
-        sure = clipped_stated(np.where(given, stated, 0.5))
-        logit = (np.log(sure) - np.log1p(-sure))[:, None]
-        return np.asarray(
-            total + np.where(given[:, None], flat["stated_slope"] * logit, flat["unstated_offset"]), float
-        )
-
-    def _unseen_effects(
-        self, texts: dict[str, Any], numbers: Longs, seed: int, flat: dict[str, Floats]
-    ) -> dict[str, tuple[Longs, Floats]]:
-        """Column -> (place of each step's unseen level or -1, their effects (levels, D)), keyed by the level's name."""
-        assert self.frame is not None
-        found = {}
-        for column, name in enumerate(self.frame.columns):
-            is_new = (numbers[:, column] < 0) & texts[name].is_valid().to_numpy()
-            if not is_new.any():
-                continue
-            levels, place = np.unique(
-                np.array(texts[name].to_pylist(), dtype=object)[is_new].astype(str), return_inverse=True
-            )
-            places = np.full(len(numbers), -1, dtype=np.int64)
-            places[is_new] = place
-            sd = flat["effect_sd"][:, column]
-            found[name] = (places, np.stack([unseen_effect(seed, "plans", name, str(level), sd) for level in levels]))
-        return found
 
 
 def fit_plan_reliability(
@@ -322,8 +293,8 @@ def fit_plan_reliability(
     """
     if draws * chains < ESS_LIMIT:
         raise FitError(
-            f"fit_plan_reliability: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every "
-            "parameter must have. Take the default of 1000, or at least some hundreds."
+            f"fit_plan_reliability: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that "
+            "every parameter must have. Take the default of 1000, or at least some hundreds."
         )
     if isinstance(segments, str):
         raise FitError(f"segments={segments!r} is one text, but must be a list of column names: [{segments!r}].")
@@ -333,7 +304,7 @@ def fit_plan_reliability(
         frame = plan_frame(plans, ledger, tuple(segments))
         counts = count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame)
         component = plan_component(counts, frame, chosen)
-        sampled = sample_component(component, settings, say, _labels(frame))
+        sampled = sample_component(component, settings, say, labels_of(frame))
     about = {"as_of": ledger.as_of.isoformat(), "fingerprint": ledger.fingerprint}
     if counts.n_clipped:
         about["shares beyond a factor of 20"] = str(counts.n_clipped)
@@ -350,7 +321,8 @@ def _checked(priors: PlanPriors | None) -> PlanPriors:
     return priors
 
 
-def _labels(frame: PlanFrame) -> dict[str, list[str]]:
+def labels_of(frame: PlanFrame) -> dict[str, list[str]]:
+    """Dim -> its labels."""
     return {"level": frame.labels, "column": list(frame.columns), "kind": list(STEP_KINDS)}
 
 
@@ -363,7 +335,7 @@ def _reliability(
     about: dict[str, str],
 ) -> PlanReliability:
     """The draws, labelled, with what they were made from."""
-    labels = {dim: np.array(values, dtype=object) for dim, values in _labels(frame).items()}
+    labels = {dim: np.array(values, dtype=object) for dim, values in labels_of(frame).items()}
     axes = {"chain": np.arange(settings.chains), "draw": np.arange(settings.draws)}
     draws = xr.Dataset(coords={**axes, **labels})
     for name, variable in sampled.variables.items():
@@ -403,18 +375,3 @@ def _refuse_unstated(plans: Plans, stated: Floats) -> None:
             f"resolve: {len(missing)} of {len(plans)} open steps state no probability, the first is {first['step_id']!r} of "
             f"account {first['account_id']!r}. Taken at their word, all steps must: fill the column probability."
         )
-
-
-def _in_parts(some: Any, steps: int, draws: int, threads: int | None) -> tuple[Any, ...]:
-    """`some` of slices of the steps, side by side, into arrays (S, D) that are made once."""
-    each = max(1, CELLS_AT_A_TIME // draws)
-    parts = [slice(first, min(first + each, steps)) for first in range(0, steps, each)]
-    found = tuple(np.zeros((steps, draws), dtype=kind) for kind in (float, bool, np.int32, np.int64))
-
-    def fill(part: slice) -> None:
-        for whole, mine in zip(found, some(part), strict=True):
-            whole[part] = mine
-
-    with ThreadPoolExecutor(threads or available_threads()) as pool:
-        list(pool.map(fill, parts))
-    return found

@@ -53,10 +53,14 @@ def summary_of(draws: xr.Dataset) -> pd.DataFrame:
         labels = [variable[dim].values for dim in variable.dims[2:]]
         meaning, unit = MEANINGS[str(name)]
         for at in product(*(range(size) for size in values.shape[2:])):
-            mine = values[(slice(None), slice(None), *at)].ravel()
+            mine = np.moveaxis(values, (0, 1), (-2, -1))[at].ravel()
             lower, upper = np.quantile(mine, [(1.0 - CI_PROB) / 2.0, (1.0 + CI_PROB) / 2.0])
             label = ", ".join(str(labels[axis][i]) for axis, i in enumerate(at))
-            row = {"parameter": f"{name}[{label}]" if at else str(name), "meaning": meaning, "unit": unit}
+            row: dict[str, object] = {
+                "parameter": f"{name}[{label}]" if at else str(name),
+                "meaning": meaning,
+                "unit": unit,
+            }
             row |= {"mean": mine.mean(), "sd": mine.std(ddof=1), "lower": lower, "upper": upper, "ci_prob": CI_PROB}
             row |= {figure: float(found[at]) for figure, found in figures.items()}
             rows.append(row | {"n_data": int(variable.attrs["n_data"])})

@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("steering",),
     ("forecast",),
     ("forecast_file",),
-    ("actuals", "comparison", "plan_value", "calibration", "baselines", "predictive", "prospects"),
+    ("actuals", "scenario_file", "comparison", "plan_value", "calibration", "baselines", "predictive", "prospects"),
     ("scores",),
     ("backtest",),
     ("report", "batch"),

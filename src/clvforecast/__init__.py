@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from clvforecast.prospects import prospects as prospects
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
+    from clvforecast.scenario_file import read_scenarios as read_scenarios
     from clvforecast.scenarios import Assume as Assume
     from clvforecast.scenarios import Scenario as Scenario
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
@@ -144,6 +145,7 @@ _HOME = {
     "prospects": "prospects",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
+    "read_scenarios": "scenario_file",
     "Assume": "scenarios",
     "Scenario": "scenarios",
     "CompanyParameters": "synthetic",

@@ -18,9 +18,9 @@ ASSUME_KEYS = tuple(item.name for item in fields(Assume))
 def read_scenarios(path: str | os.PathLike[str]) -> list[Scenario]:
     """The scenarios of a TOML file, in its order.
 
-    One table ``[[scenario]]`` each, with ``name`` and, where wanted, ``annual_discount_rate``, ``lost_accounts`` (a list of ids, or a
-    table id = day), and any number of ``[[scenario.assume]]`` with the parameters of `Assume`; a term mix is a table of months =
-    share.
+    One table ``[[scenario]]`` each, with ``name`` and, where wanted, ``annual_discount_rate``, ``lost_accounts`` (a list of
+    ids, or a table id = day), and any number of ``[[scenario.assume]]`` with the parameters of `Assume`; a term mix is a
+    table of months = share.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
+from clvforecast.simulation.billing import charge, clear_days, collect, word_count
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, terminate
 from clvforecast.simulation.random import STREAM_SLOTS, jit, nth, part, start_stream
@@ -33,8 +34,13 @@ from clvforecast.simulation.slots import (
     BASE,
     BEYOND,
     BOOK_VIEW,
+    BOOKED_VIEW,
+    CASH_VIEW,
     CHANGES,
     CLIPS,
+    COUNTS_DAYS,
+    DAYS_AT,
+    DAYS_BEYOND,
     DECISIONS,
     DEFERRED,
     DIRECTION,
@@ -76,6 +82,7 @@ from clvforecast.simulation.slots import (
     MRR_NOW,
     MRR_TERMS,
     N_GROUPS,
+    N_LOGGED,
     N_MARKS,
     N_MONTHS,
     N_ORIGINS,
@@ -167,7 +174,8 @@ class Lines(NamedTuple):
 class Books(NamedTuple):
     """What a batch's items on the books are worth, the same under every draw unless a termination takes some back.
 
-    flow (width,): units by month, see `Results`; whole (L, 2): units in the window and after it; value (L,): discounted
+    flow (width,): units by month, see `Results`; whole (L, 2): units in the window and after it; value (L, 2): discounted, in the
+    window in units, after it in currency (0 but where cash is deferred)
     """
 
     flow: NDArray[np.int64]
@@ -195,7 +203,8 @@ class Results(NamedTuple):
     sums: float64 (A, B, N_SUMS) sums over the draws of a block, named in `slots`
     whole: int64 (A, D, WHOLE_SLOTS − ORIGIN_TOTALS) and real: float64 (A, D, REAL_SLOTS − VALUE): every result of every
         draw in the order of `slots`; D is 0 where they are not wanted
-    flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far
+    flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far; with a cost to serve (groups + 8 + groups),
+        the last the active days of each group by month
     """
 
     revenue: NDArray[np.int64]
@@ -214,15 +223,18 @@ def serve_books(table: Whole, scale: Real, lines: Lines, books: Books, scratch: 
     for line in range(lines.key.size):
         line_whole = lines.whole[line]
         real[VALUE:] = 0.0
-        whole[TIED:] = 0
+        whole[TIED:WHOLE_SLOTS] = 0
         find_flow(table, whole, line_whole)
         for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
             item = lines.items[row]
+            if table[BOOK_VIEW] == CASH_VIEW:
+                collect(table, scale, real, whole, books.flow, item)
+                continue
             start = max(item[ITEM_START], table[WINDOW_START])
             end, units = item[ITEM_STOP], item[ITEM_UNITS]
             serve(table, scale, real, whole, books.flow, COMMITTED, start, start, end, units)
         books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
-        books.value[line] = real[VALUE]
+        books.value[line, 0], books.value[line, 1] = real[VALUE], real[BEYOND]
 
 
 @jit
@@ -247,7 +259,7 @@ def begin_line(
     line_whole, line_real = lines.whole[line], lines.real[line]
     real[VALUE:] = 0.0
     real[NEXT_RENEWAL] = np.nan
-    whole[TIED:] = 0
+    whole[TIED:WHOLE_SLOTS] = 0
     for slot in range(N_PROFILE):
         real[slot] = profile[slot]
     real[BASE], whole[TENURE] = line_real[L_BASE], line_whole[L_TENURE]
@@ -264,7 +276,7 @@ def begin_line(
     whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN], whole[MARK] = 0, 0, COMMITTED, 0
     find_flow(table, whole, line_whole)
     whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
-    real[VALUE] = books.value[line]
+    real[VALUE], real[BEYOND] = books.value[line, 0], books.value[line, 1]
 
 
 @jit
@@ -279,6 +291,7 @@ def take_booked_term(
     real[MRR], real[LOG_MRR] = term_money[nth(term), TERM_MRR], term_money[nth(term), TERM_LOG_MRR]
     real[MRR_NOW] = term_money[nth(term), TERM_MRR_NOW]
     whole[TIED : TIED + N_ORIGINS] = 0
+    whole[N_LOGGED] = 0
 
 
 @part
@@ -361,7 +374,7 @@ def simulate_line(
         open_probability(par, table, scale, real, whole, dated_step(par, table, scale, real, whole))
     if discounting and not notified:
         beyond += renewals_beyond(par, table, scale, real, whole, stream)
-    real[BEYOND] = beyond
+    real[BEYOND] += beyond
 
 
 @part
@@ -382,6 +395,8 @@ def simulate_account(
     ``known`` is the row of the profile that ``scratch.profile`` is of; returns the one it is of now.
     """
     real, whole, stream, profile = scratch.real, scratch.whole, scratch.stream, scratch.profile
+    if table[COUNTS_DAYS] == 1:
+        clear_days(table, whole)
     for line in range(lines.first[account], lines.first[account + 1]):
         row = lines.whole[line, L_PROFILE]
         if row != known:
@@ -395,6 +410,9 @@ def simulate_account(
         else:
             add_to_account(scratch.account_whole, whole)
             add_real_to_account(scratch.account_real, real)
+    if table[COUNTS_DAYS] == 1:
+        group = lines.whole[lines.first[account], L_GROUP]
+        charge(table, scale, whole, flow, group, scratch.account_real)
     return known
 
 
@@ -420,10 +438,12 @@ def add_to_account(account: Whole, whole: Whole) -> None:
 
 @jit
 def add_real_to_account(account: Real, real: Real) -> None:
-    """Add a line's real results to its account's; the next renewal is that of the leading line."""
+    """Add a line's real results to its account's; the next renewal is that of the leading line, days beyond the most of any."""
     for slot in range(account.size):
         value = real[VALUE + slot]
-        if VALUE + slot != NEXT_RENEWAL:
+        if VALUE + slot == DAYS_BEYOND:
+            account[slot] = max(account[slot], value)
+        elif VALUE + slot != NEXT_RENEWAL:
             account[slot] += value
         elif not math.isnan(value):
             account[slot] = value
@@ -512,10 +532,11 @@ SOURCES = (Path(__file__).parent,)
 run_draws, run_books = entry_points(digest_of_sources(*SOURCES))
 
 
-def new_scratch() -> Scratch:
+def new_scratch(day_words: int = 0) -> Scratch:
+    """What one thread works in; ``day_words`` hold the active days of an account where they are counted."""
     return Scratch(
         real=np.zeros(REAL_SLOTS),
-        whole=np.zeros(WHOLE_SLOTS, dtype=np.int64),
+        whole=np.zeros(DAYS_AT + day_words, dtype=np.int64),
         stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
         profile=np.zeros(N_PROFILE),
         account_real=np.zeros(REAL_SLOTS - VALUE),
@@ -529,13 +550,14 @@ def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, 
     Each draw owns its cells of the results and each block its sums, so threads never meet and their number changes nothing.
     """
     n_lines = lines.key.size
-    books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
-    if table[BOOK_VIEW] == 0:
+    books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros((n_lines, 2)))
+    day_words = int(word_count(table)) if table[COUNTS_DAYS] == 1 else 0
+    if table[BOOK_VIEW] != BOOKED_VIEW:
         run_books(table, scale, lines, books, new_scratch())
     edges = np.linspace(0, results.sums.shape[1], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:
         shares = [
-            pool.submit(run_draws, par, table, scale, lines, books, results, new_scratch(), first, last)
+            pool.submit(run_draws, par, table, scale, lines, books, results, new_scratch(day_words), first, last)
             for first, last in pairwise(edges.tolist())
         ]
         for share in shares:

@@ -5,17 +5,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.simulation.billing import book, mark_days, refund_term
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, draw_size, next_event
 from clvforecast.simulation.random import jit, nth, uniform
-from clvforecast.simulation.revenue import add_on_day, book, take_back
+from clvforecast.simulation.revenue import add_on_day, take_back
 from clvforecast.simulation.slots import (
     ACTIVE,
     ACTIVE_DAYS,
     AMEND,
     BASE,
     BOOK_VIEW,
+    CASH_VIEW,
     CLIPS,
+    COUNTS_DAYS,
     DEBOOKED,
     DEFERRED,
     END,
@@ -89,6 +92,8 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
     first, last = max(start, table[WINDOW_START]), min(stop, table[WINDOW_END])
     if first < last:
         whole[ACTIVE_DAYS] += last - first
+        if table[COUNTS_DAYS] == 1:
+            mark_days(table, whole, first, last)
     if start <= table[WINDOW_END] < stop:
         whole[ACTIVE] |= 1 << N_MARKS
 
@@ -190,6 +195,9 @@ def terminate(
     ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
     """
     if uniform(stream) >= par[REFUND] or day > table[KNOWN_BY]:
+        return
+    if table[BOOK_VIEW] == CASH_VIEW:
+        refund_term(table, scale, real, whole, flow, items, day)
         return
     for origin in range(N_ORIGINS):
         rate = whole[TIED + origin]

@@ -102,12 +102,16 @@ class Simulated(NamedTuple):
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over all accounts: (D, G, M) and (D, 8, M) units by month; how many prices changed and were bounded."""
+    """Sums over all accounts: (D, G, M) and (D, 8, M) units by month; how many prices changed and were bounded.
+
+    active_days: (D, G, M) days on which accounts were active, where that costs something, else None.
+    """
 
     groups: Longs
     origins: Longs
     changes: int
     clips: int
+    active_days: Longs | None = None
 
 
 def named(results: Results, sums: Floats) -> Simulated:
@@ -166,10 +170,11 @@ def simulate_portfolio(
     if accounts_each is None:
         slots = KEPT_SLOTS + keeps_all * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE)
         accounts_each = max(1, int(BATCH_BYTES / (8 * slots * n_draws)))
-    flow = empty_flow(n_draws, grid.discount.size, n_groups)
+    counts_days = settings.daily_cost > 0.0
+    flow = empty_flow(n_draws, grid.discount.size, n_groups, counts_days)
     done = changes = clips = 0
     for states in slices:
-        for first, last, batch in batches(states, group[done:], accounts_each):
+        for first, last, batch in batches(states, group[done:], accounts_each, settings):
             results = empty_results(n_draws, last - first, flow, keeps_all)
             lines = pack_lines(batch, table, scale, classes)
             simulate(par, table, scale, lines, results, threads or available_threads())
@@ -178,5 +183,12 @@ def simulate_portfolio(
             clips += int(sums[:, SUM_CLIPS].sum())
             reduce(done + first, done + last, named(results, sums))
         done += len(states.account_ids)
-    months = monthly(flow, grid)
-    return Totals(groups=months[:, :n_groups], origins=months[:, n_groups:], changes=changes, clips=clips)
+    months = monthly(flow, grid, n_groups)
+    revenue = n_groups + N_ORIGINS
+    return Totals(
+        groups=months[:, :n_groups],
+        origins=months[:, n_groups:revenue],
+        changes=changes,
+        clips=clips,
+        active_days=months[:, revenue:] if counts_days else None,
+    )

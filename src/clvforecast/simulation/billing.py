@@ -10,6 +10,7 @@ invoice that was not is paid that much smaller.  So all cash is all that was boo
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -284,7 +285,7 @@ def bit_count(word: int) -> int:
     bits = bits - ((bits >> _ONE) & _PAIRS)
     bits = (bits & _FOURS) + ((bits >> _TWO) & _FOURS)
     bits = (bits + (bits >> _FOUR)) & _EIGHTS
-    count: int = np.int64((bits * _ONES) >> _TOP)
+    count: Any = np.int64((bits * _ONES) >> _TOP)  # a sum with an unsigned number would be a real one
     return count
 
 

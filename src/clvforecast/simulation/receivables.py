@@ -160,11 +160,14 @@ def _credits(items: Receivables, billed: Instalments, payment_days: int) -> Inst
 
 def months_after(day: Longs, months: Longs | int) -> Longs:
     """`calendar.add_months` of arrays."""
-    month = day.astype("datetime64[D]").astype("datetime64[M]")
-    later = month + months
-    first, following = (bound.astype("datetime64[D]").astype(np.int64) for bound in (later, later + 1))
-    place = day - month.astype("datetime64[D]").astype(np.int64)
+    month = _month_of(day)
+    first, following = _first_day(month + months), _first_day(month + months + 1)
+    place = day - _first_day(month)
     return np.asarray(first + np.minimum(place, following - first - 1), dtype=np.int64)
+
+
+def _first_day(month: Longs) -> Longs:
+    return np.asarray(month.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64))
 
 
 def _month_of(day: Longs) -> Longs:

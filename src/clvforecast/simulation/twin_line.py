@@ -12,6 +12,7 @@ from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.parameters import LATER_YEARS, Draws, unseen_effect
 from clvforecast.simulation.random import normal, uniform
 from clvforecast.simulation.states import States
+from clvforecast.simulation.twin_billing import Billing
 
 EVENT_KINDS = ("expansion", "contraction", "change_order", "referral")
 MAX_PRECISION = 1e6
@@ -20,7 +21,10 @@ Stream = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked."""
+    """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked.
+
+    ``billing``: cash is counted, billed this way. ``daily_cost``: of an active day, in currency of the value before the margin.
+    """
 
     horizon_months: int
     annual_discount_rate: float
@@ -29,6 +33,13 @@ class Plan:
     max_ratio: float = 20.0
     known_by: int | None = None
     by_booking_day: bool = False
+    billing: Billing | None = None
+    daily_cost: float = 0.0
+
+    @property
+    def by_days_served(self) -> bool:
+        """Whether money counts as it is served."""
+        return not self.by_booking_day and self.billing is None
 
 
 @dataclass(frozen=True)

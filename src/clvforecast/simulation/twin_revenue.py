@@ -1,14 +1,16 @@
 """The twin's bookkeeping: bookings served day by day, periods of activity, and what they add up to."""
 
 import calendar
+import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.slots import Origin
+from clvforecast.simulation.slots import UNITS_PER_CURRENCY, Origin
 
 EPOCH = date(1970, 1, 1)
 YEAR = 365.25
@@ -72,6 +74,8 @@ class Account:
     active: tuple[bool, bool, bool, bool]  # at 12, 24, 36 months and at the horizon
     mrr: tuple[float, float, float]  # in force at 12, 24, 36 months
     active_days: int
+    active_months: NDArray[np.int64]  # (months,) active days
+    later: float  # cash after the window, discounted, in currency
 
 
 def discount_factors(first_day: int, horizon: int, log_discount: float) -> dict[tuple[int, int], float]:
@@ -115,19 +119,35 @@ def account_for(
     horizon: int,
     log_discount: float,
     by_booking_day: bool,
+    cash: Callable[[Booking], list[tuple[int, int]]] | None = None,
+    daily_cost: float = 0.0,
 ) -> Account:
-    """Add up a life, day by day."""
+    """Add up a life, day by day.
+
+    With ``cash`` money counts on the days that it says a booking is paid on; what was paid before the window has counted.
+    Each active day costs ``daily_cost`` of the value, in currency.
+    """
     factors = discount_factors(first_day, horizon, log_discount)
     position = {month: index for index, month in enumerate(factors)}
     months = np.zeros((len(factors), len(Origin)), dtype=np.int64)
-    value, deferred = 0.0, 0
+    value, deferred, later = 0.0, 0, 0.0
     for booking in bookings:
-        for day, origin, units in entries(booking, first_day, by_booking_day):
+        if cash is None:
+            counted = entries(booking, first_day, by_booking_day)
+        else:
+            counted = [(day, booking.origin, units) for day, units in cash(booking) if day >= first_day]
+        for day, origin, units in counted:
             if day < horizon:
                 months[position[month_of(day)], origin] += units
                 value += units * factors[month_of(day)]
             else:
                 deferred += units
+                if cash is not None:
+                    later += units / UNITS_PER_CURRENCY * math.exp(-log_discount * (day - first_day) / YEAR)
+    active_months = np.zeros(len(factors), dtype=np.int64)
+    for day in {day for period in activity for day in range(max(period.start, first_day), min(period.end, horizon))}:
+        active_months[position[month_of(day)]] += 1
+    value -= daily_cost * UNITS_PER_CURRENCY * float(active_months @ np.array(list(factors.values())))
     marks = [months_after(first_day, count) - 1 for count in (12, 24, 36)]
     at = [[period for period in activity if period.start <= day < period.end] for day in (*marks, horizon)]
     return Account(
@@ -139,6 +159,8 @@ def account_for(
         active=(bool(at[0]), bool(at[1]), bool(at[2]), bool(at[3])),
         mrr=(_total_mrr(at[0]), _total_mrr(at[1]), _total_mrr(at[2])),
         active_days=sum(max(min(period.end, horizon) - max(period.start, first_day), 0) for period in activity),
+        active_months=active_months,
+        later=later,
     )
 
 

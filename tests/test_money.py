@@ -1,5 +1,6 @@
 """Cash and the cost to serve: the kernel against its plain twin, and laws that hold for both."""
 
+import datetime as dt
 from collections import Counter
 from dataclasses import replace
 
@@ -55,7 +56,7 @@ def run_cash(seed: int, n_lines: int, n_draws: int, plan: Plan) -> Run:
 
 @pytest.mark.parametrize("billing", BILLINGS, ids=str)
 def test_kernel_and_twin_agree_in_cash(billing: Billing) -> None:
-    met = compare(run_cash(21, 60, 2, cash_plan(billing)))
+    met = compare(run_cash(21, 40, 2, cash_plan(billing)))
     assert set(met) >= {
         "COMMITTED",
         "RENEWAL",
@@ -70,15 +71,15 @@ def test_kernel_and_twin_agree_in_cash(billing: Billing) -> None:
 
 
 def test_they_agree_in_cash_over_short_windows_and_with_a_last_known_day() -> None:
-    compare(run_cash(22, 100, 2, cash_plan(Billing(3, 60), horizon_months=7)))
+    compare(run_cash(22, 60, 2, cash_plan(Billing(3, 60), horizon_months=7)))
     plan = Plan(24, 0.0, seed=5, grace_days=30, max_ratio=2.0, known_by=AS_OF_DAY + 200, billing=Billing(1, 14))
-    compare(run_cash(23, 100, 2, plan))
+    compare(run_cash(23, 60, 2, plan))
 
 
 def test_all_cash_is_all_that_was_booked_less_what_was_de_booked() -> None:
     """Paid before the window + in it + after it, for every account and draw, to the unit."""
     for billing in BILLINGS:
-        run = run_cash(24, 60, 2, cash_plan(billing))
+        run = run_cash(24, 30, 2, cash_plan(billing))
         each = run.simulated.each
         for (draw, line), life in run.lives.items():
             on_books = [booking for booking in life.bookings if booking.origin == 0]
@@ -103,9 +104,9 @@ def test_the_bookings_are_those_of_the_booked_view() -> None:
 @pytest.mark.parametrize("view", [{}, {"by_booking_day": True}, {"billing": Billing(12, 30)}], ids=str)
 def test_kernel_and_twin_agree_in_the_cost_to_serve(view: dict) -> None:
     plan = replace(PLAN, daily_cost=7.5, **view)
-    run = run_cash(26, 60, 2, plan)
+    run = run_cash(26, 30, 2, plan)
     compare(run)
-    free = run_cash(26, 60, 2, replace(plan, daily_cost=0.0))
+    free = run_cash(26, 30, 2, replace(plan, daily_cost=0.0))
     assert np.array_equal(run.simulated.revenue, free.simulated.revenue)
     assert np.array_equal(run.totals.groups, free.totals.groups) and free.totals.active_days is None
     days = run.totals.active_days.sum(axis=2).T
@@ -143,7 +144,7 @@ def test_an_account_is_active_when_any_of_its_lines_is() -> None:
 
 def test_a_bill_by_hand() -> None:
     """365,000 units a year from 31 January, by quarters, paid after 10 days; ended on 1 May, the second quarter's second day."""
-    start = (np.datetime64("2025-01-31") - np.datetime64("1970-01-01")).astype(int)
+    start = dt.date(2025, 1, 31).toordinal() - dt.date(1970, 1, 1).toordinal()
     booking = Booking(Origin.RENEWAL, start - 40, start, months_after(start, 12), 365_007, term=1)
     billing = Billing(3, 10)
     assert list(billing.instalments(booking.start, booking.end)) == [

@@ -1,7 +1,9 @@
 """What then happened: revenue of the forecast accounts, from a ledger that knows more than the forecast did.
 
-The same money, on the same days, as the forecast counts it: service is recognised by days, and service before the
-forecast's origin that is booked only afterwards counts on its booking day (the forecast's "catch-up").
+The same money, on the same days, as the forecast counts it.  Recognised, service counts by days, and service before the
+forecast's origin that is booked only afterwards on its booking day (the forecast's "catch-up").  Booked, money counts on its
+booking day; bookings for service after the window are left out, as the forecast has none of them.  As cash, it counts when the
+forecast's billing has it paid: a ledger does not say what was.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from clvforecast.histories.engine import values
 from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
 from clvforecast.simulation.calendar import add_months
+from clvforecast.simulation.receivables import instalments, receivable_items
+from clvforecast.simulation.slots import UNITS_PER_CENT, UNITS_PER_CURRENCY
 
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
@@ -45,8 +49,9 @@ def actual_revenue(
     Returns
     -------
     DataFrame
-        One row an account and period, by account: account_id, period (its last day), revenue (currency, undiscounted,
-        catch-up included), catch_up (the part of it for service before the window).
+        One row an account and period, by account: account_id, period (its last day), revenue (currency, undiscounted, counted
+        as the forecast's ``timing`` says, catch-up included), catch_up (the part of it for service before the window, 0 where
+        money counts when it is booked or paid).
 
     Raises
     ------
@@ -54,13 +59,13 @@ def actual_revenue(
         The ledger knows no more than the forecast did, or is in another currency.
     """
     periods, account_ids = _periods(forecast, freq), forecast.table["account_id"]
-    served, caught_up = _revenue_cents(forecast, ledger, periods, histories)
+    counted, caught_up = _counted(forecast, ledger, periods, histories)
     return pd.DataFrame(
         {
             "account_id": account_ids.repeat(len(periods)).to_numpy(),
             "period": np.tile(periods["period"].to_numpy(), len(account_ids)),
-            "revenue": (served + caught_up).reshape(-1) / 100.0,
-            "catch_up": caught_up.reshape(-1) / 100.0,
+            "revenue": (counted + caught_up).reshape(-1) / UNITS_PER_CURRENCY,
+            "catch_up": caught_up.reshape(-1) / UNITS_PER_CURRENCY,
         }
     )
 
@@ -68,31 +73,63 @@ def actual_revenue(
 def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "QE") -> pd.DataFrame:
     """`actual_revenue` summed over accounts: period_start, period, days, partial, revenue, catch_up; one row a period."""
     periods = _periods(forecast, freq)
-    served, caught_up = _revenue_cents(forecast, ledger, periods)
-    return periods.assign(revenue=(served + caught_up).sum(axis=0) / 100.0, catch_up=caught_up.sum(axis=0) / 100.0)
+    counted, caught_up = (units.sum(axis=0) for units in _counted(forecast, ledger, periods))
+    return periods.assign(revenue=(counted + caught_up) / UNITS_PER_CURRENCY, catch_up=caught_up / UNITS_PER_CURRENCY)
 
 
 def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
     return forecast.portfolio(freq)[["period_start", "period", "days", "partial"]]
 
 
-def _revenue_cents(
+def _counted(
     forecast: Forecast, ledger: Ledger, periods: pd.DataFrame, histories: Histories | None = None
 ) -> tuple[Longs, Longs]:
-    """Cents served in the window, and cents caught up in it: both (accounts, periods)."""
+    """Units (`slots`) counted in the window as the forecast does, and those caught up in it: both (accounts, periods)."""
     _check(forecast, ledger)
     histories = build_histories(ledger) if histories is None else histories
     starts = periods["period_start"].to_numpy().astype("datetime64[D]").astype(np.int64)
     bounds = np.append(starts, forecast.grid.bounds[-1])
-    account = pd.Index(forecast.table["account_id"]).get_indexer(histories.items["account_id"].to_pandas())
+    account = (
+        pd.Index(forecast.table["account_id"]).get_indexer(histories.items["account_id"].to_pandas()).astype(np.int64)
+    )
+    if forecast.settings.timing == "recognised":
+        served, caught_up = _recognised_cents(len(forecast.table), ledger, histories, bounds, account)
+        return served * UNITS_PER_CENT, caught_up * UNITS_PER_CENT
+    of = _booked if forecast.settings.timing == "booked" else _paid
+    item, day, units = of(forecast, histories, bounds)
+    found = np.zeros((len(forecast.table), len(periods)), dtype=np.int64)
+    period = np.searchsorted(bounds, day, side="right") - 1
+    kept = (account[item] >= 0) & (day >= bounds[0]) & (day < bounds[-1])
+    np.add.at(found, (account[item][kept], period[kept]), units[kept])
+    return found, np.zeros_like(found)
+
+
+def _booked(forecast: Forecast, histories: Histories, bounds: Longs) -> tuple[Longs, Longs, Longs]:
+    """Row, booking day and units of every item whose service begins before the window's end."""
+    items = histories.items
+    rows = np.flatnonzero(values(items, "start_day") < bounds[-1])
+    return rows, values(items, "booked_day")[rows], values(items, "cents")[rows] * UNITS_PER_CENT
+
+
+def _paid(forecast: Forecast, histories: Histories, bounds: Longs) -> tuple[Longs, Longs, Longs]:
+    """Row of the item, day and units of every payment, by the forecast's billing."""
+    items = receivable_items(histories, int(bounds[0]))
+    paid = instalments(items, forecast.settings.months_billed, forecast.settings.payment_days or 0)
+    return items.item[paid.of], paid.paid, paid.units
+
+
+def _recognised_cents(
+    n_accounts: int, ledger: Ledger, histories: Histories, bounds: Longs, account: Longs
+) -> tuple[Longs, Longs]:
+    """Cents served in the window, and cents caught up in it: both (accounts, periods)."""
     items = histories.items.filter(account >= 0)
     account = account[account >= 0]
     by_bound = np.stack(list(_recognised_before(items, bounds)), axis=1)
-    served = _by_account(np.diff(by_bound, axis=1), account, len(forecast.table))
+    served = _by_account(np.diff(by_bound, axis=1), account, n_accounts)
     booked = _booked_days(ledger, items["event_id"].to_pandas())
     # service before the window counts in the period of its booking, when that is in the window
     booked_in = (booked[:, None] >= bounds[:-1]) & (booked[:, None] < bounds[1:])
-    caught_up = _by_account(np.where(booked_in, by_bound[:, :1], 0), account, len(forecast.table))
+    caught_up = _by_account(np.where(booked_in, by_bound[:, :1], 0), account, n_accounts)
     return served, caught_up
 
 

@@ -37,6 +37,7 @@ from clvforecast.simulation.slots import (
     SUM_CHANGES,
     SUM_CLIPS,
     SUM_ZERO,
+    UNITS_PER_CURRENCY,
     VALUE,
     WHOLE_SLOTS,
 )
@@ -112,6 +113,17 @@ class Totals:
     changes: int
     clips: int
     active_days: Longs | None = None
+
+    def value(self, discount: Floats, gross_margin: float, daily_cost: float) -> Floats:
+        """(D, G, M) discounted value in currency: margin × (money − cost of the active days), as the accounts' values are.
+
+        ``discount`` (M,) is the grid's; ``daily_cost`` that of `Settings`. Sums of days and units are of integers, so that
+        groups and the portfolio are the sums of their accounts.
+        """
+        money = self.groups / UNITS_PER_CURRENCY
+        if self.active_days is not None:
+            money = money - daily_cost * self.active_days
+        return np.asarray(gross_margin * discount * money)
 
 
 def named(results: Results, sums: Floats) -> Simulated:

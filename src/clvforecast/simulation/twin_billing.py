@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -84,7 +85,10 @@ def payments(booking: Booking, billing: Billing) -> list[tuple[int, int]]:
         assert booking.cut is not None
         back = booking.cut + billing.payment_days if due[day] <= booking.cut else due[day]
         found.append((back, -units))
-    return found
+    on_days: Counter[int] = Counter()
+    for day, units in found:
+        on_days[day] += units
+    return sorted(on_days.items())
 
 
 def receivables(states: States, rows: range) -> list[Booking]:

@@ -67,7 +67,7 @@ def receivable_items(histories: Histories, origin_day: int) -> Receivables:
     back_day, known_day, back_cents, taken = _taken_back(histories)
     cents = np.where(taken, 0, cents)
     latest = np.maximum(np.maximum(end - 1, booked), known_day) + LONGEST_PAYMENT
-    rows = np.flatnonzero((cents != 0) & (latest >= origin_day))
+    rows = np.flatnonzero(((cents != 0) | (back_cents != 0)) & (latest >= origin_day))
     back = (column[rows] for column in (back_day, known_day, back_cents))
     return Receivables(rows, start[rows], end[rows], booked[rows], cents[rows], tied[rows].astype(bool), *back)
 

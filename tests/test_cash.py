@@ -1,6 +1,7 @@
 """Forecasts of cash and of value after the cost to serve: the golden case, identities, and what then happened."""
 
 import datetime as dt
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import clvforecast as clv
 from clvforecast.forecast import Forecast
 from clvforecast.histories import build_histories
 from clvforecast.ledger import Ledger
-from clvforecast.reduction import Reduction
+from clvforecast.reduction import Reduction, money_policies
 from clvforecast.simulation.batches import unpaid_units
 from clvforecast.simulation.receivables import instalments, receivable_items
 from clvforecast.simulation.run import Simulated
@@ -197,6 +198,17 @@ def test_a_termination_already_booked_shrinks_what_is_unpaid_and_gives_back_what
     assert found["2023-05-31"] == round(-1_000 * 61 / 245, 2) and sum(found.values()) + to_date == pytest.approx(35_500)
 
 
+def test_threads_batches_and_slices_change_no_byte(
+    company: tuple[pd.DataFrame, Truth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run(company, cost_to_serve=40.0)
+    monkeypatch.setattr(sys.modules["clvforecast.forecast"], "ACCOUNTS_AT_A_TIME", 23)
+    again = run(company, cost_to_serve=40.0, threads=1, batch_accounts=7)
+    pd.testing.assert_frame_equal(again.accounts(), made.accounts(), check_exact=True)
+    for name in ("groups", "origins", "active_days"):
+        assert np.array_equal(getattr(again.totals, name), getattr(made.totals, name)), name
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("billing_months", [0, 1, 12])
 def test_instalments_of_any_ledger_are_what_is_booked(seed: int, billing_months: int) -> None:
@@ -280,7 +292,7 @@ def test_a_forecast_of_cash_with_a_cost_is_saved_and_loaded(
     loaded = clv.load_forecast(tmp_path / "f.clv")
     assert loaded.settings == made.settings and np.array_equal(loaded.totals.active_days, made.totals.active_days)
     pd.testing.assert_frame_equal(loaded.accounts(), made.accounts(), check_exact=True)
-    assert "30 days after" in made.settings.money_policies()["timing"]
+    assert "30 days after" in money_policies(made.settings)["timing"]
 
 
 @pytest.mark.parametrize("timing", [{"timing": "cash", "billing": "monthly"}, {"timing": "booked", "billing": None}])

@@ -112,7 +112,8 @@ def forecast(
         when any of its contracts is, time is counted in days (30.4375 a month) and discounted at the middle of its month.
         ``discounted_`` columns, the draws of ``clv`` and ``beyond_horizon`` have it in them, undiscounted revenue has not.
         Beyond the horizon it is taken off the expected active time; of an account with several contracts off that of the one
-        with most, the least it can be: how contracts overlap then has no closed form.
+        with most, the least it can be: how contracts overlap then has no closed form.  Time counts whether its renewal is
+        booked by ``known_by`` or not.
     known_by
         Count only bookings made by this day.
     group_by
@@ -131,7 +132,9 @@ def forecast(
     --------
     >>> import clvforecast as clv
     >>> ledger = clv.datasets.load_phl_contracts(as_of="2018-06-30")  # doctest: +SKIP
-    >>> forecast = clv.forecast(clv.load_posterior("posterior.nc"), ledger)  # doctest: +SKIP
+    >>> posterior = clv.load_posterior("posterior.nc")  # doctest: +SKIP
+    >>> forecast = clv.forecast(posterior, ledger)  # doctest: +SKIP
+    >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals())
     check_ledger(posterior, ledger)

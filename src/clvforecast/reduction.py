@@ -108,13 +108,9 @@ class ForecastSettings(BaseModel):
         """What money, before the margin, pays for a day of serving an active account."""
         return self.cost_to_serve / DAYS_PER_MONTH / self.gross_margin
 
-    def money_policies(self) -> dict[str, str]:
-        """How money counts in this forecast, in sentences by subject."""
-        return money_policies(self)
-
 
 def money_policies(settings: ForecastSettings) -> dict[str, str]:
-    """`ForecastSettings.money_policies`."""
+    """How money counts under these settings, in sentences by subject: timing, and cost_to_serve where there is one."""
     said = {
         "recognised": "Money counts as it is served, evenly by days.",
         "booked": "Money counts on its booking day; what is already booked is no longer to come.",

@@ -198,7 +198,7 @@ class Scratch(NamedTuple):
 class Results(NamedTuple):
     """What is simulated: A accounts of the batch, D draws in B blocks of `DRAWS_EACH`.
 
-    revenue: int64 (A, D) units in the window; value: float64 (A, D) the same discounted
+    revenue: int64 (A, D) units in the window; value: float64 (A, D) the same discounted, less the cost of active days
     renewal: float64 (A, D) probability of the next renewal, NaN where no decision is reached
     sums: float64 (A, B, N_SUMS) sums over the draws of a block, named in `slots`
     whole: int64 (A, D, WHOLE_SLOTS − ORIGIN_TOTALS) and real: float64 (A, D, REAL_SLOTS − VALUE): every result of every

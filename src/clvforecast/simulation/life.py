@@ -83,7 +83,10 @@ def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> 
 
 @jit
 def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
-    """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop)."""
+    """Note activity and the MRR in force at the marks (12, 24, 36 months) and active days, within [start, stop).
+
+    Where active days cost something it is noted which they are.
+    """
     while whole[MARK] < N_MARKS and table[nth(MARKS + whole[MARK])] < stop:
         if table[nth(MARKS + whole[MARK])] >= start:
             whole[ACTIVE] |= 1 << whole[MARK]
@@ -191,7 +194,7 @@ def terminate(
 ) -> None:
     """Early termination on ``day``: with the refund probability all that is unserved is de-booked, else all stays.
 
-    A termination after the last day that counts is not known by then, and takes nothing back.
+    A termination after the last day that counts is not known by then, and takes nothing back. Cash has its own rule (`billing`).
     ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
     """
     if uniform(stream) >= par[REFUND] or day > table[KNOWN_BY]:

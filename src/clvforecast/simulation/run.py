@@ -71,7 +71,8 @@ class Each(NamedTuple):
 class Simulated(NamedTuple):
     """A batch's results with names: A accounts, D draws; money in units (`slots`), discounted money as float units.
 
-    revenue, value (discounted), next_renewal (probability; NaN where no decision is reached): (A, D)
+    revenue, value (discounted; less what active days cost, before the margin), next_renewal (probability; NaN where no decision
+        is reached): (A, D)
     sums over draws: origins (A, 8) units; zeros, active_days, beyond (discounted currency): (A,); active (A, 3) at the marks
     each: None unless asked for
     """

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import clvforecast as clv
+from clvforecast.actuals import counted_in_periods
 from clvforecast.forecast import Forecast
 from clvforecast.histories import build_histories
 from clvforecast.ledger import Ledger
@@ -320,3 +321,16 @@ def test_totals_are_neither_high_nor_low_under_the_truth(timing: dict) -> None:
         excess.append((clv.actual_portfolio(made, later, None)["revenue"].item() - total.mean()) / total.std())
     assert abs(np.mean(excess)) < 3 / np.sqrt(len(excess))
     assert 0.4 < np.std(excess) < 2.0
+
+
+@pytest.mark.parametrize("billing", ["upfront", "quarterly"])
+def test_the_past_is_counted_as_the_forecast_is(company: tuple[pd.DataFrame, Truth], billing: str) -> None:
+    """All that was paid in the past is what is paid to date, and its picture can be drawn."""
+    made = run(company, billing=billing)
+    origin = made.grid.bounds[0]
+    past = counted_in_periods(made, np.array([origin - 20_000, origin - 365, origin]))
+    assert past.sum() == pytest.approx(made.table["paid_to_date"].sum(), rel=1e-12) and (past > 0).all()
+    booked = run(company, timing="booked", billing=None)
+    past = counted_in_periods(booked, np.array([origin - 20_000, origin]))
+    assert past.sum() == pytest.approx(booked.table["booked_to_date"].sum(), rel=1e-12)
+    assert made.plot() is not None

@@ -95,27 +95,23 @@ def _counted(
     if forecast.settings.timing == "recognised":
         served, caught_up = _recognised_cents(len(forecast.table), ledger, histories, bounds, account)
         return served * UNITS_PER_CENT, caught_up * UNITS_PER_CENT
-    of = _booked if forecast.settings.timing == "booked" else _paid
-    item, day, units = of(forecast, histories, bounds)
+    item, day, units = _dated(forecast, histories, int(bounds[0]))
+    begun = values(histories.items, "start_day")[item] < bounds[-1]
     found = np.zeros((len(forecast.table), len(periods)), dtype=np.int64)
-    period = np.searchsorted(bounds, day, side="right") - 1
-    kept = (account[item] >= 0) & (day >= bounds[0]) & (day < bounds[-1])
-    np.add.at(found, (account[item][kept], period[kept]), units[kept])
+    kept = (account[item] >= 0) & begun & (day >= bounds[0]) & (day < bounds[-1])
+    period = np.searchsorted(bounds, day[kept], side="right") - 1
+    np.add.at(found, (account[item][kept], period), units[kept])
     return found, np.zeros_like(found)
 
 
-def _booked(forecast: Forecast, histories: Histories, bounds: Longs) -> tuple[Longs, Longs, Longs]:
-    """Row, booking day and units of every item whose service begins before the window's end."""
-    items = histories.items
-    rows = np.flatnonzero(values(items, "start_day") < bounds[-1])
-    return rows, values(items, "booked_day")[rows], values(items, "cents")[rows] * UNITS_PER_CENT
-
-
-def _paid(forecast: Forecast, histories: Histories, bounds: Longs) -> tuple[Longs, Longs, Longs]:
-    """Row of the item, day and units of every payment, by the forecast's billing."""
-    items = receivable_items(histories, int(bounds[0]))
-    paid = instalments(items, forecast.settings.months_billed, forecast.settings.payment_days or 0)
-    return items.item[paid.of], paid.paid, paid.units
+def _dated(forecast: Forecast, histories: Histories, first: int) -> tuple[Longs, Longs, Longs]:
+    """Row of the item, day and units of all money that is booked, or by the forecast's billing paid, from a day on."""
+    items, settings = histories.items, forecast.settings
+    if settings.timing == "booked":
+        return np.arange(items.num_rows), values(items, "booked_day"), values(items, "cents") * UNITS_PER_CENT
+    receivables = receivable_items(histories, first)
+    paid = instalments(receivables, settings.months_billed, settings.payment_days or 0)
+    return receivables.item[paid.of], paid.paid, paid.units
 
 
 def _recognised_cents(
@@ -165,6 +161,17 @@ def _recognised_before(items: pa.Table, bounds: Iterable[int]) -> Iterator[Longs
     cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
     for bound in bounds:
         yield recognised(cents, start, end, int(bound))
+
+
+def counted_in_periods(forecast: Forecast, bounds: Longs) -> NDArray[np.float64]:
+    """The past of the forecast's accounts together, between each two days of `bounds`: money as the forecast counts it."""
+    histories, account_ids = forecast.history, forecast.table["account_id"]
+    if forecast.settings.timing == "recognised":
+        return recognised_in_periods(histories, account_ids, bounds)
+    item, day, units = _dated(forecast, histories, int(bounds[0]))
+    own = histories.items["account_id"].to_pandas().isin(account_ids).to_numpy()[item]
+    before = [int(units[own & (day < bound)].sum()) for bound in bounds]
+    return np.diff(before) / UNITS_PER_CURRENCY
 
 
 def recognised_in_periods(histories: Histories, account_ids: pd.Series, bounds: Longs) -> NDArray[np.float64]:

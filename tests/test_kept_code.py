@@ -11,7 +11,17 @@ from clvforecast.components import target
 from clvforecast.simulation import kernel
 
 DENSITIES = ("*_density.py", "*_likelihood.py", "native*.py")
-KERNEL = ("kernel.py", "terms.py", "life.py", "latents.py", "beyond.py", "revenue.py", "random.py", "slots.py")
+KERNEL = (
+    "kernel.py",
+    "terms.py",
+    "life.py",
+    "latents.py",
+    "beyond.py",
+    "revenue.py",
+    "billing.py",
+    "random.py",
+    "slots.py",
+)
 
 
 def imported(path: Path) -> set[Path]:

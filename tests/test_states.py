@@ -31,7 +31,9 @@ DTYPES = {
     "st_ptr": "int64", "st_t0": "float64", "st_t1": "float64", "st_year": "int32", "st_class": "int32", "n_decisions": "int32",
     "tenure": "float64", "T_active": "float64", "n_events": "int32", "size_n": "int32", "size_sum": "float64",
     "T_lapsed": "float64", "n_returns": "int32", "ci_ptr": "int64", "ci_start": "int32", "ci_end": "int32",
-    "ci_cents": "int64", "ci_tied": "bool", "booked_cents": "int64", "recognised_cents": "int64",
+    "ci_cents": "int64", "ci_tied": "bool", "rc_ptr": "int64", "rc_start": "int32", "rc_end": "int32", "rc_booked": "int32",
+    "rc_cents": "int64", "rc_tied": "bool", "rc_back_day": "int32", "rc_known_day": "int32", "rc_back_cents": "int64",
+    "booked_cents": "int64", "recognised_cents": "int64",
 }  # fmt: skip
 
 
@@ -114,9 +116,13 @@ def test_arrays_are_contiguous_and_of_the_agreed_types(seed: int) -> None:
     built = build_histories(random_company(seed).ledger)
     for segments in ([], SEGMENTS):
         states = states_of(built, segments)
+        billed = account_states(built, build_frame(built, segments), receivables=True)
+        assert (
+            len(states.rc_cents) == 0 and (states.rc_ptr == 0).all() and len(billed.rc_cents) == billed.rc_ptr[-1] > 0
+        )
         for name, dtype in DTYPES.items():
-            array = getattr(states, name)
-            assert array.dtype == dtype and array.flags["C_CONTIGUOUS"], name
+            for array in (getattr(states, name), getattr(billed, name)):
+                assert array.dtype == dtype and array.flags["C_CONTIGUOUS"], name
         assert set(DTYPES) | {"as_of", "account_ids", "new_levels"} == set(States._fields)
         assert states.as_of == AS_OF_DAY and states.as_of.dtype == np.int32
         assert states.columns.shape == (len(states.account), len(segments))

@@ -66,12 +66,13 @@ def account_ranges(forecast: Forecast, ci_prob: float, ci_kind: str) -> pd.DataF
         for offset, end in enumerate(("lower", "upper")):
             table.insert(at + offset, f"{prefix}{end}", forecast.intervals[f"{prefix}{end}|{key}"])
     at = table.columns.get_loc("upper") + 1
+    to_date = table["paid_to_date" if forecast.settings.timing == "cash" else "clv_to_date"]
     extra = {
         "ci_prob": ci_prob,
         "ci_kind": ci_kind,
-        "clv": table["clv_to_date"] + table["mean"],
-        "clv_lower": table["clv_to_date"] + table["lower"],
-        "clv_upper": table["clv_to_date"] + table["upper"],
+        "clv": to_date + table["mean"],
+        "clv_lower": to_date + table["lower"],
+        "clv_upper": to_date + table["upper"],
     }
     for offset, (name, column) in enumerate(extra.items()):
         table.insert(at + offset, name, column)

@@ -1,7 +1,9 @@
 """What then happened: revenue of the forecast accounts, from a ledger that knows more than the forecast did.
 
-The same money, on the same days, as the forecast counts it: service is recognised by days, and service before the
-forecast's origin that is booked only afterwards counts on its booking day (the forecast's "catch-up").
+The same money, on the same days, as the forecast counts it.  Recognised, service counts by days, and service before the
+forecast's origin that is booked only afterwards on its booking day (the forecast's "catch-up").  Booked, money counts on its
+booking day; bookings for service after the window are left out, as the forecast has none of them.  As cash, it counts when the
+forecast's billing has it paid: a ledger does not say what was.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
 from clvforecast.periods import window_periods
 from clvforecast.simulation.calendar import add_months
+from clvforecast.simulation.receivables import instalments, receivable_items
+from clvforecast.simulation.slots import UNITS_PER_CENT, UNITS_PER_CURRENCY
 
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
@@ -46,8 +50,9 @@ def actual_revenue(
     Returns
     -------
     DataFrame
-        One row an account and period, by account: account_id, period (its last day), revenue (currency, undiscounted,
-        catch-up included), catch_up (the part of it for service before the window).
+        One row an account and period, by account: account_id, period (its last day), revenue (currency, undiscounted, counted
+        as the forecast's ``timing`` says, catch-up included), catch_up (the part of it for service before the window, 0 where
+        money counts when it is booked or paid).
 
     Raises
     ------
@@ -55,13 +60,13 @@ def actual_revenue(
         The ledger knows no more than the forecast did, or is in another currency.
     """
     periods, account_ids = _periods(forecast, freq), forecast.table["account_id"]
-    served, caught_up = _revenue_cents(forecast, ledger, periods, histories)
+    counted, caught_up = _counted(forecast, ledger, periods, histories)
     return pd.DataFrame(
         {
             "account_id": account_ids.repeat(len(periods)).to_numpy(),
             "period": np.tile(periods["period"].to_numpy(), len(account_ids)),
-            "revenue": (served + caught_up).reshape(-1) / 100.0,
-            "catch_up": caught_up.reshape(-1) / 100.0,
+            "revenue": (counted + caught_up).reshape(-1) / UNITS_PER_CURRENCY,
+            "catch_up": caught_up.reshape(-1) / UNITS_PER_CURRENCY,
         }
     )
 
@@ -69,31 +74,59 @@ def actual_revenue(
 def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "quarter") -> pd.DataFrame:
     """`actual_revenue` summed over accounts: label, period_start, period, days, partial, revenue, catch_up; one row a period."""
     periods = _periods(forecast, freq)
-    served, caught_up = _revenue_cents(forecast, ledger, periods)
-    return periods.assign(revenue=(served + caught_up).sum(axis=0) / 100.0, catch_up=caught_up.sum(axis=0) / 100.0)
+    counted, caught_up = (units.sum(axis=0) for units in _counted(forecast, ledger, periods))
+    return periods.assign(revenue=(counted + caught_up) / UNITS_PER_CURRENCY, catch_up=caught_up / UNITS_PER_CURRENCY)
 
 
 def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
     return pd.DataFrame(window_periods(forecast.grid, freq, forecast.settings).columns())
 
 
-def _revenue_cents(
+def _counted(
     forecast: Forecast, ledger: Ledger, periods: pd.DataFrame, histories: Histories | None = None
 ) -> tuple[Longs, Longs]:
-    """Cents served in the window, and cents caught up in it: both (accounts, periods)."""
+    """Units (`slots`) counted in the window as the forecast does, and those caught up in it: both (accounts, periods)."""
     _check(forecast, ledger)
     histories = build_histories(ledger) if histories is None else histories
     starts = periods["period_start"].to_numpy().astype("datetime64[D]").astype(np.int64)
     bounds = np.append(starts, forecast.grid.bounds[-1])
-    account = pd.Index(forecast.table["account_id"]).get_indexer(histories.items["account_id"].to_pandas())
+    account = (
+        pd.Index(forecast.table["account_id"]).get_indexer(histories.items["account_id"].to_pandas()).astype(np.int64)
+    )
+    if forecast.settings.timing == "recognised":
+        served, caught_up = _recognised_cents(len(forecast.table), ledger, histories, bounds, account)
+        return served * UNITS_PER_CENT, caught_up * UNITS_PER_CENT
+    item, day, units = _dated(forecast, histories, int(bounds[0]))
+    begun = values(histories.items, "start_day")[item] < bounds[-1]
+    found = np.zeros((len(forecast.table), len(periods)), dtype=np.int64)
+    kept = (account[item] >= 0) & begun & (day >= bounds[0]) & (day < bounds[-1])
+    period = np.searchsorted(bounds, day[kept], side="right") - 1
+    np.add.at(found, (account[item][kept], period), units[kept])
+    return found, np.zeros_like(found)
+
+
+def _dated(forecast: Forecast, histories: Histories, first: int) -> tuple[Longs, Longs, Longs]:
+    """Row of the item, day and units of all money that is booked, or by the forecast's billing paid, from a day on."""
+    items, settings = histories.items, forecast.settings
+    if settings.timing == "booked":
+        return np.arange(items.num_rows), values(items, "booked_day"), values(items, "cents") * UNITS_PER_CENT
+    receivables = receivable_items(histories, first)
+    paid = instalments(receivables, settings.months_billed, settings.payment_days or 0)
+    return receivables.item[paid.of], paid.paid, paid.units
+
+
+def _recognised_cents(
+    n_accounts: int, ledger: Ledger, histories: Histories, bounds: Longs, account: Longs
+) -> tuple[Longs, Longs]:
+    """Cents served in the window, and cents caught up in it: both (accounts, periods)."""
     items = histories.items.filter(account >= 0)
     account = account[account >= 0]
     by_bound = np.stack(list(_recognised_before(items, bounds)), axis=1)
-    served = _by_account(np.diff(by_bound, axis=1), account, len(forecast.table))
+    served = _by_account(np.diff(by_bound, axis=1), account, n_accounts)
     booked = _booked_days(ledger, items["event_id"].to_pandas())
     # service before the window counts in the period of its booking, when that is in the window
     booked_in = (booked[:, None] >= bounds[:-1]) & (booked[:, None] < bounds[1:])
-    caught_up = _by_account(np.where(booked_in, by_bound[:, :1], 0), account, len(forecast.table))
+    caught_up = _by_account(np.where(booked_in, by_bound[:, :1], 0), account, n_accounts)
     return served, caught_up
 
 
@@ -129,6 +162,17 @@ def _recognised_before(items: pa.Table, bounds: Iterable[int]) -> Iterator[Longs
     cents, start, end = (values(items, name) for name in ("cents", "start_day", "end_day"))
     for bound in bounds:
         yield recognised(cents, start, end, int(bound))
+
+
+def counted_in_periods(forecast: Forecast, bounds: Longs) -> NDArray[np.float64]:
+    """The past of the forecast's accounts together, between each two days of `bounds`: money as the forecast counts it."""
+    histories, account_ids = forecast.history, forecast.table["account_id"]
+    if forecast.settings.timing == "recognised":
+        return recognised_in_periods(histories, account_ids, bounds)
+    item, day, units = _dated(forecast, histories, int(bounds[0]))
+    own = histories.items["account_id"].to_pandas().isin(account_ids).to_numpy()[item]
+    before = [int(units[own & (day < bound)].sum()) for bound in bounds]
+    return np.diff(before) / UNITS_PER_CURRENCY
 
 
 def recognised_in_periods(histories: Histories, account_ids: pd.Series, bounds: Longs) -> NDArray[np.float64]:

@@ -39,11 +39,13 @@ from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
 from clvforecast.provenance import Provenance, package_versions
 from clvforecast.readiness import check_ledger, scoring_warnings
-from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Reduction
+from clvforecast.reduction import DEFAULT_CI_PROBS, Billing, ForecastSettings, Kept, Reduction
 from clvforecast.scenarios import Scenario, steer
+from clvforecast.simulation.batches import unpaid_units
 from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters, with_term_values
 from clvforecast.simulation.run import Totals, simulate_portfolio
+from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 from clvforecast.simulation.states import States, account_states, unseen_levels
 from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, NewLevels, Settings
 from clvforecast.steering import Steering
@@ -66,7 +68,10 @@ def forecast(
     seed: int = 7,
     keep_draws: bool | Sequence[Kept] = False,
     *,
-    timing: Literal["recognised", "booked"] = "recognised",
+    timing: Literal["recognised", "booked", "cash"] = "recognised",
+    billing: Billing | None = None,
+    payment_days: int | None = None,
+    cost_to_serve: float = 0.0,
     known_by: date | None = None,
     group_by: Sequence[str] | None = None,
     ci_probs: Sequence[float] = DEFAULT_CI_PROBS,
@@ -90,7 +95,8 @@ def forecast(
     horizon_months
         Length of the window, from the day after ``as_of``, in calendar months.
     annual_discount_rate, gross_margin
-        Discounted values are Σ margin × money × (1 + rate)^(−days/365.25); undiscounted revenue has neither.
+        Discounted values are Σ margin × money × (1 + rate)^(−days/365.25), less the cost to serve; undiscounted revenue has
+        none of these.
     draws
         Posterior draws to use, evenly spaced; every account is simulated once under each.
     seed
@@ -100,7 +106,26 @@ def forecast(
         eight times that for revenue_by_origin and up to three times for mrr.
     timing
         "recognised": revenue as it is served, by days.  "booked": money on its booking day, as when terms are prepaid;
-        what is already booked then is no longer to come.
+        what is already booked then is no longer to come.  "cash": money on the day it is paid, by ``billing`` and
+        ``payment_days``.  "booked" and "cash" see the same bookings for the same seed; "recognised" draws fewer booking lags,
+        so its lives are others of the same law.
+    billing
+        With timing="cash" only, and needed then: "upfront" bills the whole booking, "annual", "quarterly" and "monthly" the
+        months from the start of its service, in advance; the last instalment ends with the service.  An instalment is the daily
+        rate times its days, invoiced on its first day, or on the booking day where that is later.  Amendments and one-off
+        orders are billed in the same way from their own start; contractions are credit notes by the same rule.
+    payment_days
+        With timing="cash" only: days from an invoice to its payment, 0 to 365; 30 if not given.  The ledger does not say what
+        was paid: what was due before the window counts as paid, and what was invoiced before it and is due in it counts in it.
+        After an early termination with a refund, what was paid for days not served goes back that many days after the
+        termination, and invoices that were not paid by then are paid without it.
+    cost_to_serve
+        Currency an active account and month.  Discounted values are margin × money − cost × active time: an account is active
+        when any of its contracts is, time is counted in days (30.4375 a month) and discounted at the middle of its month.
+        ``discounted_`` columns, the draws of ``clv`` and ``beyond_horizon`` have it in them, undiscounted revenue has not.
+        Beyond the horizon it is taken off the expected active time; of an account with several contracts off that of the one
+        with most, the least it can be: how contracts overlap then has no closed form.  Time counts whether its renewal is
+        booked by ``known_by`` or not.
     known_by
         Count only bookings made by this day.
     group_by
@@ -134,7 +159,9 @@ def forecast(
     --------
     >>> import clvforecast as clv
     >>> ledger = clv.datasets.load_phl_contracts(as_of="2018-06-30")  # doctest: +SKIP
-    >>> forecast = clv.forecast(clv.load_posterior("posterior.nc"), ledger)  # doctest: +SKIP
+    >>> posterior = clv.load_posterior("posterior.nc")  # doctest: +SKIP
+    >>> forecast = clv.forecast(posterior, ledger)  # doctest: +SKIP
+    >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals(), scenario, plans, reliability)
     check_ledger(posterior, ledger)
@@ -172,7 +199,7 @@ def forecast(
         reliability = PlanReliability.prior(plans.window_days, seed=settings.seed)
     steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
     totals = simulate_portfolio(
-        _states_of(slices, posterior.frame, new_levels, to_date, steering),
+        _states_of(slices, posterior.frame, new_levels, to_date, settings, steering),
         parameters,
         classes,
         Settings(
@@ -181,6 +208,9 @@ def forecast(
             max_ratio=posterior.frame.max_ratio,
             known_by=day_number(settings.known_by or FAR_AWAY),
             booked=settings.timing == "booked",
+            billing_months=settings.months_billed,
+            payment_days=settings.payment_days or 0,
+            daily_cost=settings.daily_cost,
         ),
         grid,
         group,
@@ -233,6 +263,8 @@ def _settings(
         settings = ForecastSettings(**{**{name: arguments[name] for name in names}, **said})
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of several settings together: the message names them
+            raise ForecastError(f"{first['msg'].removeprefix('Value error, ')}.") from error
         where = ".".join(str(part) for part in first["loc"])
         raise ForecastError(f"{where}={first['input']!r}: {first['msg']}.") from error
     for ci_prob in settings.ci_probs:
@@ -245,6 +277,7 @@ def _states_of(
     frame: Frame,
     new_levels: NewLevels,
     to_date: list[pd.DataFrame],
+    settings: ForecastSettings,
     steering: Steering,
 ) -> Iterator[States]:
     """The states of one slice of accounts after the other, the next one worked out meanwhile.
@@ -253,10 +286,11 @@ def _states_of(
     """
 
     firsts = np.cumsum([0, *(len(part.account_ids) for part in slices)])
+    cash = settings.timing == "cash"
 
     def states_of(place: int) -> States:
         histories = slice_histories(slices[place])[0]
-        states = account_states(histories, frame, new_levels)
+        states = account_states(histories, frame, new_levels, receivables=cash)
         return states._replace(given=steering.given(slices[place], int(firsts[place]), histories, states))
 
     with ThreadPoolExecutor(1) as ahead:
@@ -266,6 +300,9 @@ def _states_of(
             if following < len(slices):
                 coming = ahead.submit(states_of, following)
             money = {"clv_to_date": states.recognised_cents / 100.0, "booked_to_date": states.booked_cents / 100.0}
+            if cash:
+                unpaid = unpaid_units(states, settings.months_billed, settings.payment_days or 0)
+                money["paid_to_date"] = states.booked_cents / 100.0 - unpaid / UNITS_PER_CURRENCY
             to_date.append(pd.DataFrame(money))
             yield states
 
@@ -275,9 +312,9 @@ class Forecast:
     """Ranges of forward revenue by account, segment and portfolio.  Made by `forecast`.
 
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
-    discount rate and the gross margin in them. ``warnings`` say what to know of the ledger and the posterior behind it,
-    ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.  ``planned`` has a row for each
-    open step of the plans, with the probability that it comes; None without plans.
+    discount rate, the gross margin and the cost to serve in them. ``warnings`` say what to know of the ledger and the
+    posterior behind it, ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
+    ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans.
     """
 
     settings: ForecastSettings
@@ -335,8 +372,9 @@ class Forecast:
     def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
         """One row an account, ordered by account_id.
 
-        Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``; forward revenue
-        of the window: mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date + forward mean) with its
+        Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``, with timing="cash" also
+        ``paid_to_date`` (all that was due, less what early terminations had given back); forward revenue of the window: mean,
+        sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date, in cash that paid to date, + forward mean) with its
         ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean discounted value
         after the window, NaN without discounting) and its share; ``p_active_12m`` … (active on the last day of that
         month); ``p_next_renewal`` with its 5% and 95% posterior quantiles (NaN where no decision is open);

@@ -103,9 +103,15 @@ def _write(forecast: Forecast, about: dict[str, Any], file: BinaryIO) -> None:
     write_frame(file, forecast.table, {METADATA_KEY: json.dumps(about).encode()})
     write_frame(file, forecast.intervals)
     write_frame(file, forecast.groups)
-    write_blocks(file, {"groups": forecast.totals.groups, "origins": forecast.totals.origins})
+    write_blocks(file, _total_blocks(forecast))
     if filled := {name: block for name, block in _kept_blocks(forecast).items() if block.size}:
         write_blocks(file, filled)
+
+
+def _total_blocks(forecast: Forecast) -> dict[str, Block]:
+    totals = forecast.totals
+    days = {} if totals.active_days is None else {"active_days": totals.active_days}
+    return {"groups": totals.groups, "origins": totals.origins, **days}
 
 
 def _kept_blocks(forecast: Forecast) -> dict[str, Block]:
@@ -123,7 +129,7 @@ def checksum(forecast: Forecast) -> str:
         digest.update(f"table of {len(table)}\n".encode())
         for place, name in enumerate(table.columns):
             _add_column(digest, str(name), table.iloc[:, place])
-    blocks = {"groups": forecast.totals.groups, "origins": forecast.totals.origins, **_kept_blocks(forecast)}
+    blocks = {**_total_blocks(forecast), **_kept_blocks(forecast)}
     for name, block in blocks.items():
         _add_numbers(digest, name, block)
     return digest.hexdigest()
@@ -217,12 +223,13 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
     table = accounts.frame(about.n_accounts)
     intervals = Stream(content).frame(about.n_accounts)
     groups = Stream(content).frame(about.n_groups)
-    totals = Stream(content).blocks(
-        {
-            "groups": (settings.draws, about.n_groups, n_months),
-            "origins": (settings.draws, N_ORIGINS, n_months),
-        }
-    )
+    shapes: dict[str, tuple[int, ...]] = {
+        "groups": (settings.draws, about.n_groups, n_months),
+        "origins": (settings.draws, N_ORIGINS, n_months),
+    }
+    if settings.cost_to_serve > 0.0:
+        shapes["active_days"] = shapes["groups"]
+    totals = Stream(content).blocks(shapes)
     kept: xr.Dataset | None = None
     if about.kept:
         if any(shape[:2] != (about.n_accounts, settings.draws) for shape in about.kept.values()):
@@ -240,7 +247,13 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
         currency=about.currency,
         grid=grid,
         groups=groups,
-        totals=Totals(groups=totals["groups"], origins=totals["origins"], changes=about.changes, clips=about.clips),
+        totals=Totals(
+            groups=totals["groups"],
+            origins=totals["origins"],
+            changes=about.changes,
+            clips=about.clips,
+            active_days=totals.get("active_days"),
+        ),
         table=table,
         intervals=intervals,
         kept=kept,

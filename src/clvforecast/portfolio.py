@@ -102,11 +102,19 @@ def group_labels(levels: pd.DataFrame) -> list[Any]:
 def _summed(forecast: Forecast, groups: Groups, period: Longs, discounted: bool) -> NDArray[Any]:
     """(D, G, P) units of each draw, group and period: whole ones, or discounted with the gross margin."""
     factors = forecast.settings.gross_margin * forecast.grid.discount if discounted else np.int64(1)
+    served = forecast.totals.active_days if discounted else None
+    if served is not None and groups.units is forecast.totals.origins:
+        raise ForecastError(
+            "by='origin', discounted=True: the cost to serve is one of accounts, not of origins. Ask for by=None or a group "
+            "column, or forecast without cost_to_serve."
+        )
+    cost = forecast.settings.daily_cost * UNITS_PER_CURRENCY
     first = np.flatnonzero(np.diff(period, prepend=-1))
     n_draws = groups.units.shape[0]
     summed = np.zeros((n_draws, len(groups.levels), len(first)), dtype=np.float64 if discounted else np.int64)
     for source, group in enumerate(groups.group_of):
-        summed[:, group] += np.add.reduceat(groups.units[:, source] * factors, first, axis=1)
+        units = groups.units[:, source] if served is None else groups.units[:, source] - cost * served[:, source]
+        summed[:, group] += np.add.reduceat(units * factors, first, axis=1)
     return summed
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from clvforecast.calendars import FiscalCalendar
 from clvforecast.intervals import CI_KINDS, known_mean_and_quantiles, moments_and_quantiles, sorted_interval
 from clvforecast.machine import available_threads
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
+from clvforecast.simulation.receivables import LONGEST_PAYMENT
 from clvforecast.simulation.run import Simulated
 from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
 
@@ -29,9 +30,17 @@ DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
 NEEDS_ALL = {"revenue_by_origin", "mrr"}
 ROWS_EACH = 128
 """Accounts that are described at a time: their draws stay in the processor's cache."""
-ADDED_LATER = {"calendar", "bridge", "pending", "scenario", "plans"}
-"""Settings that the first files did not have: written only where they are not what they are by default."""
 Floats = NDArray[np.float64]
+
+
+Billing = Literal["upfront", "annual", "quarterly", "monthly"]
+MONTHS_BILLED: dict[Billing, int] = {"upfront": 0, "annual": 12, "quarterly": 3, "monthly": 1}
+"""Months of one instalment; 0 for the whole of what is booked."""
+USUAL_PAYMENT_DAYS = 30
+ADDED_SETTINGS = (
+    "billing", "payment_days", "cost_to_serve", "calendar", "bridge", "pending", "scenario", "plans",
+)  # fmt: skip
+"""Settings that the first files of forecasts do not have. At their defaults they are not written, so that those stay valid."""
 
 
 class ForecastSettings(BaseModel):
@@ -39,8 +48,8 @@ class ForecastSettings(BaseModel):
 
     annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
     only bookings made by that day count, for a comparison with a ledger that is itself only known by then. Months are those
-    of ``calendar``, calendar months and years from January without one; what is written of settings without one is what was
-    written before there were any, so that files and their checksums stay as they are.
+    of ``calendar``, calendar months and years from January without one. billing and payment_days (`USUAL_PAYMENT_DAYS` where not
+    given) are those of timing "cash" and None otherwise; cost_to_serve is in currency an active account and month.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +60,10 @@ class ForecastSettings(BaseModel):
     draws: int = Field(1000, ge=2)
     seed: int = Field(7, ge=0, lt=2**63)
     keep_draws: bool | tuple[Kept, ...] = False
-    timing: Literal["recognised", "booked"] = "recognised"
+    timing: Literal["recognised", "booked", "cash"] = "recognised"
+    billing: Billing | None = None
+    payment_days: int | None = Field(None, ge=0, le=LONGEST_PAYMENT)
+    cost_to_serve: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     known_by: date | None = None
     ci_probs: tuple[float, ...] = DEFAULT_CI_PROBS
     threads: int | None = Field(None, ge=1)
@@ -62,15 +74,70 @@ class ForecastSettings(BaseModel):
     scenario: str | None = None
     plans: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_payment(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("timing") == "cash" and given.get("payment_days") is None:
+            return {**given, "payment_days": USUAL_PAYMENT_DAYS}
+        return given
+
+    @model_validator(mode="after")
+    def _billed_in_cash_only(self) -> "ForecastSettings":
+        for name in ("billing", "payment_days"):
+            value = getattr(self, name)
+            if self.timing != "cash" and value is not None:
+                raise ValueError(
+                    f"{name}={value!r} says when money is paid, which timing={self.timing!r} does not count. Give "
+                    f"timing='cash', or leave {name} out"
+                )
+        if self.timing == "cash" and self.billing is None:
+            raise ValueError(
+                f"timing='cash' needs to know how bookings are billed. Give billing= one of {', '.join(MONTHS_BILLED)}"
+            )
+        return self
+
     @model_serializer(mode="wrap")
-    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = write(self)
-        defaults = type(self).model_fields
+    def _without_additions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        said: dict[str, Any] = handler(self)
         return {
             name: value
-            for name, value in written.items()
-            if name not in ADDED_LATER or getattr(self, name) != defaults[name].default
+            for name, value in said.items()
+            if name not in ADDED_SETTINGS or getattr(self, name) != fields[name].default
         }
+
+    @property
+    def months_billed(self) -> int:
+        """Months of one instalment, 0 for all that is booked; -1 where cash is not counted."""
+        return -1 if self.billing is None else MONTHS_BILLED[self.billing]
+
+    @property
+    def daily_cost(self) -> float:
+        """What money, before the margin, pays for a day of serving an active account."""
+        return self.cost_to_serve / DAYS_PER_MONTH / self.gross_margin
+
+
+def money_policies(settings: ForecastSettings) -> dict[str, str]:
+    """How money counts under these settings, in sentences by subject: timing, and cost_to_serve where there is one."""
+    said = {
+        "recognised": "Money counts as it is served, evenly by days.",
+        "booked": "Money counts on its booking day; what is already booked is no longer to come.",
+        "cash": (
+            f"Money counts when it is paid. Bookings are billed {settings.billing} in advance from the start of their service, "
+            f"invoiced on the first day of each instalment or on the booking day where that is later, and paid "
+            f"{settings.payment_days} days after. The ledger does not say what was paid: all that was due before the window "
+            "counts as paid. After an early termination with a refund, what was paid for days not served goes back the same "
+            "number of days later, and invoices not yet paid are paid without it."
+        ),
+    }
+    policies = {"timing": said[settings.timing]}
+    if settings.cost_to_serve:
+        policies["cost_to_serve"] = (
+            f"Discounted values have {settings.cost_to_serve:,.2f} taken off for every month in which an account is active, by "
+            "days, discounted as recognised money is; revenue has not. Beyond the horizon it is taken off the expected active "
+            "time, of an account with several lines that of the line with most of it, which is the least it can be."
+        )
+    return policies
 
 
 class Reduction:

@@ -53,7 +53,7 @@ def latent_draws(
     table, scale = pack_constants(classes, settings, grid, parameters, n, offsets, NO_SNAPSHOTS, NOTHING_ASSUMED)
     ((_, _, batch),) = batches(states, np.arange(n), n)
     lines = pack_lines(batch, table, scale, classes, NOTHING_ASSUMED, n_draws)
-    books = Books(empty_flow(1, HORIZON, n)[0], np.zeros((lines.key.size, 2), np.int64), np.zeros(lines.key.size))
+    books = Books(empty_flow(1, HORIZON, n)[0], np.zeros((lines.key.size, 2), np.int64), np.zeros((lines.key.size, 2)))
     scratch, rng = new_scratch(table, 0), np.random.default_rng([seed, 5])
     real, whole, stream = scratch.real, scratch.whole, scratch.stream
     names = ("theta", *(f"{kind}_{what}" for kind in KINDS for what in ("rate", "size_mean")))

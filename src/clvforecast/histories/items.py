@@ -15,7 +15,7 @@ Longs = NDArray[np.int64]
 
 
 def item_table(placed: pa.Table, terms: pa.Table, amendments: pa.Table, churns: pa.Table) -> pa.Table:
-    """line, kind, start_day, end_day, cents, tied: one row an event, in the events' order.
+    """line, kind, booked_day, start_day, end_day, cents, tied: one row an event, in the events' order.
 
     Terms run over [start, end); amendments to their term's end; change orders and referrals over
     term_months, or at once without; churns take back over [effective day, term's end). end_day <= start_day
@@ -29,7 +29,7 @@ def item_table(placed: pa.Table, terms: pa.Table, amendments: pa.Table, churns: 
     cents = placed["amount_cents"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False).copy()
     cents[churn_places] = values(churns, "debooked_cents")
     return with_columns(
-        placed.select(["line", "kind"]),
+        placed.select(["line", "kind", "booked_day"]),
         start_day=start_day,
         end_day=np.maximum(end_day, start_day),
         cents=cents,

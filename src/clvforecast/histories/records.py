@@ -57,7 +57,7 @@ class Histories:
         notified, superseded), remainder_cents (unserved money of the term on the effective day),
         debooked_cents (0 or below).
     items
-        event_id, account_id, line (-1: the account has no term yet), kind, start_day, end_day (=
+        event_id, account_id, line (-1: the account has no term yet), kind, booked_day, start_day, end_day (=
         start_day: at once), cents, tied (an early termination de-books it), recognised_cents. One row an
         event.
     account_money

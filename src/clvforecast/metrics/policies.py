@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clvforecast.reduction import money_policies
+
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
 
-TIMINGS = {
-    "recognised": "Revenue is recognised by days of service: an amount over its service period, evenly.",
-    "booked": "Money counts on the day on which it is booked; what was booked by as_of is no longer to come.",
-}
 PENDING = {
     "in_force": "A contract that has ended counts as in force while its renewal is open and its grace lasts.",
     "lapsed": "A contract that has ended counts as lapsed until its renewal is booked; renewals that come late are a line of "
@@ -25,7 +23,7 @@ def policies(forecast: Forecast) -> dict[str, str]:
     said = {
         "accounts": "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it.",
         "window": f"{settings.horizon_months} calendar months from the day after {forecast.as_of}.",
-        "revenue": TIMINGS[settings.timing],
+        **money_policies(settings),
         "currency": f"All money is in {forecast.currency}.",
         "discounting": f"Discounted values have {rate:.2%} a year, by days from as_of, and a gross margin of {margin:.1%}; "
         "revenue has neither.",

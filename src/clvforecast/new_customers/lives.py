@@ -25,7 +25,7 @@ from clvforecast.simulation.structures import Classes, NewLevels, Parameters, Se
 
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
-POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0}
+POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0, "rc_ptr": 1}
 """Entries that every line has in the blocks of `States`: one booked term, one item on the books, no renewal behind it."""
 
 
@@ -105,6 +105,15 @@ def new_customer_states(sampled: pd.DataFrame, frame: Frame, new_levels: NewLeve
         ci_end=end.astype(np.int32),
         ci_cents=cents,
         ci_tied=np.ones(n, dtype=np.bool_),
+        rc_ptr=np.arange(n + 1, dtype=np.int64),
+        rc_start=start.astype(np.int32),
+        rc_end=end.astype(np.int32),
+        rc_booked=start.astype(np.int32),
+        rc_cents=cents,
+        rc_tied=np.ones(n, dtype=np.bool_),
+        rc_back_day=none,
+        rc_known_day=none,
+        rc_back_cents=np.zeros(n, dtype=np.int64),
         booked_cents=cents,
         recognised_cents=np.zeros(n, dtype=np.int64),
     )

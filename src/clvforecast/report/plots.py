@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from clvforecast.actuals import recognised_in_periods
+from clvforecast.actuals import counted_in_periods
 from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
@@ -31,6 +31,7 @@ BINS = 40
 SHOWN_TAIL = 0.99
 """The value axis of an account ends at this quantile; what lies beyond is told in words."""
 TITLE_LENGTH = 70
+COUNTED = {"recognised": "recognised", "booked": "booked", "cash": "paid"}
 NEGLIGIBLE = 0.01
 """Leading periods of history under this share of the largest are not shown: the ledger had hardly begun."""
 
@@ -38,11 +39,11 @@ NEGLIGIBLE = 0.01
 def plot_portfolio(
     forecast: Forecast, ax: Axes | None = None, freq: str = "quarter", actual: pd.Series | None = None
 ) -> Axes:
-    """Recognised revenue of the forecast accounts by period, then the forecast's fan.
+    """Revenue of the forecast accounts by period, counted as the forecast counts it, then the forecast's fan.
 
     The fan is 50%, 80% and 95% equal-tailed ranges of summed draws and their median, at the middle of each period.  The
-    period that `as_of` falls into is split: what is already recognised is a hatched bar, and the fan stands on top of it
-    (recognised + still to come).  A last period that the horizon cuts short is left out, and the title says so.
+    period that `as_of` falls into is split: what is already recognised (booked, paid) is a hatched bar, and the fan stands on
+    top of it (recognised + still to come).  A last period that the horizon cuts short is left out, and the title says so.
     History is what was known on `as_of`: late bookings are not yet in its last bars.
 
     Parameters
@@ -62,11 +63,12 @@ def plot_portfolio(
     >>> plot_portfolio(forecast, freq="year").figure.savefig("fan.png")  # doctest: +SKIP
     """
     axes = _axes(ax)
+    counted = COUNTED[forecast.settings.timing]
     history = _history(forecast, freq)
     fan = _fan(forecast, freq, history)
     largest = max(history["revenue"].max(), fan["high95"].max(), _largest(actual))
     unit = money_unit(largest)
-    _draw_history(axes, history)
+    _draw_history(axes, history, counted)
     _draw_fan(axes, fan, history)
     if actual is not None:
         _draw_actual(axes, fan, actual)
@@ -87,7 +89,7 @@ def plot_portfolio(
     axes.set_ylabel(f"revenue a {_period_word(freq)}, {unit.label(forecast.currency)}")
     axes.set_ylim(bottom=min(0.0, history["revenue"].min() * 1.05), top=largest * 1.12)
     _date_axis(axes)
-    _legend(axes, ["recognised", "recognised so far", *(f"{band:.0%} range" for band in BANDS)])
+    _legend(axes, [counted, f"{counted} so far", *(f"{band:.0%} range" for band in BANDS)])
     _quiet(axes)
     return axes
 
@@ -138,7 +140,7 @@ def _history(forecast: Forecast, freq: str) -> pd.DataFrame:
     bounds = covering_periods(first, origin - 1, freq, forecast.settings.calendar).bounds
     partial = bounds[-1] > origin
     bounds = bounds[-(SHOWN_HISTORY + 1 + partial) :].clip(max=origin)
-    revenue = recognised_in_periods(forecast.history, forecast.table["account_id"], bounds)
+    revenue = counted_in_periods(forecast, bounds)
     whole = np.ones(len(revenue), dtype=bool)
     whole[-1] = not partial
     days = as_days(bounds)
@@ -170,9 +172,9 @@ def _fan(forecast: Forecast, freq: str, history: pd.DataFrame) -> pd.DataFrame:
     return fan[keep].reset_index(drop=True)
 
 
-def _draw_history(axes: Axes, history: pd.DataFrame) -> None:
+def _draw_history(axes: Axes, history: pd.DataFrame, counted: str) -> None:
     whole = history[history["whole"]]
-    _bars(axes, whole, color=PAST, label="recognised")
+    _bars(axes, whole, color=PAST, label=counted)
     split = history[~history["whole"]]
     if len(split):
         _bars(
@@ -182,7 +184,7 @@ def _draw_history(axes: Axes, history: pd.DataFrame) -> None:
             edgecolor=PAST,
             hatch="////",
             linewidth=0.8,
-            label="recognised so far",
+            label=f"{counted} so far",
         )
 
 
@@ -309,6 +311,7 @@ def _value_words(forecast: Forecast, value: str) -> str:
     if value == "revenue":
         return f"revenue of the next {months} months"
     margin = "" if forecast.settings.gross_margin == 1.0 else f", {forecast.settings.gross_margin:.0%} margin"
+    margin += ", after the cost to serve" if forecast.settings.cost_to_serve else ""
     return f"forward CLV of {months} months (discounted at {forecast.settings.annual_discount_rate:.1%}{margin})"
 
 

@@ -1,14 +1,16 @@
 """Cut the lines of a `States` into batches of whole accounts."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.histories.money import recognised
+from clvforecast.simulation.receivables import Receivables, instalments
 from clvforecast.simulation.slots import UNITS_PER_CENT
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Batch, Given, Steps
+from clvforecast.simulation.structures import Batch, Given, Settings, Steps
 
 # Fields of `States` with one entry a line, and the fields of each compressed block with its pointer first.
 LINE_FIELDS = (
@@ -40,9 +42,56 @@ def leading_lines(states: States) -> NDArray[np.bool_]:
     return lead
 
 
-def batches(states: States, group: NDArray[np.int64], accounts_each: int) -> Iterator[tuple[int, int, Batch]]:
-    """Yield (first account, last account + 1, its lines); ``group`` (A,) is the portfolio group of each account."""
-    fields = states._asdict() | {"ci_units": remaining_units(states)}
+def billed_items(states: States, billing_months: int, payment_days: int) -> dict[str, NDArray[Any]]:
+    """The instalments that are paid from the origin on, or that a termination may still take back, as items on the books."""
+    items = Receivables(
+        item=np.arange(states.rc_cents.size),
+        start=states.rc_start.astype(np.int64),
+        end=states.rc_end.astype(np.int64),
+        booked=states.rc_booked.astype(np.int64),
+        cents=states.rc_cents,
+        tied=states.rc_tied,
+        back_day=states.rc_back_day.astype(np.int64),
+        known_day=states.rc_known_day.astype(np.int64),
+        back_cents=states.rc_back_cents,
+    )
+    billed, origin = instalments(items, billing_months, payment_days), int(states.as_of) + 1
+    rows = np.flatnonzero((billed.paid >= origin) | (items.tied[billed.of] & (billed.stop > origin)))
+    return {
+        "ci_ptr": np.searchsorted(billed.of[rows], states.rc_ptr),
+        "ci_start": billed.start[rows],
+        "ci_end": billed.stop[rows],
+        "ci_units": billed.units[rows],
+        "ci_tied": items.tied[billed.of[rows]],
+        "ci_rate": billed.rate[rows],
+        "ci_paid": billed.paid[rows],
+    }
+
+
+def unpaid_units(states: States, billing_months: int, payment_days: int) -> NDArray[np.int64]:
+    """(A,) units booked by the origin that are paid from then on; what is booked less this counts as paid."""
+    billed = billed_items(states, billing_months, payment_days)
+    unpaid = np.where(billed["ci_paid"] > int(states.as_of), billed["ci_units"], 0)
+    account = np.repeat(states.account, np.diff(billed["ci_ptr"]))
+    units = np.zeros(len(states.account_ids), dtype=np.int64)
+    np.add.at(units, account, unpaid)
+    return units
+
+
+def batches(
+    states: States, group: NDArray[np.int64], accounts_each: int, settings: Settings | None = None
+) -> Iterator[tuple[int, int, Batch]]:
+    """Yield (first account, last account + 1, its lines); ``group`` (A,) is the portfolio group of each account.
+
+    Items are what is still to be recognised; where the settings count cash, instalments.
+    """
+    blocks, cash = BLOCKS, settings is not None and settings.billing_months >= 0
+    fields: dict[str, Any] = states._asdict()
+    if settings is not None and cash:
+        fields |= billed_items(states, settings.billing_months, settings.payment_days)
+        blocks = BLOCKS | {"ci_ptr": (*BLOCKS["ci_ptr"], "ci_rate", "ci_paid")}
+    else:
+        fields["ci_units"] = remaining_units(states)
     lead = leading_lines(states)
     n_accounts = len(states.account_ids)
     starts = np.arange(0, n_accounts, accounts_each)
@@ -50,11 +99,13 @@ def batches(states: States, group: NDArray[np.int64], accounts_each: int) -> Ite
     last_line = np.append(first_line[1:], states.account.size)
     for start, low, high in zip(starts, first_line, last_line, strict=True):
         account = states.account[low:high]
-        rows = {name: np.asarray(fields[name][low:high]) for name in LINE_FIELDS}
-        for pointer, names in BLOCKS.items():
+        rows: dict[str, Any] = {name: np.asarray(fields[name][low:high]) for name in LINE_FIELDS}
+        for pointer, names in blocks.items():
             offsets = fields[pointer]
             rows[pointer] = offsets[low : high + 1] - offsets[low]
             rows |= {name: np.asarray(fields[name][offsets[low] : offsets[high]]) for name in names}
+        if cash:
+            rows["ci_billed"] = (rows.pop("ci_rate"), rows.pop("ci_paid"))
         end = min(int(start) + accounts_each, n_accounts)
         given = given_of(states.given, slice(start, end), slice(low, high))
         yield int(start), end, Batch(given, account - start, group[account], lead[low:high], **rows)

@@ -3,14 +3,19 @@
 import math
 
 from clvforecast.arithmetic import exp
+from clvforecast.simulation.billing import billed_years
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate, nth
+from clvforecast.simulation.revenue import discount_at
 from clvforecast.simulation.slots import (
     AMEND,
     AT_END,
     AT_HORIZON,
     BOOK_VIEW,
+    CASH_VIEW,
+    COUNTS_DAYS,
+    DAYS_BEYOND,
     DECISIONS,
     DIRECTION,
     END,
@@ -28,6 +33,7 @@ from clvforecast.simulation.slots import (
     N_POWERS,
     N_YEARS,
     POWERS_AT,
+    RECOGNISED_VIEW,
     SIZE_CLASS,
     START,
     TAIL,
@@ -35,7 +41,6 @@ from clvforecast.simulation.slots import (
     TENURE,
     WEIGHT_AT,
     WINDOW_END,
-    WINDOW_START,
     WORK,
     YEAR_AT,
     Real,
@@ -64,19 +69,17 @@ NEGLIGIBLE = 3e-4
 def rest_of_term(table: Whole, scale: Real, real: Real, whole: Whole) -> float:
     """Discounted service of the running term after the horizon, at the MRR in force, in currency; notes the discount at its end.
 
-    Nothing in the booked view: that money was counted when it was booked.
+    Nothing where money counts when it is booked or paid: then it is counted, or deferred with its value (`billing`).
     """
     real[AT_END] = discount_at(table, scale, whole[END])
-    if table[BOOK_VIEW] == 1:
+    if table[BOOK_VIEW] != RECOGNISED_VIEW and table[COUNTS_DAYS] == 0:
         return 0.0
     before = discount_at(table, scale, whole[START]) if whole[START] > table[WINDOW_END] else scale[AT_HORIZON]
+    if table[COUNTS_DAYS] == 1:
+        real[DAYS_BEYOND] += DAYS_PER_YEAR * (before - real[AT_END]) / scale[LOG_DISCOUNT]
+    if table[BOOK_VIEW] != RECOGNISED_VIEW:
+        return 0.0
     return 12.0 * real[MRR_NOW] * (before - real[AT_END]) / scale[LOG_DISCOUNT]
-
-
-@jit
-def discount_at(table: Whole, scale: Real, day: int) -> float:
-    """What money on a day is worth at the origin."""
-    return math.exp(-scale[LOG_DISCOUNT] * (day - table[WINDOW_START]) / DAYS_PER_YEAR)
 
 
 @jit
@@ -95,7 +98,7 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
     Each is renewed with p = θ^w, in years that are alike after the first decision's: Σ_k V δ^(k−1) Π_{j≤k} p_j, discounted to the
     origin, V a term's value at its start.  The price does not change; amendments of the running term last as far as they are
     expected to, and none are added.  With c = 1 and one class of decision this is V p / (1 − pδ), the residual value given θ
-    of Fader and Hardie (2010), whose mean over θ is their DERL.
+    of Fader and Hardie (2010), whose mean over θ is their DERL.  The active days are the same sum, of the term's discounted days.
     """
     if whole[HAS_THETA] == 0:
         a, b = beta_parameters(real, whole)
@@ -106,7 +109,10 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         scale[nth(table[LATER_AT] + months)] if months < N_POWERS else math.exp(-scale[LOG_DISCOUNT] * months / 12.0)
     )
     value = 12.0 * renewed_mrr(par, table, scale, real, whole)
-    value *= months / 12.0 if table[BOOK_VIEW] == 1 else (1.0 - delta) / scale[LOG_DISCOUNT]
+    if table[BOOK_VIEW] == RECOGNISED_VIEW:
+        value *= (1.0 - delta) / scale[LOG_DISCOUNT]
+    else:
+        value *= billed_years(table, scale, months) if table[BOOK_VIEW] == CASH_VIEW else months / 12.0
     total, alike, weight = 0.0, False, year_weight(par, table, whole[END_PLACE])
     later = par[nth(table[YEAR_AT] + table[N_YEARS])]
     while not alike:
@@ -120,7 +126,10 @@ def renewals_beyond(par: Real, table: Whole, scale: Real, real: Real, whole: Who
         if real[AMEND] != 0.0:
             real[AMEND], whole[SIZE_CLASS] = 0.0, -1
     log_p = later * par[nth(table[WEIGHT_AT] + decision_class(table, scale, real, whole))] * real[LOG_THETA]
-    return value * (total + alive * alike_renewals(par, table, scale, real, whole[TENURE], months, log_p, delta))
+    renewals = total + alive * alike_renewals(par, table, scale, real, whole[TENURE], months, log_p, delta)
+    if table[COUNTS_DAYS] == 1:
+        real[DAYS_BEYOND] += DAYS_PER_YEAR * (1.0 - delta) / scale[LOG_DISCOUNT] * renewals
+    return value * renewals
 
 
 @jit

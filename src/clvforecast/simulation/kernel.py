@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
+from clvforecast.simulation.billing import charge, clear_days, collect
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, take_back_unserved, terminate
 from clvforecast.simulation.random import EVENTS_BLOCK, STREAM_SLOTS, jit, nth, part, start_stream
@@ -35,8 +36,12 @@ from clvforecast.simulation.slots import (
     BASE,
     BEYOND,
     BOOK_VIEW,
+    BOOKED_VIEW,
+    CASH_VIEW,
     CHANGES,
     CLIPS,
+    COUNTS_DAYS,
+    DAYS_BEYOND,
     DECISIONS,
     DEFERRED,
     DIRECTION,
@@ -85,6 +90,7 @@ from clvforecast.simulation.slots import (
     MRR_NOW,
     MRR_TERMS,
     N_GROUPS,
+    N_LOGGED,
     N_MARKS,
     N_MONTHS,
     N_ORIGINS,
@@ -197,7 +203,8 @@ class Lines(NamedTuple):
 class Books(NamedTuple):
     """What a batch's items on the books are worth, the same under every draw unless a termination takes some back.
 
-    flow (width,): units by month, see `Results`; whole (L, 2): units in the window and after it; value (L,): discounted
+    flow (width,): units by month, see `Results`; whole (L, 2): units in the window and after it; value (L, 2): discounted, in the
+    window in units, after it in currency (0 but where cash is deferred)
     """
 
     flow: NDArray[np.int64]
@@ -221,12 +228,13 @@ class Scratch(NamedTuple):
 class Results(NamedTuple):
     """What is simulated: A accounts of the batch, D draws in B blocks of `DRAWS_EACH`.
 
-    revenue: int64 (A, D) units in the window; value: float64 (A, D) the same discounted
+    revenue: int64 (A, D) units in the window; value: float64 (A, D) the same discounted, less the cost of active days
     renewal: float64 (A, D) probability of the next renewal, NaN where no decision is reached
     sums: float64 (A, B, N_SUMS) sums over the draws of a block, named in `slots`
     whole: int64 (A, D, WHOLE_SLOTS − ORIGIN_TOTALS) and real: float64 (A, D, REAL_SLOTS − VALUE): every result of every
         draw in the order of `slots`; D is 0 where they are not wanted
-    flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far
+    flow: int64 (D, 2 (M + 1) (groups + 8)) revenue by month, of every batch so far; with a cost to serve (groups + 8 + groups),
+        the last the active days of each group by month
     bridge: int64 (D, groups (4 S + 8 W)) what became of ARR, of every batch so far (see `slots`)
     """
 
@@ -251,11 +259,14 @@ def serve_books(table: Whole, scale: Real, lines: Lines, books: Books, scratch: 
         find_flow(table, whole, line_whole)
         for row in range(line_whole[L_ITEM], line_whole[L_ITEM_END]):
             item = lines.items[row]
+            if table[BOOK_VIEW] == CASH_VIEW:
+                collect(table, scale, real, whole, books.flow, item)
+                continue
             start = max(item[ITEM_START], table[WINDOW_START])
             end, units = item[ITEM_STOP], item[ITEM_UNITS]
             serve(table, scale, real, whole, books.flow, COMMITTED, start, start, end, units)
         books.whole[line, 0], books.whole[line, 1] = whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED]
-        books.value[line] = real[VALUE]
+        books.value[line, 0], books.value[line, 1] = real[VALUE], real[BEYOND]
 
 
 @jit
@@ -302,7 +313,7 @@ def begin_line(
     take_plan(table, real, whole, lines, line_whole, draw)
     find_flow(table, whole, line_whole)
     whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
-    real[VALUE] = books.value[line]
+    real[VALUE], real[BEYOND] = books.value[line, 0], books.value[line, 1]
 
 
 @jit
@@ -331,6 +342,7 @@ def take_booked_term(
     real[MRR], real[LOG_MRR] = term_money[nth(term), TERM_MRR], term_money[nth(term), TERM_LOG_MRR]
     real[MRR_NOW] = term_money[nth(term), TERM_MRR_NOW]
     whole[TIED : TIED + N_ORIGINS] = 0
+    whole[N_LOGGED] = 0
 
 
 @jit
@@ -429,7 +441,7 @@ def simulate_line(
         open_probability(par, table, scale, real, whole, dated_step(par, table, scale, real, whole))
     if discounting and not notified:
         beyond += renewals_beyond(par, table, scale, real, whole, stream)
-    real[BEYOND] = beyond
+    real[BEYOND] += beyond
 
 
 @part
@@ -451,6 +463,8 @@ def simulate_account(
     """
     real, whole, profile = scratch.real, scratch.whole, scratch.profile
     stream, events = scratch.stream, scratch.events
+    if table[COUNTS_DAYS] == 1:
+        clear_days(table, whole)
     for line in range(lines.first[account], lines.first[account + 1]):
         row = lines.whole[line, L_PROFILE]
         if row != known:
@@ -465,6 +479,9 @@ def simulate_account(
         else:
             add_to_account(scratch.account_whole, whole)
             add_real_to_account(scratch.account_real, real)
+    if table[COUNTS_DAYS] == 1:
+        group = lines.whole[lines.first[account], L_GROUP]
+        charge(table, scale, whole, flow, group, scratch.account_real)
     return known
 
 
@@ -490,10 +507,12 @@ def add_to_account(account: Whole, whole: Whole) -> None:
 
 @jit
 def add_real_to_account(account: Real, real: Real) -> None:
-    """Add a line's real results to its account's; the next renewal is that of the leading line."""
+    """Add a line's real results to its account's; the next renewal is that of the leading line, days beyond the most of any."""
     for slot in range(account.size):
         value = real[VALUE + slot]
-        if VALUE + slot != NEXT_RENEWAL:
+        if VALUE + slot == DAYS_BEYOND:
+            account[slot] = max(account[slot], value)
+        elif VALUE + slot != NEXT_RENEWAL:
             account[slot] += value
         elif not math.isnan(value):
             account[slot] = value
@@ -607,8 +626,8 @@ def simulate(par: NDArray[np.float64], table: Whole, scale: Real, lines: Lines, 
     """
     n_lines = lines.key.size
     most_steps = int((lines.whole[:, L_PLAN_END] - lines.whole[:, L_PLAN]).max(initial=0))
-    books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros(n_lines))
-    if table[BOOK_VIEW] == 0:
+    books = Books(np.zeros_like(results.flow[0]), np.zeros((n_lines, 2), dtype=np.int64), np.zeros((n_lines, 2)))
+    if table[BOOK_VIEW] != BOOKED_VIEW:
         run_books(table, scale, lines, books, new_scratch(table, most_steps))
     edges = np.linspace(0, results.sums.shape[1], threads + 1).astype(np.int64)
     with ThreadPoolExecutor(threads) as pool:

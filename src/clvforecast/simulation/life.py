@@ -5,17 +5,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.simulation.billing import book, mark_days, refund_term
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, NOT_KEPT, draw_size, next_event
 from clvforecast.simulation.random import jit, normal, nth, uniform
-from clvforecast.simulation.revenue import add_on_day, book, take_back
+from clvforecast.simulation.revenue import add_on_day, take_back
 from clvforecast.simulation.slots import (
     ACTIVE,
     ACTIVE_DAYS,
     AMEND,
     BASE,
     BOOK_VIEW,
+    CASH_VIEW,
     CLIPS,
+    COUNTS_DAYS,
     DEBOOKED,
     DEFERRED,
     END,
@@ -88,7 +91,10 @@ def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> 
 
 @jit
 def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
-    """Note activity, and the MRR in force at the marks (12, 24, 36 months) and snapshots, within [start, stop)."""
+    """Note activity, and the MRR in force at the marks (12, 24, 36 months) and snapshots, within [start, stop).
+
+    Where active days cost something it is noted which they are.
+    """
     while whole[MARK] < N_MARKS and table[nth(MARKS + whole[MARK])] < stop:
         if table[nth(MARKS + whole[MARK])] >= start:
             whole[ACTIVE] |= 1 << whole[MARK]
@@ -97,6 +103,8 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
     first, last = max(start, table[WINDOW_START]), min(stop, table[WINDOW_END])
     if first < last:
         whole[ACTIVE_DAYS] += last - first
+        if table[COUNTS_DAYS] == 1:
+            mark_days(table, whole, first, last)
     if start <= table[WINDOW_END] < stop:
         whole[ACTIVE] |= 1 << N_MARKS
     pass_snapshots(table, real, whole, start, stop)
@@ -243,8 +251,11 @@ def take_back_unserved(
 ) -> None:
     """De-book all that is unserved on ``day``.
 
-    ``items`` are the rows (start, end, units, tied) on the line's books at the origin.
+    ``items`` are the rows (start, end, units, tied) on the line's books at the origin. Cash has its own rule (`billing`).
     """
+    if table[BOOK_VIEW] == CASH_VIEW:
+        refund_term(table, scale, real, whole, flow, items, day)
+        return
     for origin in range(N_ORIGINS):
         rate = whole[TIED + origin]
         if rate != 0 and day < whole[END]:

@@ -10,10 +10,14 @@ from clvforecast.simulation.calendar import DAYS_PER_YEAR, Grid, date_of, month_
 from clvforecast.simulation.kernel import DRAWS_EACH, Lines, Results
 from clvforecast.simulation.slots import (
     AS_OF,
+    BILLING_MONTHS,
     BOOK_VIEW,
+    BOOKED_VIEW,
     BOUNDS_AT,
     CALENDAR_AT,
+    CASH_VIEW,
     CLASS_AT,
+    COUNTS_DAYS,
     CUMULATIVE_AT,
     DISCOUNT_AT,
     GRACE_DAYS,
@@ -46,10 +50,12 @@ from clvforecast.simulation.slots import (
     OF_SNAPSHOTS,
     OF_WINDOWS,
     ORIGIN_TOTALS,
+    PAYMENT_DAYS,
     PIECE_WIDTH,
     PIECES_AT,
     POWERS_AT,
     REAL_SLOTS,
+    RECOGNISED_VIEW,
     SECOND_SPELL_COLUMN,
     SEED,
     SIZE_COLUMN,
@@ -60,6 +66,7 @@ from clvforecast.simulation.slots import (
     STEPS_AT,
     TABLE_HEADER,
     TERM_CDF_AT,
+    UNITS_PER_CURRENCY,
     UNKNOWN_COLUMN,
     VALUE,
     VALUES_AT,
@@ -141,6 +148,7 @@ def pack_constants(
     scale = np.concatenate(
         (
             [grid.log_discount, settings.max_ratio, np.log(settings.max_ratio), at_horizon],
+            [settings.daily_cost * UNITS_PER_CURRENCY],
             grid.discount,
             grid.cumulative,
             amounts_reaching(classes.size_edges),
@@ -190,7 +198,10 @@ def pack_constants(
         N_MONTHS: months,
         GRACE_DAYS: settings.grace_days,
         KNOWN_BY: settings.known_by,
-        BOOK_VIEW: int(settings.booked),
+        BOOK_VIEW: view_of(settings),
+        BILLING_MONTHS: max(settings.billing_months, 0),
+        PAYMENT_DAYS: settings.payment_days,
+        COUNTS_DAYS: int(settings.daily_cost > 0.0),
         LONGEST: classes.class_of_months.size - 1,
         N_GROUPS: n_groups,
         SEED: settings.seed,
@@ -213,6 +224,13 @@ def pack_pieces(assumed: Assumed, at: int) -> NDArray[np.float64]:
     mixes = at + n * PIECE_WIDTH + np.arange(n) * assumed.mix.shape[1]
     pieces = (assumed.days, assumed.odds, assumed.points, assumed.uplift, assumed.rates, greatest, assumed.share, mixes)
     return np.concatenate((np.column_stack(pieces).ravel(), assumed.mix.ravel()))
+
+
+def view_of(settings: Settings) -> int:
+    """When money counts: as it is served, when it is booked, or when it is paid."""
+    if settings.billing_months >= 0:
+        return CASH_VIEW
+    return BOOKED_VIEW if settings.booked else RECOGNISED_VIEW
 
 
 def year_places(years: NDArray[np.integer[Any]], first_year: int, n_years: int) -> NDArray[np.int64]:
@@ -290,7 +308,7 @@ def pack_lines(
         terms=terms,
         term_money=term_money,
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
-        items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied),
+        items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied, *batch.ci_billed),
         first=first,
         order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
         **given_of_accounts(batch.given, first.size - 1, int(table[N_PAST])),
@@ -362,9 +380,10 @@ def _columns(*values: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.ascontiguousarray(np.column_stack([column.astype(np.int64) for column in values]))
 
 
-def empty_flow(n_draws: int, n_months: int, n_groups: int) -> NDArray[np.int64]:
-    """Zero monthly flows of every draw: groups, then origins."""
-    return np.zeros((n_draws, 2 * (n_months + 1) * (n_groups + N_ORIGINS)), dtype=np.int64)
+def empty_flow(n_draws: int, n_months: int, n_groups: int, counts_days: bool = False) -> NDArray[np.int64]:
+    """Zero monthly flows of every draw: groups, then origins, then the groups' active days where these are counted."""
+    blocks = n_groups + N_ORIGINS + counts_days * n_groups
+    return np.zeros((n_draws, 2 * (n_months + 1) * blocks), dtype=np.int64)
 
 
 def empty_bridge(n_draws: int, n_groups: int, snapshots: Snapshots) -> NDArray[np.int64]:
@@ -390,16 +409,16 @@ def empty_results(
     )
 
 
-def monthly(flow: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
+def monthly(flow: NDArray[np.int64], grid: Grid, n_groups: int) -> NDArray[np.int64]:
     """Revenue in units by month, (D, groups + 8, M): what falls in a month plus days × the running daily rate.
 
-    Of a single group only the origins are kept, and the group is their sum.
+    Of a single group only the origins are kept, and the group is their sum.  Active days follow where they are counted.
     """
     months = grid.discount.size
     blocks = flow.reshape(flow.shape[0], -1, 2, months + 1)
     days = np.diff(grid.bounds)
     running = np.cumsum(blocks[:, :, 1, :months], axis=-1)
     found = np.asarray(blocks[:, :, 0, :months] + days * running, dtype=np.int64)
-    if found.shape[1] == 1 + N_ORIGINS:
-        found[:, 0] = found[:, 1:].sum(axis=1)
+    if n_groups == 1:
+        found[:, 0] = found[:, 1 : 1 + N_ORIGINS].sum(axis=1)
     return found

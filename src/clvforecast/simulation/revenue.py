@@ -6,17 +6,19 @@ several) and each origin, what falls in a month and the steps of the daily rate 
 ``month[m] + days[m] · Σ_{k≤m} step[k]``, so that a booking costs the same however long it is served.
 """
 
+import math
+
+from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     BOOK_VIEW,
-    BOOKED,
     BOUNDS_AT,
     CUMULATIVE_AT,
     DEBOOKED,
     DEFERRED,
     DISCOUNT_AT,
     FLOW_AT,
-    KNOWN_BY,
+    LOG_DISCOUNT,
     MONTH_OF_AT,
     N_GROUPS,
     N_MONTHS,
@@ -31,6 +33,12 @@ from clvforecast.simulation.slots import (
 )
 
 CATCH_UP = int(Origin.CATCH_UP)
+
+
+@jit
+def discount_at(table: Whole, scale: Real, day: int) -> float:
+    """What money on a day is worth at the origin."""
+    return math.exp(-scale[LOG_DISCOUNT] * (day - table[WINDOW_START]) / DAYS_PER_YEAR)
 
 
 @jit
@@ -128,37 +136,6 @@ def serve(
         recognised += rate * (stop - first) + remainder
     whole[DEFERRED] += units - recognised
     return rate
-
-
-@jit
-def book(
-    table: Whole,
-    scale: Real,
-    real: Real,
-    whole: Whole,
-    flow: Whole,
-    origin: int,
-    booked_day: int,
-    start: int,
-    end: int,
-    units: int,
-) -> int:
-    """Book new money for service over [start, end); returns the daily rate that a de-booking would take back.
-
-    A booking after the last day that counts is not counted at all (rate 0).  In the booked view money counts on the
-    day of booking; a booking after the window is deferred.
-    """
-    if booked_day > table[KNOWN_BY]:
-        return 0
-    whole[BOOKED] += units
-    if table[BOOK_VIEW] == 0:
-        return serve(table, scale, real, whole, flow, origin, booked_day, start, end, units)
-    day = max(booked_day, table[WINDOW_START])
-    if day < table[WINDOW_END]:
-        add_on_day(table, scale, real, whole, flow, origin, day, units)
-    else:
-        whole[DEFERRED] += units
-    return units // (end - start)
 
 
 @jit

@@ -44,6 +44,7 @@ from clvforecast.simulation.slots import (
     SUM_CHANGES,
     SUM_CLIPS,
     SUM_ZERO,
+    UNITS_PER_CURRENCY,
     VALUE,
     WHOLE_SLOTS,
 )
@@ -85,7 +86,8 @@ class Each(NamedTuple):
 class Simulated(NamedTuple):
     """A batch's results with names: A accounts, D draws; money in units (`slots`), discounted money as float units.
 
-    revenue, value (discounted), next_renewal (probability; NaN where no decision is reached): (A, D)
+    revenue, value (discounted; less what active days cost, before the margin), next_renewal (probability; NaN where no decision
+        is reached): (A, D)
     sums over draws: origins (A, 8) units; zeros, active_days, beyond (discounted currency): (A,); active (A, 3) at the marks
     each: None unless asked for
     """
@@ -120,6 +122,7 @@ class Totals:
     """Sums over all accounts: (D, G, M) and (D, 8, M) units by month; how many prices changed and were bounded.
 
     bridge: None, or what became of ARR between the snapshots
+    active_days: (D, G, M) days on which accounts were active, where that costs something, else None.
     """
 
     groups: Longs
@@ -127,6 +130,18 @@ class Totals:
     changes: int
     clips: int
     bridge: "Bridge | None" = None
+    active_days: Longs | None = None
+
+    def value(self, discount: Floats, gross_margin: float, daily_cost: float) -> Floats:
+        """(D, G, M) discounted value in currency: margin × (money − cost of the active days), as the accounts' values are.
+
+        ``discount`` (M,) is the grid's; ``daily_cost`` that of `Settings`. Sums of days and units are of integers, so that
+        groups and the portfolio are the sums of their accounts.
+        """
+        money = self.groups / UNITS_PER_CURRENCY
+        if self.active_days is not None:
+            money = money - daily_cost * self.active_days
+        return np.asarray(gross_margin * discount * money)
 
 
 @dataclass(frozen=True)
@@ -220,11 +235,12 @@ def simulate_portfolio(
     if accounts_each is None:
         slots = KEPT_SLOTS + keeps_all * (WHOLE_SLOTS - ORIGIN_TOTALS + REAL_SLOTS - VALUE)
         accounts_each = max(1, int(BATCH_BYTES / (8 * slots * n_draws)))
-    flow = empty_flow(n_draws, grid.discount.size, n_groups)
+    counts_days = settings.daily_cost > 0.0
+    flow = empty_flow(n_draws, grid.discount.size, n_groups, counts_days)
     bridge = empty_bridge(n_draws, n_groups, snapshots)
     done = changes = clips = 0
     for states in slices:
-        for first, last, batch in batches(states, group[done:], accounts_each):
+        for first, last, batch in batches(states, group[done:], accounts_each, settings):
             results = empty_results(n_draws, last - first, flow, bridge, keeps_all)
             lines = pack_lines(batch, table, scale, classes, assumed, n_draws)
             simulate(par, table, scale, lines, results, threads or available_threads())
@@ -233,11 +249,13 @@ def simulate_portfolio(
             clips += int(sums[:, SUM_CLIPS].sum())
             reduce(done + first, done + last, named(results, sums))
         done += len(states.account_ids)
-    months = monthly(flow, grid)
+    months = monthly(flow, grid, n_groups)
+    revenue = n_groups + N_ORIGINS
     return Totals(
         groups=months[:, :n_groups],
-        origins=months[:, n_groups:],
+        origins=months[:, n_groups:revenue],
         changes=changes,
         clips=clips,
         bridge=named_bridge(bridge, n_groups, snapshots) if snapshots.days.size else None,
+        active_days=months[:, revenue:] if counts_days else None,
     )

@@ -81,13 +81,18 @@ SHAPE, TAU, SIGMA, ODDS, CHANGE_SIZE, LOCATIONS_AT = 5, 10, 14, 18, 28, 34
     SIZE_COLUMN, SECOND_SPELL_COLUMN, UNKNOWN_COLUMN, AS_OF, WINDOW_START, WINDOW_END, N_MONTHS, MARKS, _MARK_2, _MARK_3,
     GRACE_DAYS, KNOWN_BY, BOOK_VIEW, MONTH_OF_AT, BOUNDS_AT, CLASS_AT, LONGEST, VALUES_AT, CUMULATIVE_AT, SIZE_EDGES_AT,
     LAG_EDGES_AT, POWERS_AT, YEAR_AT, N_YEARS, N_GROUPS, SEED, CALENDAR_AT, YEAR_PLACE_AT, SIZE_ODDS_AT,
-    LATER_AT, N_SNAPSHOTS, N_PAST, SNAPSHOTS_AT, N_WINDOWS, WINDOWS_AT, PIECES_AT, STEPS_AT, TABLE_HEADER,
-) = range(47)  # fmt: skip
+    LATER_AT, N_SNAPSHOTS, N_PAST, SNAPSHOTS_AT, N_WINDOWS, WINDOWS_AT, PIECES_AT, STEPS_AT, BILLING_MONTHS, PAYMENT_DAYS,
+    COUNTS_DAYS, TABLE_HEADER,
+) = range(50)  # fmt: skip
 N_MARKS = 3
+# Values of BOOK_VIEW: when money counts. BILLING_MONTHS: of one instalment, 0 for the whole term; COUNTS_DAYS: 1 where an
+# account's active days are counted by month, since it costs something to serve.
+RECOGNISED_VIEW, BOOKED_VIEW, CASH_VIEW = range(3)
 
-# scale: four numbers, then discount factors, their cumulative sums, size edges, lag edges, and (1 + discount rate)^(−m/12) of
+# scale: five numbers, the last what a day of an active account costs (money before the margin, in units), then
+# discount factors, their cumulative sums, size edges, lag edges, and (1 + discount rate)^(−m/12) of
 # m = 0 … N_POWERS − 1 months.
-LOG_DISCOUNT, MAX_RATIO, LOG_MAX_RATIO, AT_HORIZON, DISCOUNT_AT = range(5)
+LOG_DISCOUNT, MAX_RATIO, LOG_MAX_RATIO, AT_HORIZON, DAILY_COST, DISCOUNT_AT = range(6)
 
 # real: what a draw says of the line's profile (17 location values, then r/m of the four event rates, the termination rate, and
 # a and b of a first and of a later spell); then the line's running state; then real-valued results.
@@ -99,7 +104,8 @@ MRR, MRR_NOW, LOG_MRR, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_TH
 T_LAPSED, RETURN_SHAPE, RETURN_EXPOSURE, SERVED, WAITING, HAZARD = range(36, 42)
 EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 12
 WEIGHED = 71  # by kind: days that exposure counts more than it lasted, because the rate was assumed higher
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 75, 76, 77, 78, 81
+# DAYS_BEYOND: expected active days after the horizon, discounted.
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 75, 76, 77, 78, 81, 82
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
@@ -107,10 +113,17 @@ VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, REAL_SLOTS = 75, 76, 77, 78, 81
 # EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); STEP, STEP_LAST: its planned steps in this draw.
 START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
 RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, SNAPSHOT, STOP_DAY = range(11, 20)
-EFFECT, EFFECT_END, N_STEPS, TIED = range(20, 24)
-(
-    ORIGIN_TOTALS, BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, LATE, WHOLE_SLOTS,
-) = (31, 39, 40, 41, 42, 43, 44, 45, 46, 47)  # fmt: skip
+EFFECT, EFFECT_END, N_STEPS = range(20, 23)
+# For billing only: how many bookings the running term has in its log, the log, and then the account's active days of the window
+# as bits, 64 a word (`billing`): of 600 months.
+N_LOGGED, LOG_AT, LOG_ROWS = 23, 24, 256
+LOG_ORIGIN, LOG_BOOKED, LOG_START, LOG_RATE, LOG_WIDTH = range(5)
+DAYS_AT, DAY_WORDS = LOG_AT + LOG_ROWS * LOG_WIDTH, 290
+TIED = DAYS_AT + DAY_WORDS
+ORIGIN_TOTALS = TIED + N_ORIGINS
+BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, LATE, WHOLE_SLOTS = (
+    ORIGIN_TOTALS + N_ORIGINS + place for place in range(9)
+)
 # After WHOLE_SLOTS, S numbers each where there are S snapshots: annual recurring revenue (ARR) in force at each, in cents; that
 # of the renewals due in the period that ends with each; and of this what was renewed. Then, where the line has planned steps,
 # `STEP_SLOTS` numbers each: kind, first and last day on which a decision or an event is the step's, the day on which it happens
@@ -144,7 +157,7 @@ L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL =
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
 TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)
 TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR = range(5)
-ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED = range(4)
+ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED, ITEM_RATE, ITEM_PAID = range(6)
 
 # Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.
 STATUS_OPEN, STATUS_NOTIFIED, STATUS_TERMINATED = range(3)

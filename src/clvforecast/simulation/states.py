@@ -17,6 +17,7 @@ from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, flat_ranges, offsets
+from clvforecast.simulation.receivables import NO_RECEIVABLES, receivable_items
 from clvforecast.simulation.structures import Given, NewLevels
 
 Ints = NDArray[np.int32]
@@ -109,6 +110,19 @@ class States(NamedTuple):
     ci_cents: Longs
     ci_tied: Flags
     """Term and amendment money, which an early termination de-books; not change orders spread over time."""
+    rc_ptr: Longs
+    """int64[L+1]; booked items that may still be paid after `as_of`, whole (`receivables`); none unless asked for."""
+    rc_start: Ints
+    rc_end: Ints
+    rc_booked: Ints
+    rc_cents: Longs
+    rc_tied: Flags
+    rc_back_day: Ints
+    """Day from which an early termination that is already booked takes back; 0 where none does."""
+    rc_known_day: Ints
+    """Its booking day."""
+    rc_back_cents: Longs
+    """What it takes back, against the item's sign."""
     booked_cents: Longs
     """int64[A], booked to date."""
     recognised_cents: Longs
@@ -117,11 +131,13 @@ class States(NamedTuple):
     """What is given of these accounts and lines beside."""
 
 
-def account_states(histories: Histories, frame: Frame, new_levels: NewLevels | None = None) -> States:
+def account_states(
+    histories: Histories, frame: Frame, new_levels: NewLevels | None = None, receivables: bool = False
+) -> States:
     """Every line's state at the histories' `as_of`, in the classes of a (possibly older) `frame`.
 
     Accounts without any term are not among them: there is no contract to run forward. Where the histories are those of
-    some accounts of more, `new_levels` are the `unseen_levels` of all.
+    some accounts of more, `new_levels` are the `unseen_levels` of all. With `receivables` it has what may still be paid too.
     """
     last = last_terms(histories)
     account_ids = histories.lines["account_id"].unique()
@@ -148,6 +164,7 @@ def account_states(histories: Histories, frame: Frame, new_levels: NewLevels | N
         T_lapsed=values(histories.lines, "ended_lapse_days") / DAYS_PER_YEAR,
         n_returns=values(histories.lines, "n_returns").astype(np.int32),
         **_committed_items(histories),
+        **_receivables(histories, receivables),
         **_account_money(histories, account_ids),
     )
 
@@ -277,6 +294,25 @@ def _committed_items(histories: Histories) -> dict[str, Any]:
         "ci_end": end[rows].astype(np.int32),
         "ci_cents": cents[rows].astype(np.int64),
         "ci_tied": values(items, "tied")[rows].astype(bool),
+    }
+
+
+def _receivables(histories: Histories, wanted: bool) -> dict[str, Any]:
+    """Booked items that may still be paid, by line; none when they are not wanted."""
+    items = receivable_items(histories, histories.origin_day) if wanted else NO_RECEIVABLES
+    line = values(histories.items, "line")[items.item]
+    rows = np.argsort(line, kind="stable")
+    rows = rows[line[rows] >= 0]
+    return {
+        "rc_ptr": offsets(counted(line[rows], histories.lines.num_rows)),
+        "rc_start": items.start[rows].astype(np.int32),
+        "rc_end": items.end[rows].astype(np.int32),
+        "rc_booked": items.booked[rows].astype(np.int32),
+        "rc_cents": items.cents[rows],
+        "rc_tied": items.tied[rows],
+        "rc_back_day": items.back_day[rows].astype(np.int32),
+        "rc_known_day": items.known_day[rows].astype(np.int32),
+        "rc_back_cents": items.back_cents[rows],
     }
 
 

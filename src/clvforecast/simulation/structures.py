@@ -74,6 +74,9 @@ class Settings(NamedTuple):
 
     grace_days: −1 for min(92, max(15, a quarter of the term)); max_ratio: bound on one renewal's price ratio
     known_by: last booking day that counts; booked: money counts when booked rather than when served
+    billing_months: from 0 on, money counts when paid: months of an instalment, 0 for the whole term; payment_days: from an
+        invoice to its payment
+    daily_cost: money (before the margin) that a day of an active account costs
     """
 
     seed: int
@@ -81,6 +84,9 @@ class Settings(NamedTuple):
     max_ratio: float
     known_by: int
     booked: bool
+    billing_months: int = -1
+    payment_days: int = 0
+    daily_cost: float = 0.0
 
 
 class Snapshots(NamedTuple):
@@ -164,6 +170,7 @@ class Batch(NamedTuple):
 
     account: (L,) numbered from 0 within the batch; group: (L,) portfolio group; lead: (L,) whose next decision is told
     given: of the batch's accounts and lines; lines of its steps are numbered from 0 within the batch
+    ci_billed: for cash, where the items are instalments (`invoices`): their daily rates and the days they are paid
     """
 
     given: Given
@@ -208,3 +215,4 @@ class Batch(NamedTuple):
     ci_end: NDArray[np.int32]
     ci_units: NDArray[np.int64]
     ci_tied: NDArray[np.bool_]
+    ci_billed: tuple[NDArray[np.int64], ...] = ()

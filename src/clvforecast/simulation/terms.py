@@ -3,6 +3,7 @@
 import math
 
 from clvforecast.arithmetic import ratio_of_betas
+from clvforecast.simulation.billing import book
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, month_at, months_later
 from clvforecast.simulation.latents import (
     begin_returns,
@@ -16,7 +17,6 @@ from clvforecast.simulation.latents import (
 )
 from clvforecast.simulation.life import bounded_multiple, whole_cents
 from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, nth, uniform
-from clvforecast.simulation.revenue import book
 from clvforecast.simulation.slots import (
     AMEND,
     AMOUNT,
@@ -55,6 +55,7 @@ from clvforecast.simulation.slots import (
     MRR_NOW,
     MRR_TERMS,
     N_LAG_EDGES,
+    N_LOGGED,
     N_ORIGINS,
     N_POWERS,
     N_SIZE_EDGES,
@@ -66,6 +67,7 @@ from clvforecast.simulation.slots import (
     ODDS,
     ORIGIN,
     POWERS_AT,
+    RECOGNISED_VIEW,
     RETURN_SD,
     RETURNS_DRAWN,
     SIZE_CLASS,
@@ -329,6 +331,7 @@ def begin_term(
     real[AMEND] = 0.0
     real[LOG_MRR_SUM] += real[LOG_MRR]
     real[MRR_TERMS] += 1.0
+    whole[N_LOGGED] = 0
     for origin in range(N_ORIGINS):
         whole[TIED + origin] = 0
     rate = book(table, scale, real, whole, flow, whole[ORIGIN], booked_day, whole[START], whole[END], units)
@@ -351,7 +354,7 @@ def persistence(par: Real, table: Whole, real: Real, class_now: int) -> float:
 def booking_day_matters(table: Whole, scale: Real, whole: Whole) -> bool:
     """Not for service that begins in the window, where with any lag, and on that day itself, it is known by then."""
     latest = whole[END] + max(scale[nth(table[LAG_EDGES_AT] + table[N_LAG_EDGES] - 1)], 0.0)
-    return table[BOOK_VIEW] == 1 or whole[END] < table[WINDOW_START] or latest > table[KNOWN_BY]
+    return table[BOOK_VIEW] != RECOGNISED_VIEW or whole[END] < table[WINDOW_START] or latest > table[KNOWN_BY]
 
 
 @jit

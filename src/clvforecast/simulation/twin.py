@@ -26,6 +26,7 @@ from clvforecast.simulation.random import (
     uniform,
 )
 from clvforecast.simulation.slots import UNITS_PER_CENT, Origin
+from clvforecast.simulation.twin_billing import payments, receivables
 from clvforecast.simulation.twin_line import (
     EVENT_KINDS,
     Line,
@@ -76,6 +77,7 @@ class Life:
     activity: list[Activity] = field(default_factory=list)
     next_renewal: float = math.nan
     beyond: float = 0.0
+    days_beyond: float = 0.0
     changes: int = 0
     clips: int = 0
     terminations: int = 0
@@ -127,7 +129,14 @@ class Life:
             self.log_discount,
             self.line.plan.by_booking_day,
             self.line.plan.calendar,
+            self.paid if self.line.plan.billing is not None else None,
+            self.line.plan.daily_cost,
         )
+
+    def paid(self, booking: Booking) -> list[tuple[int, int]]:
+        """(day, units) of the cash of a booking."""
+        assert self.line.plan.billing is not None
+        return payments(booking, self.line.plan.billing)
 
     def begin(self) -> list[Term]:
         """State at the origin, the money on the books, the rates of events; returns the booked terms."""
@@ -139,7 +148,9 @@ class Life:
         self.log_mrrs, self.n_mrrs = line.state("log_mrr_sum"), line.state("mrr_n")
         self.base = line.state("spell_base")
         self.draw_wait()
-        for item in line.rows("ci_ptr"):
+        if line.plan.billing is not None:
+            self.bookings += receivables(states, line.rows("rc_ptr"))
+        for item in line.rows("ci_ptr") if line.plan.billing is None else ():
             start, end = int(states.ci_start[item]), int(states.ci_end[item])
             cents = int(states.ci_cents[item])
             served = round(Fraction(cents * max(self.first_day - start, 0), end - start))
@@ -485,7 +496,7 @@ class Life:
         """Not for service that begins in the window and is sure to be known in time."""
         plan, latest = self.line.plan, term.end + max(float(self.line.frame.lag_edges[-1]), 0.0)
         late = plan.known_by is not None and latest > plan.known_by
-        return plan.by_booking_day or term.end < self.first_day or late
+        return not plan.by_days_served or term.end < self.first_day or late
 
     def ratio(self, term: Term, months: int, carried: float) -> float:
         """New MRR over carried MRR: 1 - logistic(y) down, 1 flat, 1 + exp(y) up, at most ``max_ratio``."""
@@ -570,11 +581,11 @@ class Life:
             self.open_probability(last)
         if self.log_discount > 0:
             for booked in [term, *coming]:
-                if not self.line.plan.by_booking_day:
-                    start = max(booked.start, self.horizon)
-                    self.beyond += self.flow_value(
-                        booked.mrr_now, (start - self.first_day) / YEAR, (booked.end - self.first_day) / YEAR
-                    )
+                start = max(booked.start, self.horizon)
+                times = (start - self.first_day) / YEAR, (booked.end - self.first_day) / YEAR
+                self.days_beyond += YEAR * self.flow_value(1 / 12, *times)
+                if self.line.plan.by_days_served:
+                    self.beyond += self.flow_value(booked.mrr_now, *times)
             if not told:
                 self.beyond += self.renewals_beyond(last)
 
@@ -596,11 +607,15 @@ class Life:
         weight = self.dated_step(term)
         for _ in range(100_000):
             survival *= math.exp(weight * self.log_theta)
-            if self.line.plan.by_booking_day:
+            if self.line.plan.billing is not None:
+                value = lift * term.mrr * self.line.plan.billing.worth(term.months, self.log_discount)
+                value *= math.exp(-self.log_discount * start)
+            elif self.line.plan.by_booking_day:
                 value = lift * term.amount * math.exp(-self.log_discount * start)
             else:
                 value = self.flow_value(lift * term.mrr, start, start + years)
             total += survival * value
+            self.days_beyond += survival * YEAR * self.flow_value(1 / 12, start, start + years)
             self.tenure, start = self.tenure + years, start + years
             self.decisions, self.direction = self.decisions + 1, FLAT
             term = replace(term, amend=0.0, expanded=False)

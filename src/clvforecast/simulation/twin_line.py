@@ -13,6 +13,7 @@ from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.parameters import LATER_YEARS, Draws, unseen_effect
 from clvforecast.simulation.random import normal, uniform
 from clvforecast.simulation.states import States
+from clvforecast.simulation.twin_billing import Billing
 
 EVENT_KINDS = ("expansion", "contraction", "change_order", "referral")
 MAX_PRECISION = 1e6
@@ -24,6 +25,7 @@ class Plan:
     """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked.
 
     ``calendar`` gives the months that money is added up in, calendar months by default.
+    ``billing``: cash is counted, billed this way. ``daily_cost``: of an active day, in currency of the value before the margin.
     """
 
     horizon_months: int
@@ -34,6 +36,13 @@ class Plan:
     known_by: int | None = None
     by_booking_day: bool = False
     calendar: FiscalCalendar | None = None
+    billing: Billing | None = None
+    daily_cost: float = 0.0
+
+    @property
+    def by_days_served(self) -> bool:
+        """Whether money counts as it is served."""
+        return not self.by_booking_day and self.billing is None
 
 
 @dataclass(frozen=True)

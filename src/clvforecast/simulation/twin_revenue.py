@@ -1,8 +1,9 @@
 """The twin's bookkeeping: bookings served day by day, periods of activity, and what they add up to."""
 
+import math
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.calendars import FiscalCalendar
-from clvforecast.simulation.slots import Origin
+from clvforecast.simulation.slots import UNITS_PER_CURRENCY, Origin
 
 EPOCH = date(1970, 1, 1)
 YEAR = 365.25
@@ -75,6 +76,8 @@ class Account:
     active: tuple[bool, bool, bool, bool]  # at 12, 24, 36 months and at the horizon
     mrr: tuple[float, float, float]  # in force at 12, 24, 36 months
     active_days: int
+    active_months: NDArray[np.int64]  # (months,) active days
+    later: float  # cash after the window, discounted, in currency
 
 
 @lru_cache
@@ -133,19 +136,35 @@ def account_for(
     log_discount: float,
     by_booking_day: bool,
     calendar: FiscalCalendar | None = None,
+    cash: Callable[[Booking], list[tuple[int, int]]] | None = None,
+    daily_cost: float = 0.0,
 ) -> Account:
-    """Add up a life, day by day."""
+    """Add up a life, day by day.
+
+    With ``cash`` money counts on the days that it says a booking is paid on; what was paid before the window has counted.
+    Each active day costs ``daily_cost`` of the value, in currency.
+    """
     month = months_of_window(first_day, horizon, calendar)
     factors = discount_factors(month, first_day, log_discount)
     months = np.zeros((len(factors), len(Origin)), dtype=np.int64)
-    value, deferred = 0.0, 0
+    value, deferred, later = 0.0, 0, 0.0
     for booking in bookings:
-        for day, origin, units in entries(booking, first_day, by_booking_day):
+        if cash is None:
+            counted = entries(booking, first_day, by_booking_day)
+        else:
+            counted = [(day, booking.origin, units) for day, units in cash(booking) if day >= first_day]
+        for day, origin, units in counted:
             if day < horizon:
                 months[month[day], origin] += units
                 value += units * factors[month[day]]
             else:
                 deferred += units
+                if cash is not None and log_discount > 0:
+                    later += units / UNITS_PER_CURRENCY * math.exp(-log_discount * (day - first_day) / YEAR)
+    active_months = np.zeros(len(factors), dtype=np.int64)
+    for day in {day for period in activity for day in range(max(period.start, first_day), min(period.end, horizon))}:
+        active_months[month[day]] += 1
+    value -= daily_cost * UNITS_PER_CURRENCY * float(active_months @ np.array(factors))
     marks = [months_after(first_day, count) - 1 for count in (12, 24, 36)]
     at = [[period for period in activity if period.start <= day < period.end] for day in (*marks, horizon)]
     return Account(
@@ -157,6 +176,8 @@ def account_for(
         active=(bool(at[0]), bool(at[1]), bool(at[2]), bool(at[3])),
         mrr=(_total_mrr(at[0]), _total_mrr(at[1]), _total_mrr(at[2])),
         active_days=sum(max(min(period.end, horizon) - max(period.start, first_day), 0) for period in activity),
+        active_months=active_months,
+        later=later,
     )
 
 

@@ -140,7 +140,7 @@ def instalment_end(table: Whole, start: int, end: int, number: int) -> int:
     return min(add_months(start, number * table[BILLING_MONTHS]), end)
 
 
-@jit
+@outside
 def pay(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, units: int) -> None:
     """Count cash of a day, which is not before the window; after the window it is deferred, and worth what it is that day."""
     if day < table[WINDOW_END]:
@@ -258,7 +258,7 @@ def clear_days(table: Whole, whole: Whole) -> None:
         whole[nth(DAYS_AT + word)] = 0
 
 
-@jit
+@outside
 def mark_days(table: Whole, whole: Whole, start: int, stop: int) -> None:
     """The account is active on the days [start, stop), in the window, whether another of its lines is or not."""
     low, high = start - table[WINDOW_START], stop - table[WINDOW_START]
@@ -289,7 +289,7 @@ def bit_count(word: int) -> int:
     return count
 
 
-@jit
+@outside
 def charge(table: Whole, scale: Real, whole: Whole, flow: Whole, group: int, account_real: Real) -> None:
     """Take the cost of the account's active days from its value, and add the days to its group's, by month.
 

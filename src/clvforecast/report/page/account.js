@@ -111,10 +111,10 @@ function chancesChart(i) {
   const x = values.map((value) => value / unit.size), y = CHANCES.map(([, chance]) => chance);
   return {
     caption: `Chance that the next ${DATA.horizon_months} months bring at least so much, ${label(unit, CURRENCY)}`,
-    traces: [{ type: "scatter", mode: "lines+markers", x, y, showlegend: false, line: { color: colour("median"), width: 2 }, fill: "tozeroy",
+    traces: [{ type: "scatter", mode: "lines+markers", x, y, showlegend: false, cliponaxis: false, line: { color: colour("median"), width: 2 }, fill: "tozeroy",
       fillcolor: colour("band-90"), marker: { size: 7, color: colour("median") },
       text: CHANCES.map(([, chance], k) => `${percent(chance, 0)} chance of at least ${money(values[k], unit)}`), hovertemplate: "%{text}<extra></extra>" }],
-    layout: { height: 290, hovermode: "closest", xaxis: axis({ showgrid: false, rangemode: "tozero", nticks: 5 }),
+    layout: { height: 290, hovermode: "closest", xaxis: axis({ showgrid: false, nticks: 5, range: [Math.min(0, ...x), (Math.max(...x) || 1) * 1.04] }),
       yaxis: axis({ range: [0, 1.02], tickformat: ",.0%", nticks: 5 }) },
   };
 }
@@ -139,7 +139,7 @@ function accountOrigins(i) {
   const rows = parts.map(({ name, amount }) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "n" }, money(amount, unit)), el("td", {}, bar(amount))));
   return el("section", {}, el("h3", {}, "What it is made of"), parts.length ? el("table", { class: "origins" },
     el("caption", {}, `Mean revenue of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Origin"), el("th", { scope: "col" }, "Mean"), el("th", { scope: "col", class: "wide" }, ""))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Origin"), el("th", { scope: "col", class: "n" }, "Mean"), el("th", { scope: "col", class: "wide" }, ""))),
     el("tbody", {}, rows)) : el("p", { class: "small" }, "No revenue is expected."));
 }
 

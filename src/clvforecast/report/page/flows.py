@@ -6,7 +6,7 @@ import pandas as pd
 
 from clvforecast.report.page.data import PageData
 from clvforecast.report.page.numbers import money, percent, probability
-from clvforecast.report.page.sections import choice, ranged, ranged_share
+from clvforecast.report.page.sections import PERIODS, by_freq, choice, ranged, ranged_share
 from clvforecast.report.page.tables import Column, Content, Figure, Html, chart, join, name_of, section, table, tag
 from clvforecast.report.units import MoneyUnit, money_unit
 
@@ -27,7 +27,6 @@ MEASURES = {
     "gross_renewal_rate": "Gross renewal rate",
     "logo_churn": "Logo churn",
 }
-TITLES = {"quarter": "Quarters", "year": "Years"}
 
 
 def bridge(data: PageData) -> Html:
@@ -35,25 +34,20 @@ def bridge(data: PageData) -> Html:
     if not data.bridge:
         return Html("")
     freqs = list(data.bridge)
-    tables = [
-        tag("div", _bridge_table(data, freq), data_freq=freq, **({} if freq == freqs[0] else {"hidden": ""}))
-        for freq in freqs
-    ]
+    tables = by_freq({freq: _bridge_table(data, freq) for freq in freqs}, freqs[0])
     lead = (
         "Annual recurring revenue from the start of a period to its end. Bars are means, which add up; whiskers are "
         f"{probability(data.ci_prob)} ranges."
     )
     period = tag("p", join([tag("label", "Period", for_="bridge-period"), " ", tag("select", "", id="bridge-period")]))
-    controls = tag(
-        "div", join([choice("bridge-freq", "By", [(freq, TITLES[freq]) for freq in freqs], freqs[0]), period])
-    )
+    freq = choice("bridge-freq", "By", {freq: PERIODS[freq] for freq in freqs}, freqs[0])
     label = "Waterfall of annual recurring revenue in the chosen period. The figures are in the table below."
     return section(
         "bridge",
         "ARR bridge",
         tag("p", lead, class_="lead"),
-        Html(controls.replace("<div>", '<div class="controls">', 1)),
-        chart("bridge", "", label),
+        tag("div", join([freq, period]), class_="controls"),
+        chart("bridge", label),
         *tables,
     )
 
@@ -78,8 +72,8 @@ def _bridge_table(data: PageData, freq: str) -> Html:
 def _bridge_cell(row: pd.Series, line: str, unit: MoneyUnit) -> Figure:
     sign = -1.0 if line in SUBTRACTED else 1.0
     mean, *ends = (sign * row[name] for name in ("mean", "lower", "upper"))
-    between = "" if row["basis"] == "actual" else " to ".join(money(end, unit) for end in sorted(ends))
-    return Figure(money(mean, unit), mean, between)
+    low, high = (money(end, unit) for end in sorted(ends))
+    return Figure(money(mean, unit), mean, "" if low == high else f"{low} to {high}")
 
 
 def retention(data: PageData) -> Html:
@@ -87,22 +81,19 @@ def retention(data: PageData) -> Html:
     if not data.retention:
         return Html("")
     freqs = list(data.retention)
-    tables = [
-        tag("div", _retention_table(data, freq), data_freq=freq, **({} if freq == freqs[0] else {"hidden": ""}))
-        for freq in freqs
-    ]
+    tables = by_freq({freq: _retention_table(data, freq) for freq in freqs}, freqs[0])
     lead = (
         "Of the recurring revenue at a period's start, the share that is there at its end: net with expansions, gross without. "
         f"Whiskers are {probability(data.ci_prob)} ranges."
     )
-    controls = choice("retention-freq", "By", [(freq, TITLES[freq]) for freq in freqs], freqs[0])
+    controls = choice("retention-freq", "By", {freq: PERIODS[freq] for freq in freqs}, freqs[0])
     label = "Net and gross revenue retention by period with ranges. The figures are in the table below."
     return section(
         "retention",
         "Retention",
         tag("p", lead, class_="lead"),
         controls,
-        chart("retention", "", label, *tables),
+        chart("retention", label, *tables),
     )
 
 
@@ -142,7 +133,7 @@ def scenarios(data: PageData) -> Html:
         "scenarios",
         "Scenarios",
         tag("p", lead, class_="lead"),
-        chart("scenarios", "", label),
+        chart("scenarios", label),
         _scenario_table(data),
         tag("details", join([tag("summary", "Show the years"), _scenario_years(data)]), class_="figures"),
     )
@@ -167,7 +158,10 @@ def _scenario_table(data: PageData) -> Html:
 def _difference(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> Content:
     if scenario not in change.index:
         return "base"
-    row = change.loc[scenario]
+    return _ranged_row(change.loc[scenario], unit)
+
+
+def _ranged_row(row: pd.Series, unit: MoneyUnit) -> Figure:
     return ranged(row["q50"], row["lower"], row["upper"], unit)
 
 
@@ -177,10 +171,7 @@ def _scenario_years(data: PageData) -> Html:
     periods = list(dict.fromkeys(rows["label"]))
     by_name = rows.set_index(["scenario", "label"])
     lines: list[list[Content]] = [
-        [
-            name_of(str(scenario)),
-            *(ranged(*by_name.loc[(scenario, label), ["q50", "lower", "upper"]].tolist(), unit) for label in periods),
-        ]
+        [name_of(str(scenario)), *(_ranged_row(by_name.loc[(scenario, label)], unit) for label in periods)]
         for scenario in dict.fromkeys(rows["scenario"])
     ]
     caption = f"Difference from the base by year, {unit.label(data.currency)}"
@@ -192,15 +183,15 @@ def calibration(data: PageData) -> Html:
     if data.scores is None or data.backtest_totals is None:
         return Html("")
     lead = (
-        "The same forecast, made from earlier days with what was known then, beside what happened. A range is honest when it holds "
-        "as often as it says; too often is a fault as well."
+        "The same forecast, made from earlier days with what was known then, beside what happened. A range is honest when it "
+        "holds as often as it says; too often is a fault as well."
     )
     label = "Earlier forecasts of portfolio totals with 50% and 95% ranges beside what happened. The figures are in the table."
     return section(
         "calibration",
         "Did earlier forecasts hold?",
         tag("p", lead, class_="lead"),
-        chart("calibration", "", label),
+        chart("calibration", label),
         _totals_table(data, data.backtest_totals),
         _scores_table(data.scores),
     )

@@ -27,7 +27,6 @@ const LIST_COLUMNS = [
     range: (i) => `(${money(ACCOUNTS.amount("lower", i), LIST_UNIT)} to ${money(ACCOUNTS.amount("upper", i), LIST_UNIT)})` },
   shareColumn("p_next_renewal", "Renews", false),
   ...("p_active_12m" in ACCOUNTS.columns ? [shareColumn("p_active_12m", "Active in 12 months", true)] : []),
-  amountColumn("discounted_mean", "Discounted", true),
 ];
 
 function titled(name) {
@@ -82,8 +81,13 @@ function sortAccounts(column) {
 function listRow(i) {
   const cells = LIST_COLUMNS.slice(1).map((column) => el("td", { class: classOf(column) },
     column.n ? column.text(i) : el("bdi", {}, column.text(i)), column.range ? [" ", el("span", { class: "range" }, column.range(i))] : []));
-  const name = el("button", { type: "button", class: "link", "data-account": i }, el("bdi", {}, ACCOUNTS.ids[i]));
+  const name = el("button", { type: "button", class: "link", "data-account": i }, el("bdi", {}, breakable(ACCOUNTS.ids[i])));
   return el("tr", {}, el("th", { scope: "row" }, name), cells);
+}
+
+/** Long names may go on in the next line where their parts end. */
+function breakable(name) {
+  return name.split(/(?<=[|/_.@:;,-])/).flatMap((part, k) => (k ? [el("wbr"), part] : [part]));
 }
 
 function showAccounts() {

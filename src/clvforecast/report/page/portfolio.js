@@ -84,7 +84,7 @@ function bridgeChart() {
     const own = bars.map((bar, i) => ({ ...bar, i })).filter(isOne);
     const low = own.map((bar) => (bar.isTotal ? floor : Math.min(bar.from, bar.to)));
     return {
-      type: "bar", name, x: own.map((bar) => bar.i), base: low.map((value) => value / unit.size),
+      type: "bar", name, width: 0.72, x: own.map((bar) => bar.i), base: low.map((value) => value / unit.size),
       y: own.map((bar, k) => (Math.max(bar.from, bar.to) - low[k]) / unit.size), marker: { color: colour(tone) },
       text: own.map((bar) => bridgeHover(bar, unit)), textposition: "none", hovertemplate: "%{text}<extra></extra>",
     };
@@ -92,8 +92,8 @@ function bridgeChart() {
   traces.push({
     type: "scatter", mode: "markers", x: bars.map((_, i) => i), y: bars.map((bar) => bar.to / unit.size), hoverinfo: "skip",
     showlegend: false, marker: { size: 1, color: colour("text") },
-    error_y: { type: "data", symmetric: false, array: bars.map((bar) => (bar.ends[1] - bar.to) / unit.size),
-      arrayminus: bars.map((bar) => (bar.to - bar.ends[0]) / unit.size), color: colour("text"), thickness: 1.4, width: 5 },
+    error_y: { type: "data", symmetric: false, array: bars.map((bar) => (isSure(bar) ? null : (bar.ends[1] - bar.to) / unit.size)),
+      arrayminus: bars.map((bar) => (isSure(bar) ? null : (bar.to - bar.ends[0]) / unit.size)), color: colour("text"), thickness: 1.4, width: 5 },
   });
   const joints = bars.slice(0, -1).map((bar, i) => ({ type: "line", x0: i + 0.36, x1: i + 0.64, y0: bar.to / unit.size, y1: bar.to / unit.size,
     line: { color: colour("muted"), width: 1 } }));
@@ -111,8 +111,11 @@ function bridgeChart() {
   };
 }
 
+/** Nothing to draw a whisker of. */
+const isSure = (bar) => bar.ends[1] - bar.ends[0] < 0.005;
+
 function bridgeHover(bar, unit) {
-  const range = bar.basis === "actual" ? "" : `<br>${RANGE} ${money(bar.lower, unit)} to ${money(bar.upper, unit)}`;
+  const range = isSure(bar) ? "" : `<br>${RANGE} ${money(bar.lower, unit)} to ${money(bar.upper, unit)}`;
   return `<b>${LINE_NAMES[bar.line]}</b><br>mean ${money(bar.sign * bar.mean, unit)}${range}`;
 }
 

@@ -98,13 +98,15 @@ def _named(*classes: str) -> dict[str, str]:
 
 
 def _cell(content: Content, column: Column, is_head: bool) -> Html:
-    kind, attributes, inner = "", {}, content
+    kind, attributes, inner = "", {}, ""
     if isinstance(content, Figure):
         kind, attributes = "n", {"data_value": repr(float(content.value))}
         ranged = [" ", tag("span", f"({content.between})", class_="range")] if content.between else []
         inner = join([content.text, *ranged])
     elif isinstance(content, Spread):
         kind, inner = "spread", _spread(content)
+    else:
+        inner = content
     attributes |= _named("wide" * column.wide, kind)
     return tag("th", inner, scope="row", **attributes) if is_head else tag("td", inner, **attributes)
 
@@ -121,8 +123,8 @@ def section(anchor: str, title: str, *content: str) -> Html:
     return tag("section", join([heading, *content]), id=anchor, aria_labelledby=f"{anchor}-title")
 
 
-def chart(anchor: str, caption: str, label: str, *figures: str) -> Html:
-    """Room for a picture that the page's script draws, what it shows in words, and its figures as a table to be opened."""
+def chart(anchor: str, label: str, *figures: str) -> Html:
+    """Room for a picture that the script draws and captions, what it shows in words, and its figures as a table to be opened."""
     room = tag("div", class_="chart", id=f"{anchor}-chart", role="img", aria_label=label)
     told = tag("details", join([tag("summary", "Show the figures"), *figures]), class_="figures") if figures else ""
-    return tag("figure", join([tag("figcaption", caption, id=f"{anchor}-caption"), room, told]))
+    return tag("figure", join([tag("figcaption", "", id=f"{anchor}-caption"), room, told]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clvforecast.report.files import replacing
-from clvforecast.report.page import flows, sections
+from clvforecast.report.page import flows, front, sections
 from clvforecast.report.page.data import PageData, gather
 from clvforecast.report.page.payload import as_json, payload
 from clvforecast.report.page.tables import Html, join, tag
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("format.js", "data.js", "charts.js", "portfolio.js", "tables.js", "list.js", "account.js", "start.js")
 """In this order one script: later ones use what earlier ones define."""
+POLICY = ("default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
+"""Of the content: nothing is fetched from anywhere, and of scripts only the page's own two may run."""
 NAVIGATION = {
     "headline": "At a glance",
     "revenue": "Revenue",
@@ -102,7 +104,7 @@ def page_html(data: PageData) -> str:
             Html(f"<script>{script}</script>"),
         ]
     )
-    policy = f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    policy = "; ".join([*POLICY, f"script-src {_hash(library)} {_hash(script)}"])
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -124,7 +126,7 @@ def page_html(data: PageData) -> str:
 
 def _main(data: PageData) -> list[Html]:
     parts = {
-        "headline": sections.headline(data),
+        "headline": join([front.headline(data), front.notes(data)]),
         "revenue": sections.revenue(data),
         "bridge": flows.bridge(data),
         "retention": flows.retention(data),
@@ -142,8 +144,8 @@ def _main(data: PageData) -> list[Html]:
     )
     return [
         bar,
-        tag("main", join([sections.header(data), silent, *parts.values(), sections.left_out(data)])),
-        sections.footer(data),
+        tag("main", join([front.header(data), silent, *parts.values(), front.left_out(data)])),
+        front.footer(data),
     ]
 
 

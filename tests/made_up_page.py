@@ -282,6 +282,7 @@ def backtest_totals() -> pd.DataFrame:
             median = 30e6 * window / 12 * (1 + 0.05 * (year - 2023))
             ends = {f"{end}_{prob}": median * factor for prob, by in ((50, 0.04), (80, 0.08), (95, 0.13))
                     for end, factor in (("lower", 1 - by), ("upper", 1 + by))}  # fmt: skip
-            rows.append({"origin": pd.Timestamp(f"{year}-06-30"), "window_months": window, "method": "clvforecast",
-                         "by": "portfolio", "level": "all", "actual": median * off, "mean": median, "median": median, **ends})  # fmt: skip
+            told = {"origin": pd.Timestamp(f"{year}-06-30"), "window_months": window, "method": "clvforecast"}
+            told |= {"by": "portfolio", "level": "all", "actual": median * off, "mean": median, "median": median}
+            rows.append(told | ends)
     return pd.DataFrame(rows)

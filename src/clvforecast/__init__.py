@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from clvforecast.posterior import prior as prior
     from clvforecast.predictive import PredictiveCheck as PredictiveCheck
     from clvforecast.predictive import predictive_check as predictive_check
+    from clvforecast.report.page import write_page as write_page
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
@@ -104,6 +105,7 @@ _HOME = {
     "prior": "posterior",
     "PredictiveCheck": "predictive",
     "predictive_check": "predictive",
+    "write_page": "report.page",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
     "CompanyParameters": "synthetic",

@@ -28,7 +28,7 @@ function closeAccount() {
 function accountHead(i) {
   const segments = ACCOUNTS.segments.map((segment) => el("span", {}, `${titled(segment.name)}: `, el("bdi", {}, segment.of(i))));
   return el("div", { class: "view-head" },
-    el("div", {}, el("h2", { id: "account-name" }, el("bdi", {}, ACCOUNTS.ids[i])), el("p", { class: "small" }, segments)),
+    el("div", {}, el("h2", { id: "account-name" }, el("bdi", {}, breakable(ACCOUNTS.ids[i]))), el("p", { class: "small" }, segments)),
     el("button", { type: "button", id: "account-close", onclick: () => byId("account-view").close() }, "Close"));
 }
 
@@ -130,6 +130,7 @@ function accountOrigins(i) {
   const unit = accountUnit(i);
   const parts = Object.entries(ORIGIN_NAMES).map(([key, name]) => ({ name, amount: ACCOUNTS.amount(`from_${key}`, i) })).filter(({ amount }) => amount);
   const low = Math.min(0, ...parts.map(({ amount }) => amount)), high = Math.max(0, ...parts.map(({ amount }) => amount)), width = high - low || 1;
+  const caption = `Mean revenue of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`;
   const bar = (amount) => {
     const made = el("i", { class: amount < 0 ? "loss" : null });
     made.style.left = `${(100 * (Math.min(0, amount) - low)) / width}%`;
@@ -137,8 +138,8 @@ function accountOrigins(i) {
     return el("span", { class: "bar", "aria-hidden": "true" }, made);
   };
   const rows = parts.map(({ name, amount }) => el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "n" }, money(amount, unit)), el("td", {}, bar(amount))));
-  return el("section", {}, el("h3", {}, "What it is made of"), parts.length ? el("table", { class: "origins" },
-    el("caption", {}, `Mean revenue of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`),
+  return el("section", {}, el("h3", {}, "What it is made of"), el("p", { class: "caption", "aria-hidden": "true" }, caption),
+    parts.length ? el("table", { class: "origins" }, el("caption", {}, caption),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Origin"), el("th", { scope: "col", class: "n" }, "Mean"), el("th", { scope: "col", class: "wide" }, ""))),
     el("tbody", {}, rows)) : el("p", { class: "small" }, "No revenue is expected."));
 }
@@ -159,8 +160,11 @@ function planText(name, value) {
 }
 
 function smallTable(caption, titles, rows) {
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption", {}, caption),
-    el("thead", {}, el("tr", {}, titles.map((title) => el("th", { scope: "col" }, title)))),
-    el("tbody", {}, rows.map(([first, ...others]) => el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, first)),
-      others.map((text) => el("td", { class: /^[−\d–]/.test(text) ? "n" : null }, el("bdi", {}, text))))))));
+  const isNumber = titles.map((_, k) => k > 0 && rows.every((row) => /^(–|−?[\d,.]+%?( \(.*\))?)$/.test(row[k])));
+  const kind = (k) => (isNumber[k] ? "n" : null);
+  const body = rows.map(([first, ...others]) => el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, first)),
+    others.map((text, k) => el("td", { class: kind(k + 1) }, el("bdi", {}, text)))));
+  return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption", {}, caption),
+      el("thead", {}, el("tr", {}, titles.map((title, k) => el("th", { scope: "col", class: kind(k) }, title)))), el("tbody", {}, body))));
 }

@@ -1,6 +1,7 @@
 // What all charts share: colours of the theme, a quiet layout, and drawing again when the theme or the paper changes.
 
 const SETTINGS = { displayModeBar: false, responsive: true, showTips: false };
+const PAPER_WIDTH = 680;
 const drawn = new Map();
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -8,14 +9,14 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 function axis(more = {}) {
   return {
     fixedrange: true, showline: false, zeroline: false, gridcolor: colour("line"), linecolor: colour("line"),
-    tickcolor: colour("line"), tickfont: { color: colour("muted") }, automargin: true, ...more,
+    tickcolor: colour("line"), tickfont: { color: colour("muted") }, automargin: true, tickformat: ",~f", ...more,
   };
 }
 
 function layout(more = {}) {
   const font = { family: colour("sans"), size: 13, color: colour("text") };
   return {
-    font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 12, t: 8, b: 8 }, height: 340,
+    font, width: document.documentElement.classList.contains("printing") ? PAPER_WIDTH : undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 12, t: 8, b: 8 }, height: 340,
     dragmode: false, hovermode: "x", bargap: 0.28, separators: ".,",
     hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { ...font, color: colour("text") }, align: "left" },
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", font: { color: colour("muted") },

@@ -213,13 +213,21 @@ def _scenarios(comparison: Any, pieces: _Pieces) -> dict[str, pd.DataFrame]:
     if comparison is None:
         pieces.missing["scenarios"] = ASKED_FOR["scenarios"]
         return {}
-    year = "year"
+    total, change = comparison.portfolio(freq=None), comparison.difference(freq=None)
+    yearly, yearly_change = comparison.portfolio(freq="year"), comparison.difference(freq="year")
+    base = base_of(total, change)
     return {
-        "total": comparison.portfolio(freq=None),
-        "difference": comparison.difference(freq=None),
-        "year": comparison.portfolio(freq=year),
-        "year_difference": comparison.difference(freq=year),
+        "total": total,
+        "difference": change[change["scenario"] != base].reset_index(drop=True),
+        "year": yearly,
+        "year_difference": yearly_change[yearly_change["scenario"] != base].reset_index(drop=True),
     }
+
+
+def base_of(total: pd.DataFrame, change: pd.DataFrame) -> str:
+    """What the scenarios are compared with: the one that has no difference, or else the first."""
+    names, compared = list(dict.fromkeys(total["scenario"])), set(change["scenario"])
+    return str(next((name for name in names if name not in compared), names[0]))
 
 
 def _scores(backtest: Backtest) -> pd.DataFrame:

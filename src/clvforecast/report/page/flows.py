@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 
-from clvforecast.report.page.data import PageData
+from clvforecast.report.page.data import PageData, base_of
 from clvforecast.report.page.numbers import money, percent, probability
 from clvforecast.report.page.sections import PERIODS, by_freq, choice, ranged, ranged_share
-from clvforecast.report.page.tables import Column, Content, Figure, Html, chart, join, name_of, section, table, tag
+from clvforecast.report.page.tables import (
+    Column,
+    Content,
+    Figure,
+    Html,
+    chart,
+    date_of,
+    join,
+    name_of,
+    section,
+    table,
+    tag,
+)
 from clvforecast.report.units import MoneyUnit, money_unit
 
 LINES = {
@@ -66,7 +78,7 @@ def _bridge_table(data: PageData, freq: str) -> Html:
         if line in set(rows["line"])
     ]
     caption = f"ARR bridge by {freq}, {unit.label(data.currency)}: means, with {probability(data.ci_prob)} ranges"
-    return tag("div", table(caption, columns, lines), class_="bridge-table")
+    return tag("div", table(caption, columns, lines, "stacked"), class_="bridge-table")
 
 
 def _bridge_cell(row: pd.Series, line: str, unit: MoneyUnit) -> Figure:
@@ -124,15 +136,17 @@ def scenarios(data: PageData) -> Html:
     """Every scenario's revenue, and its difference from the base: of the whole window, then by year."""
     if not data.scenarios:
         return Html("")
-    lead = (
-        "Differences compare each simulated world with itself, so their ranges are those of the change alone. "
-        f"The first scenario is what the others are compared with; the window is {data.horizon_months} months."
-    )
+    base = base_of(data.scenarios["total"], data.scenarios["difference"])
+    lead = [
+        "Differences compare each simulated world with itself, so their ranges are those of the change alone. All are from ",
+        name_of(base),
+        f", over {data.horizon_months} months.",
+    ]
     label = "Difference of each scenario from the base with its range. The figures are in the table below."
     return section(
         "scenarios",
         "Scenarios",
-        tag("p", lead, class_="lead"),
+        tag("p", join(lead), class_="lead"),
         chart("scenarios", label),
         _scenario_table(data),
         tag("details", join([tag("summary", "Show the years"), _scenario_years(data)]), class_="figures"),
@@ -157,7 +171,7 @@ def _scenario_table(data: PageData) -> Html:
 
 def _difference(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> Content:
     if scenario not in change.index:
-        return "base"
+        return Figure("base", 0.0)
     return _ranged_row(change.loc[scenario], unit)
 
 
@@ -202,7 +216,7 @@ def _totals_table(data: PageData, rows: pd.DataFrame) -> Html:
     columns = ["From", "Months", "Median (95% range)", "What happened", "Inside"]
     lines: list[list[Content]] = [
         [
-            f"{row.origin:%Y-%m-%d}",
+            date_of(row.origin),
             Figure(str(row.window_months), row.window_months),
             ranged(row.median, row.lower_95, row.upper_95, unit),
             Figure(money(row.actual, unit), row.actual),
@@ -228,7 +242,7 @@ def _scores_table(scores: pd.DataFrame) -> Html:
         [f"{window} months", *(_score(by_score, window, name) for name in found)] for window in windows
     ]
     caption = "Accounts: how often what happened lay in the range, with 95% intervals"
-    return table(caption, [Column("Window"), *(Column(names[name]) for name in found)], lines)
+    return table(caption, [Column("Window"), *(Column(names[name]) for name in found)], lines, "stacked")
 
 
 def _score(by_score: pd.DataFrame, window: int, name: str) -> Content:

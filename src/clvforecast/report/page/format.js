@@ -20,7 +20,7 @@ function number(value, digits = 0) {
   return value < 0 && /[1-9]/.test(written) ? `−${written}` : written;
 }
 
-const money = (amount, unit) => number(amount === null ? null : amount / unit.size, unit.size === 1 ? 0 : 1);
+const money = (amount, unit) => number(amount === null ? null : amount / unit.size, unit.digits ?? (unit.size === 1 ? 0 : 1));
 const percent = (share, digits = 1) => (Number.isFinite(share) ? `${number(100 * share, digits)}%` : "–");
 const between = (middle, low, high) => `${middle} (${low} to ${high})`;
 const label = (unit, currency) => `${currency} ${unit.name}`.trim();

@@ -11,9 +11,11 @@ function searchable() {
   return LIST.folded;
 }
 
+/** The unit of the list is that of its middle account; where that is a hundred of them, no more digits are needed. */
 const LIST_UNIT = (() => {
   const means = Float64Array.from(ACCOUNTS.columns.mean).filter((cents) => cents !== 0).sort();
-  return unitFor(means.length ? means[means.length >> 1] / 100 : 0);
+  const middle = means.length ? means[means.length >> 1] / 100 : 0, unit = unitFor(middle);
+  return { ...unit, digits: unit.size === 1 || middle >= 100 * unit.size ? 0 : 1 };
 })();
 
 /** Columns of the list: title, what it is sorted by, its text, and whether narrow screens leave it out. */
@@ -94,6 +96,7 @@ function showAccounts() {
   const first = LIST.page * ROWS_A_PAGE, shown = LIST.order.slice(first, first + ROWS_A_PAGE);
   const caption = `Revenue of the next ${DATA.horizon_months} months by account, ${label(LIST_UNIT, CURRENCY)}`;
   const range = LIST_COLUMNS.find((column) => column.range).range, widest = Math.max(0, ...shown.map((i) => range(i).length));
+  byId("account-caption").textContent = caption;
   byId("account-table").replaceChildren(el("table", { style: `--range:${widest}ch` }, el("caption", {}, caption), listHead(), el("tbody", {}, shown.map(listRow))));
   const total = LIST.order.length, of = total === ACCOUNTS.n ? "" : ` of ${number(ACCOUNTS.n)}`;
   byId("account-count").textContent = total ? `${counted(total, "account")}${of}` : `No account of ${number(ACCOUNTS.n)} holds these words.`;

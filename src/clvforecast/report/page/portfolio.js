@@ -89,13 +89,14 @@ function bridgeChart() {
       text: own.map((bar) => bridgeHover(bar, unit)), textposition: "none", hovertemplate: "%{text}<extra></extra>",
     };
   });
+  const unsure = bars.map((bar, i) => ({ ...bar, i })).filter((bar) => !isSure(bar));
   traces.push({
-    type: "scatter", mode: "markers", x: bars.map((_, i) => i), y: bars.map((bar) => bar.to / unit.size), hoverinfo: "skip",
+    type: "scatter", mode: "markers", x: unsure.map((bar) => bar.i), y: unsure.map((bar) => bar.to / unit.size), hoverinfo: "skip",
     showlegend: false, marker: { size: 1, color: colour("text") },
-    error_y: { type: "data", symmetric: false, array: bars.map((bar) => (isSure(bar) ? null : (bar.ends[1] - bar.to) / unit.size)),
-      arrayminus: bars.map((bar) => (isSure(bar) ? null : (bar.to - bar.ends[0]) / unit.size)), color: colour("text"), thickness: 1.4, width: 5 },
+    error_y: { type: "data", symmetric: false, array: unsure.map((bar) => (bar.ends[1] - bar.to) / unit.size),
+      arrayminus: unsure.map((bar) => (bar.to - bar.ends[0]) / unit.size), color: colour("text"), thickness: 1.4, width: 5 },
   });
-  const joints = bars.slice(0, -1).map((bar, i) => ({ type: "line", x0: i + 0.36, x1: i + 0.64, y0: bar.to / unit.size, y1: bar.to / unit.size,
+  const joints = bars.slice(0, -1).map((bar, i) => ({ type: "line", x0: bar.to === bar.from ? i - 0.36 : i + 0.36, x1: i + 0.64, y0: bar.to / unit.size, y1: bar.to / unit.size,
     line: { color: colour("muted"), width: 1 } }));
   const top = Math.max(...bars.map((bar) => Math.max(bar.from, bar.to, bar.ends[1])));
   const begins = floor ? `; the axis begins at ${money(floor, unit)}` : "";
@@ -104,7 +105,7 @@ function bridgeChart() {
     traces,
     layout: {
       shapes: joints, hovermode: "closest", bargap: 0.28, barmode: "overlay",
-      xaxis: axis({ showgrid: false, tickmode: "array", tickvals: bars.map((_, i) => i), tickangle: narrow ? -50 : 0,
+      xaxis: axis({ showgrid: false, range: [-0.6, bars.length - 0.4], tickmode: "array", tickvals: bars.map((_, i) => i), tickangle: narrow ? -50 : 0,
         ticktext: bars.map((bar) => (narrow ? LINE_NAMES[bar.line] : LINE_NAMES[bar.line].replace(" ", "<br>"))) }),
       yaxis: axis({ range: [floor / unit.size, (top + 0.06 * (top - floor)) / unit.size], nticks: 6 }),
     },

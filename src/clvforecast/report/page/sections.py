@@ -16,6 +16,7 @@ from clvforecast.report.page.tables import (
     Html,
     Spread,
     chart,
+    date_of,
     join,
     name_of,
     section,
@@ -79,7 +80,7 @@ def _periods(data: PageData, freq: str) -> Html:
 
 
 def _period(label: str, start: date, end: date, partial: bool) -> list[Content]:
-    return [f"{label}*" if partial else label, f"{start:%Y-%m-%d}", f"{end:%Y-%m-%d}"]
+    return [f"{label}*" if partial else label, date_of(start), date_of(end)]
 
 
 def ranged(middle: float, low: float, high: float, unit: MoneyUnit) -> Figure:
@@ -150,7 +151,7 @@ def _segment_table(data: PageData, column: str) -> Html:
     caption = (
         f"Revenue of the next {data.horizon_months} months by {column.replace('_', ' ')}, {unit.label(data.currency)}"
     )
-    return table(caption, columns, lines, sortable=True)
+    return table(caption, columns, lines, "sortable")
 
 
 def accounts(data: PageData) -> Html:
@@ -170,7 +171,8 @@ def accounts(data: PageData) -> Html:
         class_="controls",
     )
     found = tag("p", "", id="account-count", class_="small", role="status")
+    caption = tag("p", "", class_="caption", id="account-caption", aria_hidden="true")
     room = tag("div", "", id="account-table", class_="scroll", tabindex="0", role="region", aria_label="Accounts")
     pages = tag("div", "", id="account-pages", class_="pages")
     lead = "Choose an account to see its history, its range and what it is made of."
-    return section("accounts", "Accounts", tag("p", lead, class_="lead"), search, found, room, pages)
+    return section("accounts", "Accounts", tag("p", lead, class_="lead"), search, found, caption, room, pages)

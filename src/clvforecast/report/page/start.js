@@ -28,13 +28,11 @@ function connectPrinting() {
     for (const details of opened) details.open = true;
     document.documentElement.classList.add("printing");
     setTheme("light");
-    for (const id of drawn.keys()) Plotly.Plots.resize(byId(id));
   });
   addEventListener("afterprint", () => {
     for (const details of opened) details.open = false;
     document.documentElement.classList.remove("printing");
     setTheme(theme);
-    for (const id of drawn.keys()) Plotly.Plots.resize(byId(id));
   });
 }
 

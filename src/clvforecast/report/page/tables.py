@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from html import escape
 from typing import NamedTuple
 
@@ -65,25 +66,39 @@ def name_of(thing: str) -> Html:
     return tag("bdi", thing)
 
 
+def date_of(day: date) -> Html:
+    """A day as YYYY-MM-DD, which does not break."""
+    return tag("time", f"{day:%Y-%m-%d}")
+
+
 def join(parts: Iterable[str]) -> Html:
     return Html("".join(text(part) for part in parts))
 
 
-def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Content]], sortable: bool = False) -> Html:
+def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Content]], kind: str = "") -> Html:
     """A table in a box of its own that scrolls; the first cell of every row is its heading.
 
-    Ranges are as wide as the widest, so that the figures before them stand under each other.
+    Ranges are as wide as the widest, so that the figures before them stand under each other.  kind: "sortable", or "stacked"
+    with ranges under their figures.
     """
     filled = [list(row) for row in rows]
-    numeric = [any(isinstance(row[at], Figure) for row in filled) for at in range(len(columns))]
-    heads = [_head(column, sortable and column.title != "", n) for column, n in zip(columns, numeric, strict=True)]
-    body = [tag("tr", join(_cell(content, columns[at], at == 0) for at, content in enumerate(row))) for row in filled]
+    figures = [[cell for row in filled if isinstance(cell := row[at], Figure)] for at in range(len(columns))]
+    numeric = [bool(found) for found in figures]
+    ranged = [any(figure.between for figure in found) for found in figures]
+    heads = [
+        _head(column, kind == "sortable" and column.title != "", n) for column, n in zip(columns, numeric, strict=True)
+    ]
+    body = [
+        tag("tr", join(_cell(content, columns[at], at == 0, ranged[at]) for at, content in enumerate(row)))
+        for row in filled
+    ]
     inner = join(
         [tag("caption", caption), tag("thead", tag("tr", join(heads))), tag("tbody", Html("\n".join(["", *body, ""])))]
     )
-    widest = max((len(cell.between) + 2 for row in filled for cell in row if isinstance(cell, Figure)), default=0)
-    kind = {"style": f"--range:{widest}ch", **({"class_": "sortable"} if sortable else {})}
-    return tag("div", tag("table", inner, **kind), class_="scroll", tabindex="0", role="region", aria_label=caption)
+    widest = max((len(figure.between) + 2 for found in figures for figure in found), default=0)
+    drawn = tag("table", inner, style=f"--range:{widest}ch", **_named(kind))
+    box = tag("div", drawn, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return join([tag("p", caption, class_="caption", aria_hidden="true"), box])
 
 
 def _head(column: Column, sortable: bool, numeric: bool) -> Html:
@@ -97,12 +112,12 @@ def _named(*classes: str) -> dict[str, str]:
     return {"class_": given} if given else {}
 
 
-def _cell(content: Content, column: Column, is_head: bool) -> Html:
+def _cell(content: Content, column: Column, is_head: bool, is_ranged: bool) -> Html:
     kind, attributes, inner = "", {}, ""
     if isinstance(content, Figure):
         kind, attributes = "n", {"data_value": repr(float(content.value))}
-        ranged = [" ", tag("span", f"({content.between})", class_="range")] if content.between else []
-        inner = join([content.text, *ranged])
+        between = f"({content.between})" if content.between else ""
+        inner = join([content.text, " ", tag("span", between, class_="range")] if is_ranged else [content.text])
     elif isinstance(content, Spread):
         kind, inner = "spread", _spread(content)
     else:

@@ -230,8 +230,12 @@ def plans(accounts: pd.DataFrame) -> pd.DataFrame:
             "kind": ["renewal", "<expansion>", "expansion"],
             "amount": [120_000.0, 30_000.0, 45_000.5],
             "term_months": [36.0, np.nan, np.nan],
-            "stated_probability": [0.9, 0.5, 0.8],
+            "stated": [0.9, 0.5, 0.8],
             "probability": [0.81, 0.34, 0.66],
+            "lower": [0.7, 0.21, 0.5],
+            "upper": [0.9, 0.48, 0.79],
+            "with_plan": [310_000.0, 310_000.0, 88_000.0],
+            "note": ["agreed <in May>", "", None],
         }
     )
 

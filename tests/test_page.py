@@ -185,6 +185,20 @@ def test_a_running_quarter_says_what_it_has_already(company: tuple[clv.Ledger, c
     assert "to the end of the last" in rows.loc["next_12_months", "label"]
 
 
+def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    """Not from what was recognised, which would count the committed part twice; nor do they stand beside past revenue."""
+    ledger, posterior = company
+    data = gather(clv.forecast(posterior, ledger, 12, draws=10, timing="booked"))
+    page = page_html(data)
+    booked = data.accounts["booked_to_date"].sum()
+    assert payload_of(page)["counted"] == {"noun": "Bookings", "done": "booked", "to_date": "booked_to_date"}
+    assert payload_of(page)["history"] == {} and payload_of(page)["accounts"]["years"] is None
+    assert "What was booked by 31 December 2023" in page and f"{booked / 1e6:,.1f}" in page
+    assert "counts other money than was recognised in the past" in page
+    table = payload_of(page)["portfolio"]["quarter"]
+    assert "Bookings by quarter" in page and table["already"][0] in (0.0, None)
+
+
 def test_a_short_horizon_has_the_windows_that_fit_in_it(company: tuple[clv.Ledger, clv.Posterior]) -> None:
     ledger, posterior = company
     data = gather(clv.forecast(posterior, ledger, 2, annual_discount_rate=0.0, draws=10))

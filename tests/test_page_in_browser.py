@@ -149,7 +149,8 @@ def test_an_account_opens_and_closes_by_keyboard(open_page: Open, data: PageData
 def test_an_account_shows_its_plan(shared: Tab, data: PageData) -> None:
     shared.value("openAccount(0)")
     shown = shared.value("document.getElementById('account-view').innerText")
-    assert "<expansion>" in shown and "120,000" in shown and "81%" in shown and "2026-09-01" in shown
+    for text in ("<expansion>", "120,000", "81% (70% to 90%)", "2026-09-01", "With plan", "310,000", "agreed <in May>"):
+        assert text in shown, text
     shared.value("document.getElementById('account-view').close(); openAccount(7)")
     assert "No step is planned" in shared.value("document.getElementById('account-view').innerText")
     shared.value("document.getElementById('account-view').close()")

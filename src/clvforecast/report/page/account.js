@@ -34,17 +34,17 @@ function accountHead(i) {
 
 /** A unit for all money of one account. */
 function accountUnit(i) {
-  return unitFor(Math.max(ACCOUNTS.amount("clv_to_date", i), ACCOUNTS.amount("q95", i), ACCOUNTS.amount("mean", i)));
+  return unitFor(Math.max(ACCOUNTS.amount(TO_DATE, i), ACCOUNTS.amount("q95", i), ACCOUNTS.amount("mean", i)));
 }
 
 function accountFigures(i) {
   const unit = accountUnit(i), of = (name) => money(ACCOUNTS.amount(name, i), unit), share = (name) => percent(ACCOUNTS.share(name, i), 0);
-  const toDate = ACCOUNTS.amount("clv_to_date", i), clv = (name) => money(toDate + ACCOUNTS.amount(name, i), unit);
+  const toDate = ACCOUNTS.amount(TO_DATE, i), clv = (name) => money(toDate + ACCOUNTS.amount(name, i), unit);
   const renews = ACCOUNTS.share("p_next_renewal", i);
   const rows = [
-    ["Lifetime value to date", of("clv_to_date"), `booked ${of("booked_to_date")}`],
+    ["Lifetime value to date", of(TO_DATE), TO_DATE === "booked_to_date" ? "booked" : `${DONE}; booked ${of("booked_to_date")}`],
     [`Next ${DATA.horizon_months} months, median`, of("q50"), `${RANGE}: ${of("lower")} to ${of("upper")}`],
-    [`Next ${DATA.horizon_months} months, mean`, of("mean"), `no revenue at all: ${share("p_zero")}`],
+    [`Next ${DATA.horizon_months} months, mean`, of("mean"), `nothing at all: ${share("p_zero")}`],
     ["To date and ahead, median", clv("q50"), `${RANGE}: ${clv("lower")} to ${clv("upper")}`],
     ["Discounted, mean", of("discounted_mean"), `${RANGE}: ${of("discounted_lower")} to ${of("discounted_upper")}`],
     [`Beyond the ${DATA.horizon_months} months`, of("beyond_horizon"), "mean, discounted"],
@@ -59,11 +59,12 @@ function accountFigures(i) {
 }
 
 function accountCharts(i) {
+  const past = ACCOUNTS.hasHistory ? "Revenue of past years and the range of a mean year ahead." : "The range of a mean year ahead.";
   const one = (id, title, about, table) => el("figure", {}, el("figcaption", { id: `${id}-caption` }, title),
     el("div", { class: "chart", id: `${id}-chart`, role: "img", "aria-label": about }),
     el("details", { class: "figures" }, el("summary", {}, "Show the figures"), table));
   return el("div", { class: "pair" },
-    one("account-years", "", "Revenue of past years and the range of a mean year ahead. The figures are in the table below.", yearsTable(i)),
+    one("account-years", "", `${past} The figures are in the table below.`, yearsTable(i)),
     one("account-chances", "", "Chance of at least so much revenue. The figures are in the table below.", chancesTable(i)));
 }
 
@@ -84,7 +85,7 @@ function yearsChart(i) {
   const bars = BANDS.map(([name, low, high, tone]) => ({ type: "bar", name, x: [x], width: 0.72, base: [perYear(low) / unit.size],
     y: [(perYear(high) - perYear(low)) / unit.size], marker: { color: colour(tone) }, hoverinfo: "skip" }));
   return {
-    caption: `Revenue of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and a year ahead on average, ${label(unit, CURRENCY)}`,
+    caption: `${NOUN} of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and a year ahead on average, ${label(unit, CURRENCY)}`,
     traces: [
       { type: "bar", name: "recognised", x: past.map((_, k) => k), y: past.map((year) => year.amount / unit.size), marker: { color: colour("past") },
         text: past.map((year) => `year to ${year.end}<br>${money(year.amount, unit)}`), textposition: "none", hovertemplate: "%{text}<extra></extra>" },
@@ -102,7 +103,7 @@ function yearsTable(i) {
   const past = yearsOf(i), unit = accountUnit(i), perYear = (name) => money(ACCOUNTS.amount(name, i) / AHEAD_YEARS, unit);
   const rows = [...past.map((year) => [`to ${year.end}`, money(year.amount, unit)]),
     ["a mean year ahead", between(perYear("q50"), perYear("q05"), perYear("q95"))]];
-  return smallTable(`Revenue by year, ${label(unit, CURRENCY)}; ahead: median (90% range)`, ["Year", "Revenue"], rows);
+  return smallTable(`${NOUN} by year, ${label(unit, CURRENCY)}; ahead: median (90% range)`, ["Year", NOUN], rows);
 }
 
 /** The distribution as what can be counted on: the chance that the account brings at least so much. */
@@ -120,7 +121,7 @@ function chancesChart(i) {
 }
 
 function chancesTable(i) {
-  const unit = accountUnit(i), toDate = ACCOUNTS.amount("clv_to_date", i);
+  const unit = accountUnit(i), toDate = ACCOUNTS.amount(TO_DATE, i);
   const rows = CHANCES.map(([name, chance]) => [percent(chance, 0), money(ACCOUNTS.amount(name, i), unit), money(toDate + ACCOUNTS.amount(name, i), unit)]);
   return smallTable(`Chance of at least so much, ${label(unit, CURRENCY)}`, ["Chance", "Ahead", "With what it brought"], rows);
 }
@@ -130,7 +131,7 @@ function accountOrigins(i) {
   const unit = accountUnit(i);
   const parts = Object.entries(ORIGIN_NAMES).map(([key, name]) => ({ name, amount: ACCOUNTS.amount(`from_${key}`, i) })).filter(({ amount }) => amount);
   const low = Math.min(0, ...parts.map(({ amount }) => amount)), high = Math.max(0, ...parts.map(({ amount }) => amount)), width = high - low || 1;
-  const caption = `Mean revenue of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`;
+  const caption = `Mean ${NOUN.toLowerCase()} of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`;
   const bar = (amount) => {
     const made = el("i", { class: amount < 0 ? "loss" : null });
     made.style.left = `${(100 * (Math.min(0, amount) - low)) / width}%`;
@@ -144,19 +145,28 @@ function accountOrigins(i) {
     el("tbody", {}, rows)) : el("p", { class: "small" }, "No revenue is expected."));
 }
 
-/** Steps of the account's plan, whatever columns the plan table has. */
+/** Columns of a plan table: its name, what it is called here, and the columns of its range. */
+const PLAN_COLUMNS = [["date", "Date"], ["kind", "Step"], ["amount", "Amount"], ["term_months", "Term, months"], ["stated", "Stated chance"],
+  ["probability", "Learned chance", "lower", "upper"], ["expected_amount", "Expected amount"], ["added", "Adds", "added_lower", "added_upper"],
+  ["clv_added", "Adds, discounted"], ["note", "Note"]];
+const PLAN_HIDDEN = new Set(["account_id", "step_id", "ci_prob", ...PLAN_COLUMNS.flat()]);
+
+/** Steps of the account's plan: the columns that are known, then whatever else the table has. */
 function accountPlans(i) {
   if (!DATA.plans) return "";
   const own = rowsOf(DATA.plans).filter((row) => row.account_id === ACCOUNTS.ids[i]);
   if (!own.length) return el("section", {}, el("h3", {}, "Planned"), el("p", { class: "small" }, "No step is planned with this account."));
-  const names = Object.keys(own[0]).filter((name) => name !== "account_id" && own.some((row) => row[name] !== null));
-  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, names.map(titled), own.map((row) => names.map((name) => planText(name, row[name])))));
+  const others = Object.keys(own[0]).filter((name) => !PLAN_HIDDEN.has(name)).map((name) => [name, titled(name)]);
+  const shown = [...PLAN_COLUMNS, ...others].filter(([name]) => own.some((row) => (row[name] ?? "") !== ""));
+  const rows = own.map((row) => shown.map(([name, , low, high]) => (Number.isFinite(row[low]) && Number.isFinite(row[high])
+    ? between(planText(name, row[name]), planText(name, row[low]), planText(name, row[high])) : planText(name, row[name]))));
+  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, shown.map(([, title]) => title), rows));
 }
 
 /** Chances as percentages, money with thousands, days and words as they are. */
 function planText(name, value) {
   if (typeof value !== "number") return value === null ? "–" : String(value);
-  return /probability|^p_|share/.test(name) ? percent(value, 0) : number(value);
+  return /probability|^stated|^p_|share/.test(name) ? percent(value, 0) : number(value);
 }
 
 function smallTable(caption, titles, rows) {

@@ -3,6 +3,7 @@
 const DATA = JSON.parse(byId("data").textContent);
 const ARRAYS = { int16: Int16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array };
 const CURRENCY = DATA.currency;
+const { noun: NOUN, done: DONE, to_date: TO_DATE } = DATA.counted;
 const RANGE = `${number(100 * DATA.ci_prob, Number.isInteger(100 * DATA.ci_prob) ? 0 : 1)}%`;
 
 /** A typed array of what Python packed; a value that all share is repeated. */

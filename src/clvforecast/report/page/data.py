@@ -12,6 +12,7 @@ import pandas as pd
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
+from clvforecast.report.page.counting import COUNTINGS, RECOGNISED, Counting
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
 
@@ -22,11 +23,10 @@ MODEL = "clvforecast"
 LARGEST = 10
 FREQS = ("quarter", "year")
 """Periods of the bridge and of retention; the portfolio has months too."""
-NEEDS_LEDGER = "{} needs the ledger: load the forecast with clv.load_forecast(path, ledger=ledger)."
 ASKED_FOR = {
     "scenarios": "Scenarios: give write_page a comparison=clv.compare(posterior, ledger, scenarios).",
     "backtest": "How well earlier forecasts held: give write_page a backtest=clv.backtest(ledger, origins).",
-    "plans": "Plans agreed with customers: give write_page a plan_table, or forecast with plans.",
+    "plans": "Plans agreed with customers: forecast with plans, or give write_page a plan_table.",
 }
 
 
@@ -49,6 +49,7 @@ class PageData:
     scores, backtest_totals: of the package's own forecasts in a backtest
     made_with: settings, seed, fingerprints and versions
     missing: section -> how to get it
+    counted: what the forecast's money is
     """
 
     title: str
@@ -74,6 +75,7 @@ class PageData:
     backtest_totals: pd.DataFrame | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    counted: Counting = RECOGNISED
 
 
 def gather(
@@ -117,6 +119,7 @@ def gather(
         backtest_totals=None if backtest is None else _backtest_totals(backtest),
         made_with=made_with(forecast),
         missing=pieces.missing,
+        counted=COUNTINGS[forecast.settings.timing],
     )
 
 
@@ -195,8 +198,11 @@ def top_share(means: pd.Series) -> float:
 
 
 def _plans(forecast: Forecast, given: pd.DataFrame | None, pieces: _Pieces) -> pd.DataFrame | None:
-    """The plan table that is given, or the forecast's own; None when neither has a step."""
-    table = given if given is not None else pieces.method(forecast, "plan_table")
+    """The plan table that is given, or the steps that the forecast was made with; None when there are none."""
+    table = given
+    if given is None:
+        has_table = hasattr(forecast, "plan_table")
+        table = pieces.method(forecast, "plan_table") if has_table else getattr(forecast, "planned", None)
     if table is None or table.empty:
         pieces.missing["plan_table"] = ASKED_FOR["plans"]
         return None

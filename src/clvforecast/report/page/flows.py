@@ -166,7 +166,7 @@ def _scenario_table(data: PageData) -> Html:
         ]
         for row in total.to_dict("records")
     ]
-    return table(f"Revenue by scenario, {unit.label(data.currency)}", columns, lines)
+    return table(f"{data.counted.noun} by scenario, {unit.label(data.currency)}", columns, lines)
 
 
 def _difference(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> Content:

@@ -52,7 +52,7 @@ def _how_to_read(data: PageData) -> Html:
         f"{prob} of the worlds that fit what is known it lies between 10.1 and 14.9.",
         "Means add up; medians and ends of ranges do not. The range of a total comes from simulating all accounts together: it "
         "is narrower than the sum of their ranges.",
-        "Money counts as it is served, by days, and is undiscounted where nothing else is said.",
+        f"Money counts when it is {data.counted.done}, and is undiscounted where nothing else is said.",
         "New customers are not in these figures unless it is said: they speak of the accounts that are known.",
     ]
     return _note("How to read these figures", join(tag("p", sentence) for sentence in sentences))
@@ -109,7 +109,7 @@ def _rows_read(rows: pd.DataFrame) -> Html:
 
 def headline(data: PageData) -> Html:
     """Tiles: nearest windows first, then what was, and what lies beyond."""
-    unit = money_unit(max(data.headline["upper"].max(), data.accounts["clv_to_date"].sum()))
+    unit = money_unit(max(data.headline["upper"].max(), data.accounts[data.counted.to_date].sum()))
     tiles = [_window_tile(row, data, unit) for row in data.headline.to_dict("records")]
     return section("headline", "At a glance", tag("div", join([*tiles, *_point_tiles(data, unit)]), class_="tiles"))
 
@@ -123,14 +123,14 @@ def _window_tile(row: Mapping[Any, Any], data: PageData, unit: MoneyUnit) -> Htm
 
 def _point_tiles(data: PageData, unit: MoneyUnit) -> list[Html]:
     accounts = data.accounts
-    to_date, beyond = float(accounts["clv_to_date"].sum()), float(accounts["beyond_horizon"].sum(min_count=1))
+    to_date, beyond = float(accounts[data.counted.to_date].sum()), float(accounts["beyond_horizon"].sum(min_count=1))
     tiles = [
         _tile(
             "Customer lifetime value to date",
             money(to_date, unit),
             unit.label(data.currency),
             "",
-            f"Revenue recognised by {day(data.as_of)}; what is still to come is not in it.",
+            f"What was {data.counted.done} by {day(data.as_of)}; what is still to come is not in it.",
         ),
         _tile(
             f"Beyond the {data.horizon_months} months",
@@ -146,7 +146,7 @@ def _point_tiles(data: PageData, unit: MoneyUnit) -> list[Html]:
             percent(top_share(accounts["mean"])),
             "",
             "",
-            "Of the expected revenue of the whole horizon.",
+            f"Of the mean {data.counted.noun.lower()} of the whole horizon.",
         ),
     ]
     return tiles

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.histories.engine import values
 from clvforecast.histories.money import recognised
@@ -26,8 +27,9 @@ NEGLIGIBLE = 0.01
 def revenue_before(forecast: Forecast) -> dict[str, pd.DataFrame]:
     """By "month", "quarter" and "year": label, start, end (last day), revenue, partial: whether as_of cuts the last one short.
 
-    Raises ForecastError where the forecast has no ledger.
+    Raises ForecastError where the forecast has no ledger, or does not count money as it is recognised.
     """
+    _check(forecast)
     return {freq: _revenue(forecast, freq) for freq in SHOWN_BEFORE}
 
 
@@ -42,14 +44,24 @@ def _revenue(forecast: Forecast, freq: str) -> pd.DataFrame:
 def account_years(forecast: Forecast) -> pd.DataFrame:
     """Cents of every account (rows as in `Forecast.accounts`) in each of the last years, the last of which ends on as_of.
 
-    Columns are the years' last days, of those years in which anything was recognised, `MOST_YEARS` at most.
+    Columns are the years' last days, of those years in which anything was recognised, `MOST_YEARS` at most. Raises ForecastError
+    as `revenue_before` does.
     """
+    _check(forecast)
     origin = day_number(forecast.as_of) + 1
     bounds = np.array([add_months(origin, -12 * years) for years in range(MOST_YEARS, -1, -1)], dtype=np.int64)
     cents = _between(forecast, bounds)
     begun = int((cents != 0).any(axis=0).argmax())
     ends: list[date] = [date_of(bound) - timedelta(days=1) for bound in bounds[1:]]
     return pd.DataFrame(cents[:, begun:], columns=pd.Index([end.isoformat() for end in ends[begun:]]))
+
+
+def _check(forecast: Forecast) -> None:
+    if forecast.settings.timing != "recognised":
+        raise ForecastError(
+            f"timing={forecast.settings.timing!r} counts other money than was recognised in the past; to see them side by side, "
+            'forecast with timing="recognised".'
+        )
 
 
 def _between(forecast: Forecast, bounds: Longs) -> Longs:

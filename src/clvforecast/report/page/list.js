@@ -22,7 +22,7 @@ const LIST_UNIT = (() => {
 const LIST_COLUMNS = [
   { key: "id", title: "Account" },
   ...ACCOUNTS.segments.map((segment) => ({ key: `segment ${segment.name}`, title: titled(segment.name), text: (i) => segment.of(i), wide: true })),
-  amountColumn("clv_to_date", "To date", true),
+  amountColumn(TO_DATE, "To date", true),
   amountColumn("mean", "Mean", true),
   { key: "q50", title: `Median (${RANGE} range)`, n: true, value: (i) => ACCOUNTS.columns.q50[i],
     text: (i) => money(ACCOUNTS.amount("q50", i), LIST_UNIT),
@@ -94,7 +94,7 @@ function breakable(name) {
 
 function showAccounts() {
   const first = LIST.page * ROWS_A_PAGE, shown = LIST.order.slice(first, first + ROWS_A_PAGE);
-  const caption = `Revenue of the next ${DATA.horizon_months} months by account, ${label(LIST_UNIT, CURRENCY)}`;
+  const caption = `${NOUN} of the next ${DATA.horizon_months} months by account, ${label(LIST_UNIT, CURRENCY)}`;
   const range = LIST_COLUMNS.find((column) => column.range).range, widest = Math.max(0, ...shown.map((i) => range(i).length));
   byId("account-caption").textContent = caption;
   byId("account-table").replaceChildren(el("table", { style: `--range:${widest}ch` }, el("caption", {}, caption), listHead(), el("tbody", {}, shown.map(listRow))));

@@ -22,6 +22,7 @@ QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
 MONEY = (
     "clv_to_date",
     "booked_to_date",
+    "paid_to_date",
     "mean",
     *QUANTILES,
     "lower",
@@ -55,6 +56,7 @@ def payload(data: PageData) -> dict[str, Any]:
         "as_of": data.as_of.isoformat(),
         "ci_prob": data.ci_prob,
         "horizon_months": data.horizon_months,
+        "counted": data.counted._asdict(),
         "headline": columns_of(data.headline),
         "portfolio": tables_of(data.portfolio),
         "history": tables_of(data.history),

@@ -30,7 +30,7 @@ function revenueChart() {
   }
   const cut = all.length > ahead.length ? `; a ${freq} that the horizon cuts short is left out` : "";
   return {
-    caption: `Revenue by ${freq}, ${label(unit, CURRENCY)}${cut}`,
+    caption: `${NOUN} by ${freq}, ${label(unit, CURRENCY)}${cut}`,
     traces,
     layout: {
       xaxis: axis({ showgrid: false, ...ticks(labels, "revenue-chart") }),

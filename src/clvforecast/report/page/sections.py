@@ -34,10 +34,10 @@ def revenue(data: PageData) -> Html:
         "What was recognised, then the forecast's median with its 50%, 80% and 90% ranges. Ranges hold for each period by "
         "itself, not for all of them at once."
     )
-    label = f"Revenue by period before and after {day(data.as_of)}, with ranges. The figures are in the table below."
+    label = f"{data.counted.noun} by period before and after {day(data.as_of)}, with ranges. The figures are in the table below."
     return section(
         "revenue",
-        "Revenue",
+        data.counted.noun,
         tag("p", lead, class_="lead"),
         choice("revenue-freq", "Periods", {freq: PERIODS[freq] for freq in data.portfolio}, "quarter"),
         chart("revenue", label, *by_freq({freq: _periods(data, freq) for freq in data.portfolio}, "quarter")),
@@ -75,7 +75,7 @@ def _periods(data: PageData, freq: str) -> Html:
     starred = ahead["partial"].any() or (before is not None and before["partial"].any())
     note = "* part of a period: only the days in the window, or up to as_of, are counted."
     columns = [Column(title, wide=title in ("From", "To")) for title in titles]
-    found = table(f"Revenue by {freq}, {unit.label(data.currency)}", columns, rows)
+    found = table(f"{data.counted.noun} by {freq}, {unit.label(data.currency)}", columns, rows)
     return join([found, tag("p", note, class_="small") if starred else ""])
 
 
@@ -119,7 +119,8 @@ def segments(data: PageData) -> Html:
 
 def _segment_table(data: PageData, column: str) -> Html:
     rows = data.by_segment[column].sort_values("mean", ascending=False, kind="stable")
-    unit = money_unit(max(rows["upper"].max(), rows["clv_to_date"].max()))
+    rows[data.counted.to_date] = to_date = _to_date(data, column).reindex(rows[column]).to_numpy()
+    unit = money_unit(max(rows["upper"].max(), to_date.max()))
     least, most = min(0.0, float(rows["lower"].min())), float(rows["upper"].max())
     width = (most - least) or 1.0
     total = float(rows["mean"].sum())
@@ -138,7 +139,7 @@ def _segment_table(data: PageData, column: str) -> Html:
         [
             name_of("not given" if pd.isna(row[column]) else str(row[column])),
             Figure(f"{row['accounts']:,.0f}", row["accounts"]),
-            Figure(money(row["clv_to_date"], unit), row["clv_to_date"]),
+            Figure(money(row[data.counted.to_date], unit), row[data.counted.to_date]),
             Figure(money(row["mean"], unit), row["mean"]),
             Figure(percent(row["mean"] / total) if total else "", row["mean"]),
             ranged(row["q50"], row["lower"], row["upper"], unit),
@@ -148,10 +149,13 @@ def _segment_table(data: PageData, column: str) -> Html:
         ]
         for row in rows.to_dict("records")
     ]
-    caption = (
-        f"Revenue of the next {data.horizon_months} months by {column.replace('_', ' ')}, {unit.label(data.currency)}"
-    )
-    return table(caption, columns, lines, "sortable")
+    of_what = f"{data.counted.noun} of the next {data.horizon_months} months by {column.replace('_', ' ')}"
+    return table(f"{of_what}, {unit.label(data.currency)}", columns, lines, "sortable")
+
+
+def _to_date(data: PageData, column: str) -> pd.Series:
+    """Of every level, what its accounts brought by as_of, of the kind that the forecast counts."""
+    return data.accounts.groupby(column, dropna=False)[data.counted.to_date].sum()
 
 
 def accounts(data: PageData) -> Html:

@@ -28,7 +28,7 @@ POLICY = ("default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "b
 """Of the content: nothing is fetched from anywhere, and of scripts only the page's own two may run."""
 NAVIGATION = {
     "headline": "At a glance",
-    "revenue": "Revenue",
+    "revenue": "",
     "bridge": "ARR bridge",
     "retention": "Retention",
     "segments": "Segments",
@@ -135,7 +135,9 @@ def _main(data: PageData) -> list[Html]:
         "scenarios": flows.scenarios(data),
         "calibration": flows.calibration(data),
     }
-    links = join(tag("a", NAVIGATION[name], href=f"#{name}") for name, part in parts.items() if part)
+    links = join(
+        tag("a", NAVIGATION[name] or data.counted.noun, href=f"#{name}") for name, part in parts.items() if part
+    )
     theme = tag("button", "Theme: system", type="button", id="theme")
     bar = tag("nav", join([tag("div", links, class_="links"), theme]), aria_label="Sections")
     silent = tag(

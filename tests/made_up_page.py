@@ -229,7 +229,7 @@ def plans(accounts: pd.DataFrame) -> pd.DataFrame:
             "date": pd.to_datetime(["2026-09-01", "2027-01-01", "2026-11-15"]),
             "kind": ["renewal", "<expansion>", "expansion"],
             "amount": [120_000.0, 30_000.0, 45_000.5],
-            "term_months": [36.0, np.nan, np.nan],
+            "term_months": pd.array([36, None, None], dtype="Int64"),
             "stated": [0.9, 0.5, 0.8],
             "probability": [0.81, 0.34, 0.66],
             "lower": [0.7, 0.21, 0.5],

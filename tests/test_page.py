@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from html.parser import HTMLParser
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -262,13 +263,36 @@ def test_scenarios_are_those_of_the_comparison(made: clv.Forecast) -> None:
     base = tables["total"][tables["total"]["scenario"] == "base"].assign(mean=0.0, lower=0.0, upper=0.0)
     told = {None: "", "year": "year_"}
     comparison = SimpleNamespace(
-        portfolio=lambda freq: tables["total" if freq is None else "year"],
-        difference=lambda freq: pd.concat([tables[f"{told[freq]}difference"], base], ignore_index=True),
+        portfolio=lambda freq, ci_prob: tables["total" if freq is None else "year"],
+        difference=lambda freq, ci_prob: pd.concat([tables[f"{told[freq]}difference"], base], ignore_index=True),
+        assumptions=lambda: pd.DataFrame({"scenario": ["Half of <churn> saved"], "assumed": ["renewal_odds <2>"]}),
     )
     data = gather(made, comparison=comparison)
     assert "base" not in set(data.scenarios["difference"]["scenario"])
     assert len(data.scenarios["difference"]) == 3
-    assert "Raise prices by 3% &lt;list&gt;" in page_html(data)
+    page = page_html(data)
+    assert "Raise prices by 3% &lt;list&gt;" in page and "<dd>renewal_odds &lt;2&gt;</dd>" in page
+
+
+def test_a_backtest_is_summed_up(
+    company: tuple[clv.Ledger, clv.Posterior], made: clv.Forecast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real one, of which only the fit is a prior: its totals and its scores are those of the page."""
+    ledger, posterior = company
+
+    def quick(ledger: clv.Ledger, segments: list[str], **settings: object) -> clv.Posterior:
+        return posterior
+
+    monkeypatch.setattr(import_module("clvforecast.backtest"), "fit", quick)
+    result = clv.backtest(ledger, "2022-12-31", 12, ["segment"], baselines={}, draws=40, progress=False)
+    page = page_html(gather(made, backtest=result))
+    mine = result.totals[(result.totals["by"] == "portfolio") & (result.totals["method"] == "clvforecast")]
+    found = payload_of(page)["totals"]
+    for name in ("actual", "median", "lower_50", "upper_50", "lower_95", "upper_95"):
+        assert found[name] == mine[name].tolist(), name
+    held = result.scores().set_index("score")["value"]["coverage_80"]
+    assert f"{held:.1%}" in page
+    assert "Portfolio totals" in page and found["origin"] == ["2022-12-31"]
 
 
 def test_what_cannot_be_shown_is_refused(made: clv.Forecast, tmp_path: Path) -> None:
@@ -345,8 +369,7 @@ def test_twenty_thousand_accounts_are_small_and_quick() -> None:
 
 def test_the_chart_library_is_read_only_when_a_page_is_written() -> None:
     code = (
-        "import sys, clvforecast as clv; clv.forecast; clv.write_page; from clvforecast import cli; "
-        "sys.exit('plotly' in sys.modules)"
+        "import sys, clvforecast as clv; clv.write_page; from clvforecast import cli; sys.exit('plotly' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

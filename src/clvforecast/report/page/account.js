@@ -172,8 +172,9 @@ function planText(name, value) {
 function smallTable(caption, titles, rows) {
   const isNumber = titles.map((_, k) => k > 0 && rows.every((row) => /^(–|−?[\d,.]+%?( \(.*\))?)$/.test(row[k])));
   const kind = (k) => (isNumber[k] ? "n" : null);
-  const body = rows.map(([first, ...others]) => el("tr", {}, el("th", { scope: "row" }, el("bdi", {}, first)),
-    others.map((text, k) => el("td", { class: kind(k + 1) }, el("bdi", {}, text)))));
+  const content = (text) => el(/^\d{4}-\d\d-\d\d$/.test(text) ? "time" : "bdi", {}, text);
+  const body = rows.map(([first, ...others]) => el("tr", {}, el("th", { scope: "row" }, content(first)),
+    others.map((text, k) => el("td", { class: kind(k + 1) }, content(text)))));
   return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption", {}, caption),
       el("thead", {}, el("tr", {}, titles.map((title, k) => el("th", { scope: "col", class: kind(k) }, title)))), el("tbody", {}, body))));

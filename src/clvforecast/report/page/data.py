@@ -46,6 +46,7 @@ class PageData:
     rows_read: `Ledger.reconciliation`
     plans: `Forecast.plan_table`
     scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`
+    assumed: scenario -> what it assumes, in words
     scores, backtest_totals: of the package's own forecasts in a backtest
     made_with: settings, seed, fingerprints and versions
     missing: section -> how to get it
@@ -71,6 +72,7 @@ class PageData:
     rows_read: pd.DataFrame | None = None
     plans: pd.DataFrame | None = None
     scenarios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    assumed: Mapping[str, str] = field(default_factory=dict)
     scores: pd.DataFrame | None = None
     backtest_totals: pd.DataFrame | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +116,8 @@ def gather(
         warnings=forecast.warnings,
         rows_read=None if forecast.ledger is None else forecast.ledger.reconciliation(),
         plans=plans,
-        scenarios=_scenarios(comparison, pieces),
+        scenarios=_scenarios(comparison, pieces, ci_prob),
+        assumed=_assumed(comparison),
         scores=None if backtest is None else _scores(backtest),
         backtest_totals=None if backtest is None else _backtest_totals(backtest),
         made_with=made_with(forecast),
@@ -214,13 +217,13 @@ def _plans(forecast: Forecast, given: pd.DataFrame | None, pieces: _Pieces) -> p
     return table.reset_index(drop=True)
 
 
-def _scenarios(comparison: Any, pieces: _Pieces) -> dict[str, pd.DataFrame]:
+def _scenarios(comparison: Any, pieces: _Pieces, ci_prob: float) -> dict[str, pd.DataFrame]:
     """Whole window and years, of every scenario and of its difference from the base."""
     if comparison is None:
         pieces.missing["scenarios"] = ASKED_FOR["scenarios"]
         return {}
-    total, change = comparison.portfolio(freq=None), comparison.difference(freq=None)
-    yearly, yearly_change = comparison.portfolio(freq="year"), comparison.difference(freq="year")
+    total, yearly = (comparison.portfolio(freq=freq, ci_prob=ci_prob) for freq in (None, "year"))
+    change, yearly_change = (comparison.difference(freq=freq, ci_prob=ci_prob) for freq in (None, "year"))
     base = base_of(total, change)
     return {
         "total": total,
@@ -228,6 +231,11 @@ def _scenarios(comparison: Any, pieces: _Pieces) -> dict[str, pd.DataFrame]:
         "year": yearly,
         "year_difference": yearly_change[yearly_change["scenario"] != base].reset_index(drop=True),
     }
+
+
+def _assumed(comparison: Any) -> dict[str, str]:
+    found = getattr(comparison, "assumptions", None)
+    return {} if found is None else dict(found()[["scenario", "assumed"]].itertuples(index=False, name=None))
 
 
 def base_of(total: pd.DataFrame, change: pd.DataFrame) -> str:

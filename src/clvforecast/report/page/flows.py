@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from clvforecast.report.page.data import PageData, base_of
+from clvforecast.report.page.front import terms
 from clvforecast.report.page.numbers import money, percent, probability
 from clvforecast.report.page.sections import PERIODS, by_freq, choice, ranged, ranged_share
 from clvforecast.report.page.tables import (
@@ -147,6 +148,7 @@ def scenarios(data: PageData) -> Html:
         "scenarios",
         "Scenarios",
         tag("p", join(lead), class_="lead"),
+        terms(data.assumed) if data.assumed else "",
         chart("scenarios", label),
         _scenario_table(data),
         tag("details", join([tag("summary", "Show the years"), _scenario_years(data)]), class_="figures"),
@@ -156,7 +158,13 @@ def scenarios(data: PageData) -> Html:
 def _scenario_table(data: PageData) -> Html:
     total, change = data.scenarios["total"], data.scenarios["difference"].set_index("scenario")
     unit = money_unit(total["upper"].max())
-    columns = [Column("Scenario"), Column("Mean"), Column("Median (range)"), Column("Difference (range)")]
+    prob = probability(data.ci_prob)
+    columns = [
+        Column("Scenario"),
+        Column("Mean"),
+        Column(f"Median ({prob} range)"),
+        Column(f"Difference ({prob} range)"),
+    ]
     lines: list[list[Content]] = [
         [
             name_of(str(row["scenario"])),

@@ -129,7 +129,8 @@ function chancesTable(i) {
 /** Means by origin as bars to one scale; what takes away runs to the left. */
 function accountOrigins(i) {
   const unit = accountUnit(i);
-  const parts = Object.entries(ORIGIN_NAMES).map(([key, name]) => ({ name, amount: ACCOUNTS.amount(`from_${key}`, i) })).filter(({ amount }) => amount);
+  const keys = Object.keys(ACCOUNTS.columns).filter((name) => name.startsWith("from_")).map((name) => name.slice(5));
+  const parts = keys.map((key) => ({ name: ORIGIN_NAMES[key] ?? titled(key), amount: ACCOUNTS.amount(`from_${key}`, i) })).filter(({ amount }) => amount);
   const low = Math.min(0, ...parts.map(({ amount }) => amount)), high = Math.max(0, ...parts.map(({ amount }) => amount)), width = high - low || 1;
   const caption = `Mean ${NOUN.toLowerCase()} of the next ${DATA.horizon_months} months by origin, ${label(unit, CURRENCY)}`;
   const bar = (amount) => {

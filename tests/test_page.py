@@ -271,6 +271,8 @@ def test_scenarios_are_those_of_the_comparison(made: clv.Forecast) -> None:
     assert "base" not in set(data.scenarios["difference"]["scenario"])
     assert len(data.scenarios["difference"]) == 3
     page = page_html(data)
+    shown = [of["data-value"] for name, of in read(page).elements if name == "td" and "data-value" in of]
+    assert {repr(mean) for mean in tables["difference"]["mean"]} <= set(shown)
     assert "Raise prices by 3% &lt;list&gt;" in page and "<dd>renewal_odds &lt;2&gt;</dd>" in page
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from clvforecast.report.page.data import PageData, base_of
@@ -157,33 +160,30 @@ def scenarios(data: PageData) -> Html:
 
 def _scenario_table(data: PageData) -> Html:
     total, change = data.scenarios["total"], data.scenarios["difference"].set_index("scenario")
-    unit = money_unit(total["upper"].max())
-    prob = probability(data.ci_prob)
-    columns = [
-        Column("Scenario"),
-        Column("Mean"),
-        Column(f"Median ({prob} range)"),
-        Column(f"Difference ({prob} range)"),
-    ]
+    unit, prob = money_unit(total["upper"].max()), probability(data.ci_prob)
+    titles = ("Scenario", "Mean", f"Median ({prob} range)", "Difference, mean", f"Difference, median ({prob} range)")
     lines: list[list[Content]] = [
         [
             name_of(str(row["scenario"])),
             Figure(money(row["mean"], unit), row["mean"]),
-            ranged(row["q50"], row["lower"], row["upper"], unit),
-            _difference(change, row["scenario"], unit),
+            _ranged_row(row, unit),
+            *_differences(change, row["scenario"], unit),
         ]
         for row in total.to_dict("records")
     ]
+    columns = [Column(title, wide=title == "Mean") for title in titles]
     return table(f"{data.counted.noun} by scenario, {unit.label(data.currency)}", columns, lines)
 
 
-def _difference(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> Content:
+def _differences(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> tuple[Content, Content]:
+    """Mean, and median with its range: where little is likely and much is at stake they tell different things."""
     if scenario not in change.index:
-        return Figure("base", 0.0)
-    return _ranged_row(change.loc[scenario], unit)
+        return Figure("base", 0.0), Figure("base", 0.0)
+    row = change.loc[scenario]
+    return Figure(money(row["mean"], unit), row["mean"]), _ranged_row(row, unit)
 
 
-def _ranged_row(row: pd.Series, unit: MoneyUnit) -> Figure:
+def _ranged_row(row: Mapping[Any, Any] | pd.Series, unit: MoneyUnit) -> Figure:
     return ranged(row["q50"], row["lower"], row["upper"], unit)
 
 

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from clvforecast.predictive import predictive_check as predictive_check
     from clvforecast.prospects import Prospects as Prospects
     from clvforecast.prospects import prospects as prospects
+    from clvforecast.report.page import write_page as write_page
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
     from clvforecast.scenario_file import read_scenarios as read_scenarios
@@ -148,6 +149,7 @@ _HOME = {
     "read_scenarios": "scenario_file",
     "Assume": "scenarios",
     "Scenario": "scenarios",
+    "write_page": "report.page",
     "CompanyParameters": "synthetic",
     "Truth": "synthetic",
     "simulate_events": "synthetic",

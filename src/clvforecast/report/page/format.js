@@ -1,0 +1,51 @@
+"use strict";
+
+// Figures as text, as the tables of the page write them: thousands separators, a real minus, ranges in brackets.
+
+const UNITS = [[1e9, "billion"], [1e6, "million"], [1e3, "thousand"], [1, ""]];
+
+/** The largest unit that an amount holds ten times: {size, name}. */
+function unitFor(largest) {
+  const [size, name] = UNITS.find(([size]) => Math.abs(largest) >= 10 * size) ?? UNITS[3];
+  return { size, name };
+}
+
+const NUMBERS = [0, 1, 2].map(
+  (digits) => new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+);
+
+function number(value, digits = 0) {
+  if (value === null || !Number.isFinite(value)) return "–";
+  const written = NUMBERS[digits].format(Math.abs(value));
+  return value < 0 && /[1-9]/.test(written) ? `−${written}` : written;
+}
+
+const money = (amount, unit) => number(amount === null ? null : amount / unit.size, unit.digits ?? (unit.size === 1 ? 0 : 1));
+const percent = (share, digits = 1) => (Number.isFinite(share) ? `${number(100 * share, digits)}%` : "–");
+const between = (middle, low, high) => `${middle} (${low} to ${high})`;
+const label = (unit, currency) => `${currency} ${unit.name}`.trim();
+const counted = (n, thing) => `${number(n)} ${thing}${n === 1 ? "" : "s"}`;
+const quotient = (amount, unit) => (amount === null ? null : amount / unit.size);
+
+function day(iso) {
+  const months = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December"];
+  const [year, month, date] = iso.slice(0, 10).split("-").map(Number);
+  return `${date} ${months[month - 1]} ${year}`;
+}
+
+/** Text for a chart, whose library reads some markup: names from the data must not be any. */
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+/** An element with attributes and children; texts stay texts. */
+function el(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.flat(2).filter((child) => child !== null && child !== ""));
+  return made;
+}
+
+const byId = (id) => document.getElementById(id);

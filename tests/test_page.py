@@ -1,0 +1,392 @@
+"""The page holds the forecast's figures to the cent, lets no name out of its place, and needs nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import clvforecast as clv
+from clvforecast.report.page import PageData, gather, page_html
+from clvforecast.report.page.payload import MONEY, SHARES_AND_MONTHS, as_json
+from clvforecast.report.page.write import SCRIPTS
+from clvforecast.simulation.calendar import add_months, date_of, day_number
+from made_up_page import HOSTILE, backtest_totals, bare, bridges, page_data, plans, retentions, scores
+
+DRAWS = 60
+MEGABYTE = 1e6
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and what scripts hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self._in_script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._in_script = tag == "script"
+        if self._in_script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._in_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            self.scripts[-1] += data
+        else:
+            self.texts.append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def payload_of(page: str) -> dict[str, Any]:
+    return json.loads(read(page).scripts[0])
+
+
+def unpacked(packed: dict[str, Any], n: int) -> np.ndarray:
+    if "same" in packed:
+        return np.full(n, packed["same"])
+    return np.frombuffer(base64.b64decode(packed["base64"]), dtype=np.dtype(packed["type"]).newbyteorder("<"))
+
+
+@pytest.fixture(scope="module")
+def company() -> tuple[clv.Ledger, clv.Posterior]:
+    """A synthetic company and, for a posterior, its prior."""
+    events, truth = clv.simulate_events(n_accounts=80, seed=5)
+    ledger = clv.read_ledger(events, truth.accounts, as_of=truth.as_of)
+    return ledger, clv.prior(ledger, ["segment"], draws=50)
+
+
+@pytest.fixture(scope="module")
+def made(company: tuple[clv.Ledger, clv.Posterior]) -> clv.Forecast:
+    """From the end of a quarter: 31 December 2023."""
+    ledger, posterior = company
+    return clv.forecast(posterior, ledger, 30, draws=DRAWS)
+
+
+@pytest.fixture(scope="module")
+def page(made: clv.Forecast, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "made" / "forecast.html"
+    clv.write_page(made, path, title="Made up")
+    return path.read_text(encoding="utf-8")
+
+
+# --- figures ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("freq", "alias"), [("month", "ME"), ("quarter", "QE"), ("year", "YE")])
+def test_the_portfolio_is_read_back_exactly(made: clv.Forecast, page: str, freq: str, alias: str) -> None:
+    found = pd.DataFrame(payload_of(page)["portfolio"][freq])
+    table = made.portfolio(freq if hasattr(made, "calendar") else alias)
+    for name in ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper"):
+        assert found[name].tolist() == table[name].tolist(), name
+    assert found["period"].tolist() == table["period"].dt.strftime("%Y-%m-%d").tolist()
+    assert found["partial"].tolist() == table["partial"].tolist()
+
+
+def test_the_accounts_are_read_back_to_the_cent(made: clv.Forecast, page: str) -> None:
+    found, table = payload_of(page)["accounts"], made.accounts()
+    assert found["ids"] == table["account_id"].tolist()
+    for name in set(MONEY) & set(table.columns):
+        cents = unpacked(found["numbers"][name], found["n"])
+        np.testing.assert_array_equal(cents, np.rint(table[name] * 100), err_msg=name)
+    for name in set(SHARES_AND_MONTHS) & set(table.columns):
+        share = unpacked(found["numbers"][name], found["n"])
+        np.testing.assert_allclose(share, table[name], rtol=1e-6, err_msg=name)
+    segment = found["segments"]["segment"]
+    codes = unpacked(segment["codes"], found["n"]).astype(int)
+    assert [segment["levels"][code] for code in codes] == table["segment"].tolist()
+
+
+def test_headline_windows_are_sums_of_the_forecast_s_months(made: clv.Forecast, page: str) -> None:
+    rows = pd.DataFrame(payload_of(page)["headline"]).set_index("key")
+    months = made.portfolio_draws("month" if hasattr(made, "calendar") else "ME").values[:, 0]
+    whole = made.portfolio(None).iloc[0]
+    for key, n in (("next_quarter", 3), ("next_12_months", 12), ("horizon", 30)):
+        assert rows.loc[key, "q50"] == pytest.approx(np.median(months[:, :n].sum(axis=1)), rel=1e-12), key
+    assert rows.loc["horizon", ["mean", "lower", "upper"]].tolist() == whole[["mean", "lower", "upper"]].tolist()
+    assert rows.loc["next_12_months", ["start", "end"]].tolist() == ["2024-01-01", "2024-12-31"]
+
+
+def test_an_account_s_years_are_what_it_has_brought(made: clv.Forecast, page: str) -> None:
+    """The company is younger than the years that are shown, so that they sum to the value to date, to the cent."""
+    found = payload_of(page)["accounts"]
+    total = sum(unpacked(cents, found["n"]) for cents in found["years"].values())
+    np.testing.assert_array_equal(total, np.rint(made.table["clv_to_date"] * 100))
+    assert list(found["years"])[-1] == str(made.as_of)
+
+
+def test_history_is_what_was_recognised(made: clv.Forecast, page: str) -> None:
+    """Quarters in whole currency are the account years of the same time: both are of the ledger's service days."""
+    data = payload_of(page)
+    quarters = pd.DataFrame(data["history"]["quarter"])
+    years = data["accounts"]["years"]
+    last_year = unpacked(years[str(made.as_of)], data["accounts"]["n"]).sum() / 100
+    assert quarters["revenue"].tail(4).sum() == pytest.approx(last_year, abs=1e-6)
+    assert not quarters["partial"].any()
+
+
+def test_segments_add_up_to_the_whole(made: clv.Forecast) -> None:
+    table = gather(made).by_segment["segment"]
+    whole = made.portfolio(None).iloc[0]
+    assert table["mean"].sum() == pytest.approx(whole["mean"], rel=1e-12)
+    assert table["accounts"].sum() == len(made.table)
+    assert table["clv_to_date"].sum() == pytest.approx(made.table["clv_to_date"].sum())
+    assert table["upper"].sum() > whole["upper"]  # ranges do not add up
+
+
+def test_a_figure_in_a_table_is_the_forecast_s(made: clv.Forecast, page: str) -> None:
+    """The exact value stands beside the text that is shown."""
+    values = [
+        float(of["data-value"] or "nan") for name, of in read(page).elements if name == "td" and "data-value" in of
+    ]
+    quarters = made.portfolio("quarter" if hasattr(made, "calendar") else "QE")
+    assert set(quarters["q50"]) | set(quarters["mean"]) <= set(values)
+
+
+def test_a_running_quarter_says_what_it_has_already(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    """From 20 November: October to 20 November is recognised, the rest of the quarter is forecast."""
+    ledger, posterior = company
+    data = gather(clv.forecast(posterior, ledger.at("2023-11-20"), 14, draws=10))
+    quarter, past = data.portfolio["quarter"], data.history["quarter"]
+    assert quarter["partial"].tolist() == [True] + [False] * 4 + [True]
+    assert past["partial"].tolist() == [False] * (len(past) - 1) + [True]
+    assert past["end"].iloc[-1] == pd.Timestamp("2023-11-20")
+    assert quarter["already"].tolist() == [past["revenue"].iloc[-1]] + [0.0] * 5
+    assert quarter["already"].iloc[0] > 0
+    rows = data.headline.set_index("key")
+    assert pd.Timestamp(rows.loc["next_quarter", "start"]) == pd.Timestamp("2024-01-01")
+    assert rows.loc["next_12_months", "end"] >= date_of(add_months(day_number(data.as_of) + 1, 12) - 1)
+    assert "to the end of the last" in rows.loc["next_12_months", "label"]
+
+
+def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    """Not from what was recognised, which would count the committed part twice; nor do they stand beside past revenue."""
+    ledger, posterior = company
+    data = gather(clv.forecast(posterior, ledger, 12, draws=10, timing="booked"))
+    page = page_html(data)
+    booked = data.accounts["booked_to_date"].sum()
+    assert payload_of(page)["counted"] == {"noun": "Bookings", "done": "booked", "to_date": "booked_to_date"}
+    assert payload_of(page)["history"] == {} and payload_of(page)["accounts"]["years"] is None
+    assert "What was booked by 31 December 2023" in page and f"{booked / 1e6:,.1f}" in page
+    assert "counts other money than was recognised in the past" in page
+    table = payload_of(page)["portfolio"]["quarter"]
+    assert "Bookings by quarter" in page and table["already"][0] in (0.0, None)
+
+
+def test_a_short_horizon_has_the_windows_that_fit_in_it(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    ledger, posterior = company
+    data = gather(clv.forecast(posterior, ledger, 2, annual_discount_rate=0.0, draws=10))
+    assert data.headline["key"].tolist() == ["horizon"]
+    page = page_html(data)
+    assert "Next 2 months" in page
+    assert "Needs a discount rate above zero." in page
+
+
+# --- what may be missing, and what is refused ---------------------------------------------------------------
+
+
+def test_what_is_missing_is_left_out_with_how_to_get_it(made: clv.Forecast) -> None:
+    page = page_html(gather(replace(made, ledger=None)))
+    shown = {of.get("id") for name, of in read(page).elements if name == "section"}
+    assert {"revenue", "segments", "accounts", "left-out"} <= shown
+    assert not {"scenarios", "calibration"} & shown
+    said = " ".join(read(page).texts)
+    assert "clv.load_forecast(path, ledger=ledger)" in said
+    assert "comparison=clv.compare" in said
+    assert "backtest=clv.backtest" in said
+    assert payload_of(page)["accounts"]["years"] is None
+
+
+class Whole(clv.Forecast):
+    """A forecast that has all that others build, as the schema says."""
+
+    def bridge(self, freq: str, ci_prob: float) -> pd.DataFrame:
+        return bridges(np.random.default_rng(1))[freq]
+
+    def retention(self, freq: str, ci_prob: float) -> pd.DataFrame:
+        if freq == "year":
+            raise clv.ForecastError("no whole year")
+        return retentions(np.random.default_rng(2))[freq]
+
+    def policies(self) -> dict[str, str]:
+        return {"late_bookings": "Counted <when> booked."}
+
+    def plan_table(self) -> pd.DataFrame:
+        return plans(self.accounts())
+
+
+def test_a_forecast_s_own_tables_are_taken(made: clv.Forecast) -> None:
+    whole = Whole(**{field.name: getattr(made, field.name) for field in fields(clv.Forecast)})
+    given = SimpleNamespace(scores=scores, totals=backtest_totals())
+    data = gather(whole, backtest=given)  # type: ignore[arg-type]
+    assert list(data.bridge) == ["quarter", "year"]
+    assert list(data.retention) == ["quarter"]
+    assert data.missing["retention"].endswith("no whole year")
+    assert data.plans is not None and len(data.plans) == 3
+    page = page_html(data)
+    assert "Counted &lt;when&gt; booked." in page
+    assert "late bookings" in page
+    shown = {of.get("id") for name, of in read(page).elements if name == "section"}
+    assert {"bridge", "retention", "calibration"} <= shown
+
+
+def test_scenarios_are_those_of_the_comparison(made: clv.Forecast) -> None:
+    """The base is the one without a difference, also where it is told with one of nothing."""
+    tables = page_data().scenarios
+    base = tables["total"][tables["total"]["scenario"] == "base"].assign(mean=0.0, lower=0.0, upper=0.0)
+    told = {None: "", "year": "year_"}
+    comparison = SimpleNamespace(
+        portfolio=lambda freq, ci_prob: tables["total" if freq is None else "year"],
+        difference=lambda freq, ci_prob: pd.concat([tables[f"{told[freq]}difference"], base], ignore_index=True),
+        assumptions=lambda: pd.DataFrame({"scenario": ["Half of <churn> saved"], "assumed": ["renewal_odds <2>"]}),
+    )
+    data = gather(made, comparison=comparison)
+    assert "base" not in set(data.scenarios["difference"]["scenario"])
+    assert len(data.scenarios["difference"]) == 3
+    page = page_html(data)
+    shown = [of["data-value"] for name, of in read(page).elements if name == "td" and "data-value" in of]
+    assert {repr(mean) for mean in tables["difference"]["mean"]} <= set(shown)
+    assert "Raise prices by 3% &lt;list&gt;" in page and "<dd>renewal_odds &lt;2&gt;</dd>" in page
+
+
+def test_a_backtest_is_summed_up(
+    company: tuple[clv.Ledger, clv.Posterior], made: clv.Forecast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real one, of which only the fit is a prior: its totals and its scores are those of the page."""
+    ledger, posterior = company
+
+    def quick(ledger: clv.Ledger, segments: list[str], **settings: object) -> clv.Posterior:
+        return posterior
+
+    monkeypatch.setattr(import_module("clvforecast.backtest"), "fit", quick)
+    result = clv.backtest(ledger, "2022-12-31", 12, ["segment"], baselines={}, draws=40, progress=False)
+    page = page_html(gather(made, backtest=result))
+    mine = result.totals[(result.totals["by"] == "portfolio") & (result.totals["method"] == "clvforecast")]
+    found = payload_of(page)["totals"]
+    for name in ("actual", "median", "lower_50", "upper_50", "lower_95", "upper_95"):
+        assert found[name] == mine[name].tolist(), name
+    held = result.scores().set_index("score")["value"]["coverage_80"]
+    assert f"{held:.1%}" in page
+    assert "Portfolio totals" in page and found["origin"] == ["2022-12-31"]
+
+
+def test_what_cannot_be_shown_is_refused(made: clv.Forecast, tmp_path: Path) -> None:
+    with pytest.raises(clv.ForecastError, match=r"plan_table has no column account_id; it has account\."):
+        clv.write_page(made, tmp_path / "x.html", plan_table=pd.DataFrame({"account": ["a"]}))
+    with pytest.raises(clv.ForecastError, match="ci_prob=0.7 was not kept"):
+        clv.write_page(made, tmp_path / "x.html", ci_prob=0.7)
+    assert not list(tmp_path.iterdir())
+
+
+# --- bytes --------------------------------------------------------------------------------------------------
+
+
+def test_no_name_leaves_its_place() -> None:
+    """Only the page's own elements are there, whatever accounts, segments, scenarios and titles are called."""
+    data = page_data()
+    page = page_html(replace(data, title=HOSTILE[1], policies={"<b>": HOSTILE[1]}, made_with={HOSTILE[0]: HOSTILE[3]}))
+    reader = read(page)
+    assert len(reader.scripts) == 3
+    assert not {"img", "b", "i"} & {name for name, of in reader.elements if "style" not in of}
+    assert not any(key.startswith("on") for _, of in reader.elements for key in of)
+    assert payload_of(page)["accounts"]["ids"][: len(HOSTILE)] == list(HOSTILE)
+    assert HOSTILE[1] in "".join(reader.texts)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "\x00\x1f", "\ud800 lone", "\N{PARAGRAPH SEPARATOR}"])
+def test_json_stays_in_its_script(text: str) -> None:
+    written = as_json({"name": text})
+    assert written.isascii() and not re.search("[<>&]", written)
+    assert json.loads(written)["name"] == text
+
+
+def test_only_the_page_s_own_scripts_may_run(page: str) -> None:
+    policy = next(
+        of["content"] for name, of in read(page).elements if of.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    allowed = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in read(page).scripts[1:]]
+    assert rules["script-src"].split() == [f"'sha256-{name}'" for name in allowed]
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    """Of our own markup, style and script: the chart library's addresses are texts, which the policy keeps from being used."""
+    for name, of in read(page).elements:
+        assert "src" not in of and name not in ("link", "iframe", "object", "embed", "base"), (name, of)
+        assert of.get("href", "#").startswith("#"), of
+    folder = files("clvforecast.report.page")
+    for name in (*SCRIPTS, "style.css"):
+        own = (folder / name).read_text(encoding="utf-8")
+        assert not re.search(
+            r"https?:|//[a-z]+\.|url\(|@import|fetch\(|XMLHttp|WebSocket|import\(|innerHTML|eval\(", own
+        ), name
+
+
+def test_the_same_forecast_gives_the_same_bytes(made: clv.Forecast, tmp_path: Path) -> None:
+    for name in ("a.html", "b.html"):
+        clv.write_page(made, tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert page_html(page_data()) == page_html(page_data())
+
+
+def test_twenty_thousand_accounts_are_small_and_quick() -> None:
+    """The chart library is five megabytes; an account may cost 250 bytes."""
+    data = page_data(20_000)
+    empty = len(page_html(page_data(20)))
+    began = time.perf_counter()
+    page = page_html(data)
+    assert time.perf_counter() - began < 20
+    assert len(page) - empty < 250 * 20_000
+    assert len(page) < 10.5 * MEGABYTE
+
+
+def test_the_chart_library_is_read_only_when_a_page_is_written() -> None:
+    code = (
+        "import sys, clvforecast as clv; clv.write_page; from clvforecast import cli; sys.exit('plotly' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_its_script_the_figures_are_there() -> None:
+    data = page_data()
+    said = " ".join(" ".join(read(page_html(data)).texts).split())
+    assert f"EUR million {data.headline['q50'].iloc[1] / 1e6:.1f} from 1 July 2026 to 30 June 2027" in said
+    assert "Charts and the list of accounts need JavaScript" in said
+    assert "ARR bridge by quarter, EUR million: means, with 90% ranges" in said
+    assert "−0.8" in said and "-0.8" not in said
+
+
+def test_a_bare_page_has_what_is_left(tmp_path: Path) -> None:
+    data: PageData = bare(page_data())
+    said = " ".join(read(page_html(data)).texts)
+    assert "ARR bridge: needs <the ledger>." in said
+    assert payload_of(page_html(data))["history"] == {}

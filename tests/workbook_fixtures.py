@@ -81,7 +81,7 @@ def made_up_contents(n_accounts: int = 40, **changes: Any) -> Contents:
     whole = pd.DataFrame(
         {**_row(draws.sum(axis=(1, 2))), "discounted_mean": accounts["discounted_mean"].sum()}, index=[0]
     )
-    by_period = periods.assign(**{name: values for name, values in describe(draws.sum(axis=2), 0.9, "eti").items()})
+    by_period = periods.assign(**describe(draws.sum(axis=2), 0.9, "eti"))
     contents = {
         "title": "Outlook & more", "as_of": AS_OF, "currency": "EUR", "horizon_months": 36, "draws": len(draws),
         "ci_prob": 0.9, "freq": "quarter", "accounts": accounts, "headline": _headline(draws, periods), "periods": by_period,
@@ -166,7 +166,8 @@ def made_up_quality() -> Quality:
     rejected = pd.DataFrame(
         {
             "source": "events.csv", "row": [3, 8], "line": [4, 9], "account_id": ["=A1", None], "column": ["amount", "kind"],
-            "value": ["=cmd|' /C calc'!A0", None], "rule": ["unreadable_amount", "missing_kind"], "hint": ["write a number", "name a kind"],
+            "value": ["=cmd|' /C calc'!A0", None], "rule": ["unreadable_amount", "missing_kind"],
+            "hint": ["write a number", "name a kind"],
         }
     )  # fmt: skip
     by_rule = rejected.assign(rows=1)[["rule", "rows", "source", "row", "column", "value", "hint"]]
@@ -199,7 +200,8 @@ def made_up_plans() -> pd.DataFrame:
 def made_up_track_record() -> TrackRecord:
     totals = pd.DataFrame(
         {
-            "origin": [date(2016, 6, 30), date(2017, 6, 30)], "window_months": [12, 12], "actual": [8.1e6, 9.2e6], "mean": [8.3e6, 9.9e6],
+            "origin": [date(2016, 6, 30), date(2017, 6, 30)], "window_months": [12, 12], "actual": [8.1e6, 9.2e6],
+            "mean": [8.3e6, 9.9e6],
             "median": [8.2e6, 9.7e6], "lower_80": [7.5e6, 8.9e6], "upper_80": [9.1e6, 1.1e7], "lower_95": [7.1e6, 8.3e6],
             "upper_95": [9.9e6, 1.2e7],
         }

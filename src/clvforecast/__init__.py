@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from clvforecast.predictive import predictive_check as predictive_check
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
+    from clvforecast.report.workbook import write_workbook as write_workbook
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
     from clvforecast.synthetic import Truth as Truth
     from clvforecast.synthetic import simulate_events as simulate_events
@@ -106,6 +107,7 @@ _HOME = {
     "predictive_check": "predictive",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
+    "write_workbook": "report.workbook",
     "CompanyParameters": "synthetic",
     "Truth": "synthetic",
     "simulate_events": "synthetic",

@@ -27,13 +27,25 @@ from clvforecast.report.workbook import (
 )
 from clvforecast.report.workbook.contents import Contents
 from clvforecast.report.workbook.gather import contents_of
-from clvforecast.report.workbook.page import FONT, GREY, Book, Page
+from clvforecast.report.workbook.page import DARK, FONT, GREY, Book, Page
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
 
 ROWS_IN_MEMORY = 50_000
 """Accounts beyond which rows go to the disk as they are written, and texts beside their cells instead of into one table."""
+
+ORDER = (
+    summary.SHEET,
+    bridge.SHEET,
+    segments.SHEET,
+    accounts.SHEET,
+    plans.SHEET,
+    scenarios.SHEET,
+    track_record.SHEET,
+    assumptions.SHEET,
+    quality.SHEET,
+)
 
 
 def write_workbook(
@@ -113,8 +125,8 @@ def write_contents(contents: Contents, path: Path, max_accounts: int | None = No
                 _write(workbook, contents, shown)
     except (OSError, FileCreateError) as error:
         raise ForecastFileError(
-            f"{path}: cannot write the workbook there ({getattr(error, 'strerror', None) or error}). What was there before is still "
-            "there. Give a path in an existing folder that you may write to, with space left, and close it in Excel."
+            f"{path}: cannot write the workbook there ({getattr(error, 'strerror', None) or error}). What was there before is "
+            "still there. Give a path in an existing folder that you may write to, with space left, and close it in Excel."
         ) from error
 
 
@@ -156,24 +168,26 @@ def _pages(
     book: Book, contents: Contents, shown: pd.DataFrame
 ) -> tuple[dict[str, Page], dict[str, Callable[[Page], Any]]]:
     """All sheets in their order, and how those are written that need no other."""
-    given: dict[str, tuple[bool, Callable[[Page], Any] | None]] = {
-        summary.SHEET: (True, None),
-        bridge.SHEET: (isinstance(contents.bridge, pd.DataFrame), None),
-        segments.SHEET: (True, lambda page: segments.write_segments(page, contents)),
-        accounts.SHEET: (True, lambda page: accounts.write_accounts_sheet(page, contents, shown)),
-        plans.SHEET: (contents.plans is not None, lambda page: plans.write_plans(page, contents, contents.plans)),
-        scenarios.SHEET: (
-            contents.scenarios is not None,
-            lambda page: scenarios.write_scenarios(page, contents, contents.scenarios),
-        ),
-        track_record.SHEET: (
-            contents.track_record is not None,
-            lambda page: track_record.write_track_record(page, contents.track_record),
-        ),
-        assumptions.SHEET: (True, None),
-        quality.SHEET: (True, lambda page: quality.write_quality(page, contents.quality)),
-    }
-    shown_sheets = {name: write for name, (there, write) in given.items() if there}
+    writers = _writers(contents, shown)
+    there = {name: name in writers for name in (plans.SHEET, scenarios.SHEET, track_record.SHEET)}
+    there[bridge.SHEET] = isinstance(contents.bridge, pd.DataFrame)
+    names = [name for name in ORDER if there.get(name, True)]
     grey = (assumptions.SHEET, quality.SHEET)
-    pages = {name: Page(book, name, GREY if name in grey else "#1f4e79") for name in shown_sheets}
-    return pages, {name: write for name, write in shown_sheets.items() if write is not None}
+    return {name: Page(book, name, GREY if name in grey else DARK) for name in names}, writers
+
+
+def _writers(contents: Contents, shown: pd.DataFrame) -> dict[str, Callable[[Page], Any]]:
+    """Name of a sheet -> what writes it; those that were not asked for are left out."""
+    steps, compared, record = contents.plans, contents.scenarios, contents.track_record
+    writers: dict[str, Callable[[Page], Any]] = {
+        segments.SHEET: lambda page: segments.write_segments(page, contents),
+        accounts.SHEET: lambda page: accounts.write_accounts_sheet(page, contents, shown),
+        quality.SHEET: lambda page: quality.write_quality(page, contents.quality),
+    }
+    if steps is not None:
+        writers[plans.SHEET] = lambda page: plans.write_plans(page, contents, steps)
+    if compared is not None:
+        writers[scenarios.SHEET] = lambda page: scenarios.write_scenarios(page, contents, compared)
+    if record is not None:
+        writers[track_record.SHEET] = lambda page: track_record.write_track_record(page, record)
+    return writers

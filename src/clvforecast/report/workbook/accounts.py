@@ -18,8 +18,10 @@ MOST_ROWS = 1_048_576
 """Of a sheet in Excel."""
 TITLE_ROWS = 6
 """Rows above the heads: title, two sentences, an empty one, sums."""
-MOST_PRINTED = 250
+MOST_PRINTED = 100
 """Accounts that are printed; thousands of pages help nobody."""
+LINE_HEIGHT = 13.0
+"""Points of a line of text, in rows of accounts whose names are longer than their column is wide."""
 SAMPLE = 2000
 """Texts that decide a column's width."""
 
@@ -40,23 +42,25 @@ def columns_of(contents: Contents) -> list[Column]:
     low, high = contents.ends
     money = [
         Column("clv_to_date", "CLV to date (served)", "amount", True),
-        Column("booked_to_date", "booked to date", "amount", True),
         Column("mean", "expected revenue (mean)", "amount", True),
         Column("q50", "median", "amount"),
         Column("lower", low, "amount"),
         Column("upper", high, "amount"),
         Column("clv", "CLV: to date + expected", "amount", True),
-        Column("clv_lower", f"CLV {low}", "amount"),
-        Column("clv_upper", f"CLV {high}", "amount"),
     ]
-    marks = [Column(f"p_active_{n}m", f"active in {n} months", "percent") for n in (12, 24, 36)]
     chances = [
-        *marks,
-        Column("p_next_renewal", "chance of next renewal", "percent"),
-        Column("p_next_renewal_q05", "its low 5%", "percent", printed=False),
-        Column("p_next_renewal_q95", "its high 95%", "percent", printed=False),
-        Column("p_zero", "chance of no revenue", "percent"),
-        Column("active_months", "months under contract", "number"),
+        Column("p_active_12m", "active in 12 months", "percent"),
+        Column("p_next_renewal", "next renewal", "percent"),
+        Column("p_zero", "no revenue at all", "percent"),
+    ]
+    more = [
+        Column("clv_lower", f"CLV {low}", "amount", printed=False),
+        Column("clv_upper", f"CLV {high}", "amount", printed=False),
+        Column("booked_to_date", "booked to date", "amount", True, False),
+        *[Column(f"p_active_{n}m", f"active in {n} months", "percent", printed=False) for n in (24, 36)],
+        Column("p_next_renewal_q05", "next renewal: low 5%", "percent", printed=False),
+        Column("p_next_renewal_q95", "next renewal: high 95%", "percent", printed=False),
+        Column("active_months", "months under contract", "number", printed=False),
     ]
     value = [
         Column("discounted_mean", "discounted value (mean)", "amount", True, False),
@@ -70,7 +74,7 @@ def columns_of(contents: Contents) -> list[Column]:
         if name.startswith("from_")
     ]
     segments = [Column(name, name.replace("_", " "), "text") for name in contents.segments]
-    found = [Column("account_id", "account", "text"), *segments, *money, *chances, *value, *origins]
+    found = [Column("account_id", "account", "text"), *segments, *money, *chances, *more, *value, *origins]
     return [column for column in found if column.name in contents.accounts]
 
 
@@ -129,13 +133,13 @@ def write_accounts_sheet(page: Page, contents: Contents, shown: pd.DataFrame) ->
     )
     page.row = TITLE_ROWS - 1
     _sums(page, columns, shown)
-    page.heads((column.head for column in columns), height=42.0)
+    page.heads((column.head for column in columns), tuple(column.kind for column in columns), height=42.0)
     _rows(page, columns, shown)
     last = page.row - 1
     page.sheet.freeze_panes(TITLE_ROWS + 1, 1)
     page.sheet.autofilter(TITLE_ROWS, 0, last, len(columns) - 1)
     page.sheet.repeat_rows(TITLE_ROWS)
-    page.printed(sum(column.printed for column in columns), min(last, TITLE_ROWS + MOST_PRINTED))
+    page.printed(sum(column.printed for column in columns), min(last, TITLE_ROWS + MOST_PRINTED), 0)
     page.book.name("accounts_table", page.area(TITLE_ROWS, 0, last, len(columns) - 1), "all accounts, with their heads")
 
 
@@ -164,7 +168,10 @@ def _sums(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
 def _rows(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
     """Written by kind without asking each cell what it is: there may be a million rows."""
     writers = [_writer(page, column, place, columns, shown) for place, column in enumerate(columns)]
+    lines = np.ceil(shown["account_id"].astype(str).str.len().to_numpy() / (0.85 * page.widths[0])).astype(int)
     for number in range(len(shown)):
+        if lines[number] > 1:
+            page.sheet.set_row(page.row, LINE_HEIGHT * int(lines[number]))
         for write in writers:
             write(page.row, number)
         page.next()
@@ -172,7 +179,7 @@ def _rows(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
 
 def _writer(page: Page, column: Column, place: int, columns: list[Column], shown: pd.DataFrame) -> Any:
     sheet = page.sheet
-    style = page.book.style(column.kind, **({} if column.kind == "text" else {"font_color": GIVEN}))
+    style = page.book.style(column.kind, **({"text_wrap": True} if column.kind == "text" else {"font_color": GIVEN}))
     if column.kind == "text":
         texts = shown[column.name].astype(object).where(shown[column.name].notna(), "").astype(str).to_list()
         return lambda row, number: sheet.write_string(row, place, texts[number], style)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from clvforecast.report.workbook.contents import Contents
-from clvforecast.report.workbook.page import QUIET, Named, Page
+from clvforecast.report.workbook.page import QUIET, Look, Named, Page
 
 SHEET = "Assumptions"
 WIDTHS = (34.0, 22.0, 96.0)
-WRAP = {"text_wrap": True}
+WRAP: Look = {"text_wrap": True}
 SETTING_WORDS = {
     "horizon_months": "months ahead, from the day after as_of",
     "annual_discount_rate": "effective rate a year, in discounted figures only",
@@ -71,7 +71,7 @@ def _sentence(page: Page, text: str) -> None:
 
 def lines_of(text: str, width: float) -> int:
     """Rows that a text takes in a column of this width, at least one."""
-    return max(1, -(-len(text) // int(width * 0.95)))
+    return max(1, -(-len(text) // int(width * 1.1)))
 
 
 def _policies(page: Page, contents: Contents) -> None:
@@ -119,7 +119,7 @@ def _rows(page: Page, entries: Mapping[str, Any], words: Mapping[str, str]) -> N
                 if isinstance(value, int)
                 else "text"
             )
-            page.put(1, value, kind, align="left")
+            page.put(1, "none" if value is None else value, "text" if value is None else kind, align="left")
             page.put(2, words.get(name, ""), **QUIET)
         page.next()
     page.next()
@@ -127,8 +127,8 @@ def _rows(page: Page, entries: Mapping[str, Any], words: Mapping[str, str]) -> N
 
 def _names(page: Page) -> None:
     """What other workbooks can link to; each with a link to its value, which shows that it works."""
-    page.section("Names to link to, as ='[workbook.xlsx]Summary'!clv_next_quarter_mean")
-    page.heads(("name", "now", "meaning"), height=None)
+    page.section("Names to link to, as ='forecast.xlsx'!clv_next_quarter_mean")
+    page.heads(("name", "now", "meaning"), height=None, align="left")
     for named in page.book.names:
         _name(page, named)
     page.next()

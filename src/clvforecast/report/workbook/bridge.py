@@ -24,8 +24,6 @@ from clvforecast.report.workbook.page import (
 from clvforecast.report.workbook.waterfall import (
     CHART_ROWS,
     Source,
-    least_of_axis,
-    steps_of,
     waterfall_chart,
     write_figures,
     write_selector,
@@ -95,7 +93,7 @@ def nearest_period(periods: pd.DataFrame, as_of: date) -> int | None:
 def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places:
     """The whole sheet; returns where the figures of the summary stand."""
     periods = periods_of(bridge)
-    page.set_columns([40.0, *[11.5] * max(len(periods), 9)])
+    page.set_columns([44.0, *[10.5] * max(len(periods), 9)])
     low, high = contents.ends
     page.head(
         "ARR bridge",
@@ -142,13 +140,10 @@ def _waterfall(
     chart_row: int,
 ) -> None:
     """The chart's figures on the current rows, and the chart above."""
-    steps = {label: steps_of(mine.set_index("line")) for label, mine in turned.groupby("label", sort=False)}
-    lowest = min(float(table["tip"].min() - table["below"].max()) for table in steps.values())
-    least = least_of_axis(lowest, max(float(table["tip"].max()) for table in steps.values()))
-    title = f"ARR bridge, {_labels(periods)[chosen]}"
-    first = write_figures(page, source, LINES, steps[periods["label"][chosen]], title)
-    chart = waterfall_chart(page, contents, first, least)
-    page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 4})
+    label = periods["label"][chosen]
+    figures = turned[turned["label"] == label].set_index("line")
+    first = write_figures(page, source, LINES, figures, _labels(periods)[chosen], contents.range_name)
+    page.sheet.insert_chart(chart_row, 0, waterfall_chart(page, first), {"x_offset": 4, "y_offset": 4})
 
 
 def _period_heads(page: Page, periods: pd.DataFrame) -> None:

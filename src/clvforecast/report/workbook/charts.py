@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from clvforecast.report.colours import BANDS, MEDIAN
@@ -12,7 +13,8 @@ GRID = {"visible": True, "line": {"color": "#e5e7eb", "width": 0.75}}
 QUIET_LINE = {"color": "#9aa3af", "width": 0.75}
 WHISKER = {"color": "#111827", "width": 1.25}
 SERVED_COLOUR, EXPECTED_COLOUR, WIDE_COLOUR = "#8a8f98", BANDS[0.50], MEDIAN
-CHART_WIDTH, CHART_HEIGHT = 1040, 370
+WIDEST, HEIGHT = 1500, 345
+"""Pixels."""
 
 
 def titled(name: str) -> dict[str, Any]:
@@ -24,20 +26,35 @@ def titled(name: str) -> dict[str, Any]:
     }
 
 
-def money_axis(book: Book, least: float | None = None) -> dict[str, Any]:
-    """An upright axis in the book's unit; where it does not begin at zero, its name says so."""
+def money_axis(book: Book, highest: float) -> dict[str, Any]:
+    """An upright axis in the book's unit that holds the highest value, ends of ranges too."""
     shown = number_format("money", book.unit, book.currency)["num_format"].split("_)")[0]
-    cut = "" if least is None else " (does not begin at 0)"
+    step = nice_step(highest)
     return {
-        "name": f"{book.money_in}{cut}",
+        "name": book.money_in,
         "name_font": FONT,
         "num_font": FONT,
         "num_format": shown,
         "major_gridlines": GRID,
         "line": {"none": True},
         "major_tick_mark": "none",
-        **({} if least is None else {"min": least}),
+        "max": step * math.ceil(highest / step) if highest > 0.0 else step,
+        "major_unit": step,
     }
+
+
+def nice_step(highest: float) -> float:
+    """A round number of which four to eight make the axis.
+
+    Examples
+    --------
+    >>> nice_step(309.8), nice_step(1_020.0), nice_step(0.0)
+    (50.0, 200.0, 1.0)
+    """
+    if highest <= 0.0:
+        return 1.0
+    size = 10.0 ** math.floor(math.log10(highest / 4.0))
+    return max(size * factor for factor in (1.0, 2.0, 2.5, 5.0) if size * factor <= highest / 4.0)
 
 
 def label_axis(count: int) -> dict[str, Any]:
@@ -57,10 +74,11 @@ def whiskers(plus: str, minus: str) -> dict[str, Any]:
     }
 
 
-def finished(chart: Any, title: str, width: int = CHART_WIDTH, height: int = CHART_HEIGHT) -> Any:
+def finished(page: Page, chart: Any, title: str, columns: int | None = None, height: int = HEIGHT) -> Any:
+    """With its title and legend, as wide as the sheet's columns."""
     chart.set_title(titled(title))
     chart.set_legend({"position": "bottom", "font": FONT})
-    chart.set_size({"width": width, "height": height, "object_position": 2})
+    chart.set_size({"width": min(page.pixels(columns) - 12, WIDEST), "height": height, "object_position": 2})
     chart.set_chartarea({"border": {"color": "#d1d5db"}})
     return chart
 
@@ -70,10 +88,18 @@ def stacked(page: Page) -> Any:
 
 
 def forecast_chart(
-    page: Page, first: int, last: int, columns: tuple[int, int, int, int, int], title: str, range_name: str
+    page: Page,
+    first: int,
+    last: int,
+    columns: tuple[int, int, int, int, int],
+    title: str,
+    range_name: str,
+    highest: float,
+    height: int,
 ) -> Any:
     """Recognised revenue and, stacked on it, what is to come, with its range; the rows first..last of the sheet.
 
+    highest: the upper end of the widest range, for the axis.
     columns: of the labels, what is recognised, the mean to come, and the lengths of the range above and below it.
     """
     labels, served, expected, above, below = (f"={page.area(first, column, last, column)}" for column in columns)
@@ -91,5 +117,5 @@ def forecast_chart(
         }
     )
     chart.set_x_axis(label_axis(last - first + 1))
-    chart.set_y_axis(money_axis(page.book))
-    return finished(chart, title)
+    chart.set_y_axis(money_axis(page.book, highest))
+    return finished(page, chart, title, columns[-1] - 1, height)

@@ -19,7 +19,7 @@ class Missing:
     why: str
 
 
-Part = pd.DataFrame | Missing
+type Part = pd.DataFrame | Missing
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ FONT = {"font_name": "Arial", "font_size": 10}
 DARK, PALE, LINE, GREY, RED = "#1f4e79", "#f2f4f7", "#9aa3af", "#6b7280", "#b42318"
 GIVEN, GIVEN_KINDS = "#1d3fbb", ("money", "cash", "amount", "cents", "percent", "number")
 """What is simulated or comes from the ledger is blue, what the sheet calculates black, as in models of finance."""
-BOLD = {"bold": True}
-QUIET = {"font_color": GREY}
-TOTAL = {"bold": True, "top": 1, "top_color": LINE}
-HEAD = {
+SHORT = {"thousand": "k", "million": "m", "billion": "bn"}
+Look = dict[str, Any]
+"""Properties of a format of XlsxWriter."""
+BOLD: Look = {"bold": True}
+QUIET: Look = {"font_color": GREY}
+TOTAL: Look = {"bold": True, "top": 1, "top_color": LINE}
+HEAD: Look = {
     "bold": True,
     "font_color": "white",
     "bg_color": DARK,
@@ -32,13 +35,16 @@ HEAD = {
     "valign": "vcenter",
     "align": "center",
 }
-HEAD_LEFT = {**HEAD, "align": "left"}
-PAST = {"bg_color": PALE}
-LINE_LENGTH = 125
-"""Characters of a sentence in one row: what is longer goes on in the next."""
+HEAD_LEFT: Look = {**HEAD, "align": "left"}
+PAST: Look = {"bg_color": PALE}
+LONGEST_LINE, SHORTEST_LINE = 165, 80
+"""Characters of a sentence in one row, as wide as the sheet is: what is longer goes on in the next."""
 A4 = 9
 MOST_COLUMNS = 26
 """Columns that stay readable on one printed page."""
+
+ROWS_A_PAGE = 55
+"""And rows."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Book:
         """The format of a kind of value (`number_format`), with properties of XlsxWriter; each made once."""
         key = (kind, *sorted(look.items()))
         if key not in self.styles:
-            shown = {**FONT, "valign": "top", **number_format(kind, self.unit, self.currency), **look}
+            shown = {**FONT, "valign": "vcenter", **number_format(kind, self.unit, self.currency), **look}
             self.styles[key] = self.workbook.add_format(shown)
         return self.styles[key]
 
@@ -97,20 +103,20 @@ def number_format(kind: str, unit: MoneyUnit, currency: str) -> dict[str, Any]:
     """Properties of a cell of this kind: money and cash (with its currency) in the book's unit, amount in whole currency."""
     thousands = "," * round(math.log10(unit.size) / 3.0)
     digits = f"#,##0{'.0' if thousands else ''}{thousands}"
-    word = f' "{unit.name}"' if unit.name else ""
+    word = f' "{SHORT[unit.name]}"' if unit.name else ""
     formats = {
         "money": f'{digits}_);({digits});"–"_)',
         "cash": f"[${currency}] {digits}{word}_);([${currency}] {digits}{word})",
         "amount": '#,##0_);(#,##0);"–"_)',
         "cents": "#,##0.00_);(#,##0.00)",
-        "percent": "0.0%",
+        "percent": "0.0%_)",
         "count": "#,##0",
         "number": "#,##0.0",
         "check": '0.00;-0.00;0.00"  ✓"',
         "date": "yyyy-mm-dd",
         "text": "@",
     }
-    aligned = {"date": "center", "text": "left", "check": "right"}
+    aligned = {"text": "left", "check": "right"}
     return {"num_format": formats[kind], "align": aligned.get(kind, "right")}
 
 
@@ -119,14 +125,16 @@ class Page:
 
     def __init__(self, book: Book, name: str, tab: str = DARK) -> None:
         self.book, self.name, self.row = book, name, 0
-        self.columns = 0
+        self.widths: list[float] = []
+        self.line_length = SHORTEST_LINE
         self.sheet = book.workbook.add_worksheet(name)
         self.sheet.hide_gridlines(2)
         self.sheet.set_tab_color(tab)
 
     def set_columns(self, widths: Sequence[float]) -> None:
         """Widths of the columns, in characters; so many are printed."""
-        self.columns = len(widths)
+        self.widths = list(widths)
+        self.line_length = min(max(int(sum(widths)), SHORTEST_LINE), LONGEST_LINE)
         for column, width in enumerate(widths):
             self.sheet.set_column(column, column, width)
         self._print_set_up()
@@ -136,7 +144,6 @@ class Page:
         self.sheet.set_landscape()
         self.sheet.set_paper(A4)
         self.sheet.set_margins(left=0.4, right=0.4, top=0.75, bottom=0.6)
-        self.sheet.fit_to_pages(max(1, math.ceil(self.columns / MOST_COLUMNS)), 0)
         self.sheet.set_header(f'&L&"Arial,Bold"&9{title}&R&"Arial"&9as of {self.book.as_of}')
         self.sheet.set_footer(f'&L&"Arial"&9{self.name} · {self.book.currency}&R&"Arial"&9page &P of &N')
 
@@ -156,7 +163,7 @@ class Page:
     def say(self, *lines: str, **look: Any) -> None:
         """Sentences, each in as many rows as it needs."""
         for line in lines:
-            for part in textwrap.wrap(line, LINE_LENGTH):
+            for part in textwrap.wrap(line, self.line_length):
                 self.put(0, part, **{**QUIET, **look})
                 self.next()
 
@@ -187,17 +194,18 @@ class Page:
         known = 0.0 if is_missing(value) else value
         self.sheet.write_formula(self.row, column, formula, self.book.style(kind, **look), known)
 
-    def heads(self, texts: Iterable[str], first: int = 0, height: float | None = 30.0, **look: Any) -> None:
-        """A row of column heads, the first to the left."""
-        for column, text in enumerate(texts, start=first):
-            self.put(column, text, **{**(HEAD_LEFT if column == 0 else HEAD), **look})
+    def heads(self, texts: Iterable[str], kinds: Sequence[str] = (), height: float | None = 30.0, **look: Any) -> None:
+        """A row of column heads; the first and those of texts to the left."""
+        for column, text in enumerate(texts):
+            left = column == 0 or kinds[column : column + 1] == ("text",)
+            self.put(column, text, **{**(HEAD_LEFT if left else HEAD), **look})
         if height:
             self.sheet.set_row(self.row, height)
         self.next()
 
-    def cells(self, values: Sequence[Any], kinds: Sequence[str], first: int = 0, **look: Any) -> None:
+    def cells(self, values: Sequence[Any], kinds: Sequence[str], **look: Any) -> None:
         """A row of values, and on to the next."""
-        for column, (value, kind) in enumerate(zip(values, kinds, strict=True), start=first):
+        for column, (value, kind) in enumerate(zip(values, kinds, strict=True)):
             self.put(column, value, kind, **look)
         self.next()
 
@@ -213,10 +221,21 @@ class Page:
     def quoted(self) -> str:
         return f"'{self.name}'" if " " in self.name else self.name
 
-    def printed(self, columns: int | None = None, last_row: int | None = None) -> None:
-        """Print what was written, or the first columns and rows of it."""
+    def pixels(self, columns: int | None = None) -> int:
+        """How wide the first columns are on a screen."""
+        return sum(int(width * 7 + 5) for width in self.widths[:columns])
+
+    def printed(self, columns: int | None = None, last_row: int | None = None, tall: int | None = None) -> None:
+        """Print what was written, or the first columns and rows of it: one page wide unless that could not be read.
+
+        Rows are fitted to `tall` pages, by default so that none holds but the last few; 0 leaves them as they are.
+        """
         last = self.row - 1 if last_row is None else last_row
-        self.sheet.print_area(0, 0, max(last, 0), (columns or self.columns) - 1)
+        wide = columns or len(self.widths)
+        self.sheet.print_area(0, 0, max(last, 0), wide - 1)
+        self.sheet.fit_to_pages(
+            max(1, math.ceil(wide / MOST_COLUMNS)), math.ceil((last + 1) / ROWS_A_PAGE) if tall is None else tall
+        )
 
 
 def absolute(row: int, column: int) -> str:

@@ -10,7 +10,7 @@ from clvforecast.report.workbook.contents import Missing, Quality
 from clvforecast.report.workbook.page import QUIET, Page
 
 SHEET = "Data quality"
-WIDTHS = (26.0, 12.0, 14.0, 20.0, 22.0, 18.0, 26.0, 60.0)
+WIDTHS = (34.0, 12.0, 14.0, 20.0, 22.0, 18.0, 26.0, 60.0)
 PARTS = {
     "read": "read",
     "accepted": "accepted: in the forecast",
@@ -20,12 +20,15 @@ PARTS = {
     "set aside": "set aside",
     "difference": "read less all of these",
 }
+NO_REJECTS = 6
+"""Columns that are printed where no row was rejected."""
+KINDS = ("text", "count", "count", *["text"] * 5)
 NO_CURRENCY = "not readable"
 
 
 def write_quality(page: Page, quality: Quality | Missing) -> None:
     """Rows and money read against those used, rejects by rule, the first of them, warnings."""
-    page.set_columns(WIDTHS)
+    page.set_columns(WIDTHS[: None if isinstance(quality, Quality) and len(quality.rejects) else NO_REJECTS])
     page.head("Data quality", "Every row that was read is accepted, kept for later or rejected, and so is every cent.")
     page.sheet.freeze_panes(page.row, 1)
     if isinstance(quality, Missing):
@@ -44,7 +47,7 @@ def write_quality(page: Page, quality: Quality | Missing) -> None:
 
 def _reconciliation(page: Page, title: str, table: pd.DataFrame) -> None:
     page.section(title)
-    page.heads(("part", "currency", "rows", "rows with an amount", "amount"), height=None)
+    page.heads(("part", "currency", "rows", "rows with an amount", "amount"), ("text", "text"), height=None)
     for row in table.itertuples():
         last = row.part == "difference"
         look = {**QUIET, "bottom": 1} if last else {}
@@ -63,10 +66,12 @@ def _rejects(page: Page, rejects: pd.DataFrame) -> None:
         page.say("No row was rejected.")
         page.next()
         return
-    page.heads(("rule", "rows", "first: row", "source", "column", "value", "", "what to do"), height=None)
+    page.heads(
+        ("rule", "rows", "first: row", "source", "column", "value", "", "what to do"), KINDS, height=None, indent=1
+    )
     for row in rejects.itertuples():
         values = (row.rule, row.rows, row.row, row.source, row.column, row.value, None, row.hint)
-        page.cells(values, ("text", "count", "count", *["text"] * 5))
+        page.cells(values, KINDS, indent=1)
     page.next()
 
 
@@ -75,9 +80,14 @@ def _first_rejects(page: Page, rejects: pd.DataFrame) -> None:
         return
     page.section(f"The first {len(rejects):,} of them")
     columns: Sequence[str] = ("rule", "row", "line", "source", "account_id", "column", "value", "hint")
-    page.heads(("rule", "row", "line", "source", "account", "column", "value as it stands", "what to do"), height=None)
+    page.heads(
+        ("rule", "row", "line", "source", "account", "column", "value as it stands", "what to do"),
+        KINDS,
+        height=None,
+        indent=1,
+    )
     for values in rejects[list(columns)].itertuples(index=False):
-        page.cells(values, ("text", "count", "count", *["text"] * 5))
+        page.cells(values, KINDS, indent=1)
     page.next()
 
 

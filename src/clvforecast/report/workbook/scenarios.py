@@ -9,7 +9,7 @@ from clvforecast.report.workbook.contents import Contents, Scenarios
 from clvforecast.report.workbook.page import BOLD, HEAD, HEAD_LEFT, Page, relative, width_of
 
 SHEET = "Scenarios"
-CHART_ROWS = 18
+CHART_ROWS = 19
 COLOURS = ("#8a8f98", "#1f4e79", "#6fa3d4", "#c8501e", "#5b9a68", "#b58a2c", "#7a5c9e", "#3f8f8b")
 MEAN, MEDIAN, LOW, HIGH, LESS_MEAN, LESS_LOW, LESS_HIGH = range(1, 8)
 
@@ -21,8 +21,8 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     page.set_columns([width_of(names, least=28.0), *[13.0] * max(len(contents.periods), 7)])
     page.head(
         "Scenarios: revenue to come",
-        f"{page.book.money_in}, undiscounted. The same simulated worlds are run under each scenario, so that differences are of the "
-        "scenario and not of chance; their ranges come from differences world by world.",
+        f"{page.book.money_in}, undiscounted. The same simulated worlds are run under each scenario, so that differences are "
+        "of the scenario and not of chance; their ranges come from differences world by world.",
     )
     _whole(page, contents, scenarios, names, base)
     page.sheet.freeze_panes(5, 1)
@@ -35,7 +35,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
         _block(page, f"{words} by period", scenarios.periods, value, labels)
     for value, words in (("mean", "mean"), ("lower", low), ("upper", high)):
         _block(page, f"Difference from {base} by period: {words}", scenarios.periods_difference, value, labels)
-    _chart(page, names, labels, first, chart_row)
+    _chart(page, names, labels, first, chart_row, float(scenarios.periods["mean"].max()))
     page.printed()
 
 
@@ -49,7 +49,16 @@ def base_of(scenarios: Scenarios) -> str:
 def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str], base: str) -> None:
     low, high = contents.ends
     page.heads(
-        [f"All {contents.horizon_months} months", "mean", "median", low, high, f"less {base}: mean", low, high],
+        [
+            f"All {contents.horizon_months} months",
+            "mean",
+            "median",
+            low,
+            high,
+            f"less {base}: mean",
+            f"less {base}: {low}",
+            f"less {base}: {high}",
+        ],
         height=42.0,
     )
     whole, less = scenarios.whole.set_index("scenario"), scenarios.whole_difference.set_index("scenario")
@@ -83,7 +92,7 @@ def _block(page: Page, title: str, table: pd.DataFrame, value: str, labels: list
     return head_row
 
 
-def _chart(page: Page, names: list[str], labels: list[str], head_row: int, chart_row: int) -> None:
+def _chart(page: Page, names: list[str], labels: list[str], head_row: int, chart_row: int, highest: float) -> None:
     chart = page.book.workbook.add_chart({"type": "column"})
     for place, name in enumerate(names):
         row = head_row + 1 + place
@@ -97,6 +106,6 @@ def _chart(page: Page, names: list[str], labels: list[str], head_row: int, chart
             }
         )
     chart.set_x_axis(label_axis(len(labels)))
-    chart.set_y_axis(money_axis(page.book))
-    finished(chart, f"Mean revenue by scenario, {page.book.money_in}", height=330)
+    chart.set_y_axis(money_axis(page.book, highest))
+    finished(page, chart, f"Mean revenue by scenario, {page.book.money_in}")
     page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 4})

@@ -19,8 +19,8 @@ def write_segments(page: Page, contents: Contents) -> None:
     page.set_columns([width_of(names, least=28.0, most=44.0), *[12.0] * max(len(contents.periods), 7)])
     page.head(
         "Segments: revenue to come",
-        f"{page.book.money_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do not: bad "
-        "luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
+        f"{page.book.money_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do not: "
+        "bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
     )
     if not contents.segments:
         page.say(
@@ -39,7 +39,7 @@ def _whole(page: Page, contents: Contents, name: str, segment: Segment) -> None:
     page.heads([_words(name), *WHOLE_HEADS, *contents.ends, "share of mean"])
     first, last = page.row, page.row + len(segment.whole) - 1
     total = float(segment.whole["mean"].sum())
-    for row in segment.whole.sort_values("mean", ascending=False, kind="stable").itertuples():
+    for row in _largest_first(segment).itertuples():
         values = (row.level, row.accounts, row.clv_to_date, row.mean, row.q50, row.lower, row.upper)
         for column, (value, kind) in enumerate(zip(values, KINDS, strict=False)):
             page.put(column, value, kind)
@@ -76,7 +76,7 @@ def _by_period(page: Page, contents: Contents, name: str, segment: Segment) -> N
     for value, words in blocks.items():
         page.section(f"{_words(name)} by period: {words}")
         wide = segment.periods.pivot_table(index="level", columns="label", values=value, aggfunc="first", dropna=False)
-        wide = wide.reindex(columns=periods["label"])
+        wide = wide.reindex(index=_largest_first(segment)["level"], columns=periods["label"])
         _period_heads(page, name, periods)
         first = page.row
         for level, values in zip(wide.index, wide.to_numpy(), strict=True):
@@ -102,6 +102,10 @@ def _portfolio_row(page: Page, periods: pd.DataFrame, value: str, first: int, wi
         else:
             page.put(column, periods[value].iloc[column - 1], "money", **TOTAL)
     page.next()
+
+
+def _largest_first(segment: Segment) -> pd.DataFrame:
+    return segment.whole.sort_values("mean", ascending=False, kind="stable")
 
 
 def _words(name: str) -> str:

@@ -19,7 +19,7 @@ WIDTHS = (40.0, 12.0, 12.0, *[17.0] * 6, 11.0, 11.0)
 FROM, TO, MEAN, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT, ABOVE, BELOW = range(1, 11)
 """Columns of the sheet; the last two are lengths of whiskers, beside what is printed."""
 VALUES = dict(zip(RANGE, (MEAN, MEDIAN, LOW, HIGH), strict=True))
-CHART_ROWS = 20
+CHART_ROWS, CHART_HEIGHT = 16, 312
 LARGEST = 10
 TITLES = {
     "next_quarter": "revenue of the next whole quarter",
@@ -35,25 +35,34 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
     page.set_columns(WIDTHS)
     page.head(
         contents.title,
-        f"{counted(len(contents.accounts), 'account')}, known as of {contents.as_of}; {page.book.money_in}; {contents.range_name}s "
-        f"from {contents.draws:,} simulated worlds.",
-        "Revenue that known accounts will bring, undiscounted unless told. Blue figures are given or simulated, black ones formulas.",
+        f"{counted(len(contents.accounts), 'account')}, known as of {contents.as_of}; {page.book.money_in}; "
+        f"{contents.range_name}s of {contents.draws:,} simulated worlds. Blue: given or simulated; black: formulas.",
     )
     whole_row = _headline(page, contents)
+    chart_row = page.row
+    page.next(CHART_ROWS)
     _lifetime(page, contents, accounts, whole_row)
     if bridge is not None:
         _recurring(page, contents, bridge)
-    page.section(f"Revenue by {word_of(contents.freq)}")
-    chart_row = page.row
-    page.next(CHART_ROWS)
-    first, last, past = _periods(page, contents, accounts, whole_row)
-    columns = (0, SERVED, MEAN, ABOVE, BELOW)
-    title = f"Revenue by {word_of(contents.freq)}, {page.book.money_in}"
-    chart = forecast_chart(page, first, last, columns, title, contents.range_name)
-    page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 4})
     _how_to_read(page, contents)
+    first, last = _periods(page, contents, accounts, whole_row)
     _checks(page)
+    chart = _chart(page, contents, first, last)
+    page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 2})
+    page.sheet.repeat_rows(0)
     page.printed(TOTAL_AT + 1)
+
+
+def _chart(page: Page, contents: Contents, first: int, last: int) -> Any:
+    title = f"Revenue by {word_of(contents.freq)}, {page.book.money_in}"
+    past = contents.history if isinstance(contents.history, pd.DataFrame) else None
+    highest = float(contents.periods["upper"].max())
+    if past is not None:
+        so_far = past["revenue"].iloc[-1] if past["partial"].iloc[-1] else 0.0
+        highest = max(float(past["revenue"].max()), highest, float(contents.periods["upper"].iloc[0] + so_far))
+    return forecast_chart(
+        page, first, last, (0, SERVED, MEAN, ABOVE, BELOW), title, contents.range_name, highest, CHART_HEIGHT
+    )
 
 
 # --- headline -----------------------------------------------------------------------------------------------
@@ -61,9 +70,8 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
 
 def _headline(page: Page, contents: Contents) -> int:
     """One row a stretch of time; returns the row of the whole window."""
-    _range_heads(page, contents, "Revenue to come")
+    _range_heads(page, contents, "Revenue to come", ("from", "to"))
     page.sheet.freeze_panes(page.row, 1)
-    page.sheet.repeat_rows(page.row - 1)
     whole_row = page.row
     for row in contents.headline.to_dict("records"):
         look = BOLD if row["key"] in ("next_quarter", "next_12_months", "whole_window") else {}
@@ -86,8 +94,8 @@ def _headline(page: Page, contents: Contents) -> int:
     return whole_row
 
 
-def _range_heads(page: Page, contents: Contents, title: str) -> None:
-    page.heads([title, "from", "to", "mean (adds up)", "median", *contents.ends], height=20.0)
+def _range_heads(page: Page, contents: Contents, title: str, days: tuple[str, str] = ("", "")) -> None:
+    page.heads([title, *days, "mean (adds up)", "median", *contents.ends], height=20.0)
 
 
 def _named(page: Page, column: int, name: str, meaning: str, value: Any, kind: str = "cash") -> None:
@@ -125,7 +133,10 @@ def _lifetime(page: Page, contents: Contents, accounts: Layout, whole_row: int) 
     table = contents.accounts
     _range_heads(page, contents, "Customer lifetime value, all accounts")
     to_date = page.row
-    for name, words in (("clv_to_date", "CLV to date: served until then"), ("booked_to_date", "booked to date")):
+    for name, words in (
+        ("clv_to_date", f"CLV to date: served until {contents.as_of}"),
+        ("booked_to_date", f"booked until {contents.as_of}"),
+    ):
         page.put(0, words)
         page.formula(MEAN, f"=SUM({accounts.area(name)})", table[name].sum(), "cash")
         page.next()
@@ -208,10 +219,11 @@ def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
 # --- by period ----------------------------------------------------------------------------------------------
 
 
-def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -> tuple[int, int, int]:
-    """The figures of the chart: history, then the forecast; returns first and last row, and how many are history."""
+def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -> tuple[int, int]:
+    """The figures of the chart: history, then the forecast; returns the first and the last row."""
     past = contents.history if isinstance(contents.history, pd.DataFrame) else None
     served_so_far = 0.0 if past is None or not past["partial"].iloc[-1] else float(past["revenue"].iloc[-1])
+    page.section(f"Revenue by {word_of(contents.freq)}: the figures of the chart")
     page.heads(
         [
             word_of(contents.freq),
@@ -225,18 +237,16 @@ def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -
             "whisker up",
             "and down",
         ],
-        height=20.0,
+        height=30.0,
     )
     first = page.row
     if past is not None:
         for row in past[~past["partial"].astype(bool)].itertuples():
             _past_row(page, row)
-    n_past, head = page.row - first, page.row - 1
     begin = page.row
     for place, row in enumerate(contents.periods.to_dict("records")):
         _period_row(page, row, served_so_far if place == 0 else 0.0)
     end = page.row - 1
-    del head
     page.put(0, "all periods to come", **TOTAL)
     for column in (FROM, TO, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT):
         page.put(column, None, **TOTAL)
@@ -267,7 +277,7 @@ def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -
     )
     page.next()
     _period_notes(page, contents)
-    return first, end, n_past
+    return first, end
 
 
 def _past_row(page: Page, row: Any) -> None:
@@ -315,14 +325,14 @@ def _how_to_read(page: Page, contents: Contents) -> None:
     tail = (1.0 - contents.ci_prob) / 2.0
     page.section("How to read a range")
     page.say(
-        f"Each figure was simulated {contents.draws:,} times. In {contents.ci_prob:.0%} of these worlds it lies between {low} and {high}; "
-        f"in one of {1.0 / tail:.0f} it is lower, in one of {1.0 / tail:.0f} higher.",
-        "The median is as often exceeded as missed. The mean is what many such years would bring on average: use it where figures must "
-        "add up. Where a few accounts may grow very large, it lies above the median.",
-        "Ends of ranges must not be added: the worst cases of two segments or quarters seldom come together. Ranges of totals come from "
-        "totals, world by world.",
-        "A range knows what the model knows: how accounts have renewed, grown and left. It holds no new customers unless told, and no "
-        "event unlike any in the data.",
+        f"Each figure was simulated {contents.draws:,} times. In {contents.ci_prob:.0%} of these worlds it lies between {low} "
+        f"and {high}; in one of {1.0 / tail:.0f} it is lower, in one of {1.0 / tail:.0f} higher.",
+        "The median is as often exceeded as missed. The mean is what many such years would bring on average: use it where "
+        "figures must add up. Where a few accounts may grow very large, it lies above the median.",
+        "Ends of ranges must not be added: the worst cases of two segments or quarters seldom come together. Ranges of totals "
+        "come from totals, world by world.",
+        "A range knows what the model knows: how accounts have renewed, grown and left. It holds no event unlike any in the "
+        "data, and no new customers unless the sheet Assumptions says so.",
     )
     page.next()
 

@@ -1,14 +1,18 @@
-"""The waterfall of one period's bridge, which the reader chooses: a chart on formulas, with ranges as whiskers."""
+"""The waterfall of one period's bridge, which the reader chooses: a chart on formulas, with ranges as whiskers.
+
+Changes are small beside ARR, so the columns of ARR are cut at a floor that follows the chosen period, and figures stand beneath
+the columns in place of an axis.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from clvforecast.report.workbook.charts import finished, label_axis, money_axis, stacked, whiskers
-from clvforecast.report.workbook.contents import Contents
+from clvforecast.report.workbook.charts import FONT, finished, label_axis, stacked, whiskers
 from clvforecast.report.workbook.page import BOLD, QUIET, Page, absolute, relative
 
 CHART_ROWS = 20
@@ -16,9 +20,26 @@ CHART_ROWS = 20
 LINES = ("start", "new", "expansion", "reactivation", "late_renewals", "contraction", "churn", "end")
 LEVELS = ("start", "end")
 LEVEL_COLOUR, UP_COLOUR, DOWN_COLOUR = "#1f4e79", "#5b9a68", "#c8501e"
-HEADS = ("line", "mean", "low", "high", "hidden", "level", "up", "down", "tip", "above", "below")
-LINE, MEAN, LOW, HIGH, HIDDEN, LEVEL, UP, DOWN, TIP, ABOVE, BELOW = range(len(HEADS))
-STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+HEADS = (
+    "mean",
+    "low",
+    "high",
+    "tip",
+    "foot",
+    "top",
+    "hidden",
+    "level",
+    "up",
+    "down",
+    "point",
+    "above",
+    "below",
+    "label",
+)
+AT = {name: column for column, name in enumerate(HEADS, start=1)}
+FAR_FROM_ZERO, ROOM_BELOW = 0.5, 0.5
+"""Columns are cut where the lowest foot is above this share of the highest top; beneath it stays this share of what changes."""
+CUT_WORDS = " (columns of ARR are cut at the foot)"
 
 
 @dataclass(frozen=True)
@@ -34,68 +55,88 @@ class Source:
 
 def write_selector(page: Page, heads: int, labels: list[str], chosen: int) -> int:
     """The cell where the reader chooses the period; returns its row."""
-    page.put(0, "Period of the chart (choose)", **BOLD)
+    page.put(0, "Period of the chart: choose it in the yellow cell", **BOLD)
     row = page.row
-    page.put(1, labels[chosen], bold=True, border=1, bg_color="#fff8db", align="right")
+    page.put(1, labels[chosen], bold=True, border=1, bg_color="#fff3bf", align="right")
     area = f"={absolute(heads, 1)}:{absolute(heads, len(labels))}"
     page.sheet.data_validation(row, 1, row, 1, {"validate": "list", "source": area})
-    page.book.name(
-        "bridge_period", page.at(1), "the period that the waterfall shows; may be chosen anew", labels[chosen], "text"
-    )
+    meaning = "the period that the waterfall shows; may be chosen anew"
+    page.book.name("bridge_period", page.at(1), meaning, labels[chosen], "text")
     page.next()
     return row
 
 
-def steps_of(figures: pd.DataFrame) -> pd.DataFrame:
-    """The bars of a waterfall: mean, low, high of each line -> columns of `HEADS`.
+def steps_of(figures: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """The columns of a waterfall from mean, lower, upper of each line, and the floor at which those of ARR are cut.
 
-    Bars of changes stand on a hidden one; `tip` is where a bar ends, from which whiskers reach `above` and `below`.
+    Changes stand on hidden columns; ``tip`` is where a line ends, ``foot`` and ``top`` the ends of its range there.
     """
     table = figures.loc[list(LINES), ["mean", "lower", "upper"]].set_axis(["mean", "low", "high"], axis=1)
     level = table.index.isin(LEVELS)
     tip = table["mean"].where(level, table["mean"].where(table.index != "end", 0.0).cumsum())
-    before = tip.shift(fill_value=0.0)
+    above = (table["high"] - table["mean"]).clip(lower=0.0)
+    below = (table["mean"] - table["low"]).clip(lower=0.0)
+    foot, top = tip - below, tip + above
+    floor = floor_of(float(foot.min()), float(top.max()))
+    base = np.minimum(tip.shift(fill_value=0.0), tip)
     return table.assign(
-        hidden=pd.concat([before, tip], axis=1).min(axis=1).where(~level, 0.0),
-        level=table["mean"].where(level, 0.0),
+        tip=tip,
+        foot=foot,
+        top=top,
+        hidden=(base - floor).where(~level, 0.0),
+        level=(table["mean"] - floor).where(level, 0.0),
         up=table["mean"].clip(lower=0.0).where(~level, 0.0),
         down=(-table["mean"]).clip(lower=0.0).where(~level, 0.0),
-        tip=tip,
-        above=(table["high"] - table["mean"]).clip(lower=0.0),
-        below=(table["mean"] - table["low"]).clip(lower=0.0),
-    )
+        point=tip - floor,
+        above=above,
+        below=below,
+    ), floor
 
 
-def least_of_axis(lowest: float, highest: float) -> float | None:
-    """Where the axis begins: at 0 (None), unless all bars stand far above it; then at a round number below them.
+def floor_of(lowest: float, highest: float) -> float:
+    """0 unless all columns end far above it.
 
     Examples
     --------
-    >>> least_of_axis(880.0, 1010.0), least_of_axis(300.0, 1010.0)
-    (800.0, None)
+    >>> floor_of(880.0, 1000.0), floor_of(300.0, 1000.0)
+    (820.0, 0.0)
     """
-    if lowest < 0.5 * highest:
-        return None
-    target = (highest - lowest) or 0.1 * highest
-    size = 10.0 ** math.floor(math.log10(target))
-    step = next(size * step for step in STEPS if size * step >= target / 1.5)
-    return max(0.0, math.floor((lowest - 0.35 * target) / step) * step) or None
+    return max(0.0, lowest - ROOM_BELOW * (highest - lowest)) if lowest > FAR_FROM_ZERO * highest else 0.0
 
 
-def write_figures(page: Page, source: Source, words: dict[str, str], steps: pd.DataFrame, title: str) -> int:
+def write_figures(
+    page: Page, source: Source, words: dict[str, str], figures: pd.DataFrame, label: str, range_name: str
+) -> int:
     """The chart's figures as formulas on the chosen period; returns the row of the first line, above which is the title."""
+    bars, floor = steps_of(figures)
     page.section("Behind the chart")
-    chosen = f"MATCH({absolute(source.selector, 1)},{_across(source, source.heads)},0)"
-    page.formula(0, f'="ARR bridge, "&{absolute(source.selector, 1)}', title, "text")
+    first = page.row + 3
+    feet, tops = (_down(first, name) for name in ("foot", "top"))
+    low, high = f"MIN({feet})", f"MAX({tops})"
+    page.put(0, "floor", **QUIET)
+    formula = f"=IF({low}>{FAR_FROM_ZERO}*{high},MAX(0,{low}-{ROOM_BELOW}*({high}-{low})),0)"
+    page.formula(1, formula, floor, **QUIET)
+    floor_at = absolute(page.row, 1)
     page.next()
-    page.heads(HEADS, height=None)
-    first = page.row
-    for place, line in enumerate(LINES):
-        page.put(LINE, words[line])
-        values = [float(value) for value in steps.loc[line, list(HEADS[1:])]]
-        formulas = _formulas(source, line, page.row, place, chosen)
-        for column, (formula, value) in enumerate(zip(formulas, values, strict=True), start=1):
-            page.formula(column, formula, value, **QUIET)
+    chosen = absolute(source.selector, 1)
+    title = f'="ARR bridge, "&{chosen}&", {page.book.money_in}, with {range_name}s"&IF({floor_at}>0,"{CUT_WORDS}","")'
+    page.formula(
+        0,
+        title,
+        f"ARR bridge, {label}, {page.book.money_in}, with {range_name}s{CUT_WORDS if floor else ''}",
+        "text",
+        **QUIET,
+    )
+    page.next()
+    page.heads(("line", *HEADS), height=None)
+    match = f"MATCH({chosen},{_across(source, source.heads)},0)"
+    for line in LINES:
+        page.put(0, words[line], **QUIET)
+        formulas = {**_looked_up(source, line, page.row, match), **_drawn(line, page.row, floor_at)}
+        for name, column in AT.items():
+            if name != "label":
+                page.formula(column, formulas[name], float(bars.loc[line, name]), **QUIET)
+        _label(page, line, words[line], float(bars.loc[line, "mean"]))
         page.next()
     return first
 
@@ -104,57 +145,72 @@ def _across(source: Source, row: int) -> str:
     return f"{absolute(row, 1)}:{absolute(row, source.periods)}"
 
 
-def _formulas(source: Source, line: str, row: int, place: int, chosen: str) -> list[str]:
-    """Of one line: its figures of the chosen period, then its bar; an empty end of a range is the mean."""
-    mean, low, high, tip = (relative(row, column) for column in (MEAN, LOW, HIGH, TIP))
-    before = relative(row - 1, TIP)
-    found = [f"INDEX({_across(source, source.ranges[line] + down)},{chosen})" for down in (1, 2)]
-    is_level = line in LEVELS
-    return [
-        f"=INDEX({_across(source, source.means[line])},{chosen})",
-        *(f'=IF({end}="",{mean},{end})' for end in found),
-        "=0" if is_level else f"=MIN({before},{tip})",
-        f"={mean}" if is_level else "=0",
-        "=0" if is_level else f"=MAX({mean},0)",
-        "=0" if is_level else f"=MAX(-{mean},0)",
-        f"={mean}" if is_level else f"={before}+{mean}",
-        f"=MAX({high}-{mean},0)",
-        f"=MAX({mean}-{low},0)",
-    ]
+def _down(first: int, name: str) -> str:
+    return f"{absolute(first, AT[name])}:{absolute(first + len(LINES) - 1, AT[name])}"
 
 
-def waterfall_chart(page: Page, contents: Contents, first: int, least: float | None) -> object:
+def _looked_up(source: Source, line: str, row: int, match: str) -> dict[str, str]:
+    """The line's figures of the chosen period; an empty end of a range is the mean."""
+    mean = relative(row, AT["mean"])
+    ends = [f"INDEX({_across(source, source.ranges[line] + down)},{match})" for down in (1, 2)]
+    low, high = (f'=IF({end}="",{mean},{end})' for end in ends)
+    return {"mean": f"=INDEX({_across(source, source.means[line])},{match})", "low": low, "high": high}
+
+
+def _drawn(line: str, row: int, floor: str) -> dict[str, str]:
+    """What is drawn of a line, from its figures and the tip of the line above."""
+    mean, low, high, tip, foot, top = (
+        relative(row, AT[name]) for name in ("mean", "low", "high", "tip", "foot", "top")
+    )
+    before, is_level = relative(row - 1, AT["tip"]), line in LEVELS
+    return {
+        "tip": f"={mean}" if is_level else f"={before}+{mean}",
+        "foot": f"={tip}-MAX({mean}-{low},0)",
+        "top": f"={tip}+MAX({high}-{mean},0)",
+        "hidden": "=0" if is_level else f"=MIN({before},{tip})-{floor}",
+        "level": f"={mean}-{floor}" if is_level else "=0",
+        "up": "=0" if is_level else f"=MAX({mean},0)",
+        "down": "=0" if is_level else f"=MAX(-{mean},0)",
+        "point": f"={tip}-{floor}",
+        "above": f"={top}-{tip}",
+        "below": f"={tip}-{foot}",
+    }
+
+
+def _label(page: Page, line: str, words: str, mean: float) -> None:
+    """The line and its figure beneath; FIXED writes numbers as the reader's country does."""
+    size, digits, at = page.book.unit.size, 0 if page.book.unit.size == 1.0 else 1, relative(page.row, AT["mean"])
+    sign = "" if line in LEVELS else f'IF({at}>0,"+","")&'
+    plus = "+" if line not in LEVELS and mean > 0 else ""
+    formula = f"={relative(page.row, 0)}&CHAR(10)&{sign}FIXED({at}/{size:.0f},{digits})"
+    page.formula(AT["label"], formula, f"{words}\n{plus}{mean / size:,.{digits}f}", "text", **QUIET)
+
+
+def waterfall_chart(page: Page, first: int) -> Any:
     """Stacked columns on hidden ones, and whiskers at their tips."""
-    last = first + len(LINES) - 1
 
-    def area(column: int) -> str:
-        return f"={page.area(first, column, last, column)}"
+    def area(name: str) -> str:
+        return f"={page.quoted}!{_down(first, name)}"
 
     chart = stacked(page)
-    shown = {"categories": area(LINE), "gap": 35}
-    chart.add_series(
-        {"name": "hidden", "values": area(HIDDEN), "fill": {"none": True}, "border": {"none": True}, **shown}
-    )
+    shown = {"categories": area("label"), "gap": 35}
+    nothing = {"fill": {"none": True}, "border": {"none": True}}
+    chart.add_series({"name": "hidden", "values": area("hidden"), **nothing, **shown})
     for name, column, colour in (
-        ("ARR", LEVEL, LEVEL_COLOUR),
-        ("more", UP, UP_COLOUR),
-        ("less", DOWN, DOWN_COLOUR),
+        ("ARR", "level", LEVEL_COLOUR),
+        ("more", "up", UP_COLOUR),
+        ("less", "down", DOWN_COLOUR),
     ):
         chart.add_series({"name": name, "values": area(column), "fill": {"color": colour}, **shown})
     tips = page.book.workbook.add_chart({"type": "line"})
+    reach = whiskers(area("above").lstrip("="), area("below").lstrip("="))
+    unseen = {"line": {"none": True}, "marker": {"type": "none"}}
     tips.add_series(
-        {
-            "name": f"{contents.range_name} of the line",
-            "categories": area(LINE),
-            "values": area(TIP),
-            "line": {"none": True},
-            "marker": {"type": "none"},
-            "y_error_bars": whiskers(area(ABOVE).lstrip("="), area(BELOW).lstrip("=")),
-        }
+        {"name": "range", "categories": area("label"), "values": area("point"), "y_error_bars": reach, **unseen}
     )
     chart.combine(tips)
     chart.set_x_axis(label_axis(len(LINES)))
-    chart.set_y_axis(money_axis(page.book, least))
-    finished(chart, f"={page.at(0, first - 2)}")
-    chart.set_legend({"position": "bottom", "font": {"name": "Arial", "size": 9}, "delete_series": [0, 4]})
+    chart.set_y_axis({"visible": False, "major_gridlines": {"visible": False}, "min": 0})
+    finished(page, chart, f"={page.at(0, first - 2)}")
+    chart.set_legend({"position": "bottom", "font": FONT, "delete_series": [0, 4]})
     return chart

@@ -49,7 +49,7 @@ def nice_step(highest: float) -> float:
     Examples
     --------
     >>> nice_step(309.8), nice_step(1_020.0), nice_step(0.0)
-    (50.0, 200.0, 1.0)
+    (50.0, 250.0, 1.0)
     """
     if highest <= 0.0:
         return 1.0

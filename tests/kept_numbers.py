@@ -53,7 +53,8 @@ def forecast_numbers(forecast: Forecast) -> dict[str, Any]:
             for ci_prob in forecast.settings.ci_probs
         },
         "portfolio": {
-            f"{freq} by {by}": table_numbers(forecast.portfolio(freq, by))
+            # labels are derived, and later than the first files
+            f"{freq} by {by}": table_numbers(forecast.portfolio(freq, by).drop(columns="label"))
             for freq, by in (("QE", None), ("YE-JUN", "segment"), (None, "origin"))
         },
         "draws": {str(name): exact_sum(values) for name, values in forecast.draws.data_vars.items()},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.cells.frame import Frame
 from clvforecast.simulation.calendar import make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters, select_draws
@@ -234,7 +235,7 @@ def run_both(seed: int, n_lines: int, n_draws: int, plan: Plan, **fixed: float) 
         make_parameters(posterior, frame, states.new_levels, n_draws, plan.seed, last_year(plan)),
         make_classes(frame),
         settings,
-        make_grid(AS_OF, plan.horizon_months, plan.annual_discount_rate),
+        make_grid(AS_OF, plan.horizon_months, plan.annual_discount_rate, plan.calendar),
         group=np.arange(n_lines),
         n_groups=n_lines,
         reduce=lambda first, last, simulated: parts.append(simulated),
@@ -305,6 +306,12 @@ def test_they_agree_when_the_horizon_falls_inside_committed_terms() -> None:
 def test_they_agree_by_booking_day() -> None:
     met = compare(run_both(6, n_lines=100, n_draws=2, plan=replace(PLAN, by_booking_day=True)))
     assert not met["CATCH_UP"] and met["debooked"]
+
+
+@pytest.mark.parametrize("by_booking_day", [False, True])
+def test_they_agree_where_months_are_weeks(by_booking_day: bool) -> None:
+    calendar = FiscalCalendar(2, weeks="4-5-4", rule="nearest")
+    compare(run_both(9, n_lines=60, n_draws=2, plan=replace(PLAN, by_booking_day=by_booking_day, calendar=calendar)))
 
 
 def test_they_agree_with_a_last_known_day_a_grace_and_no_discount() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clvforecast.adapters import read_export as read_export
     from clvforecast.backtest import Backtest as Backtest
     from clvforecast.backtest import backtest as backtest
+    from clvforecast.calendars import FiscalCalendar as FiscalCalendar
     from clvforecast.calibration import coverage as coverage
     from clvforecast.calibration import randomised_pit as randomised_pit
     from clvforecast.components import ChangePriors as ChangePriors
@@ -75,6 +76,7 @@ _HOME = {
     "read_export": "adapters",
     "Backtest": "backtest",
     "backtest": "backtest",
+    "FiscalCalendar": "calendars",
     "coverage": "calibration",
     "randomised_pit": "calibration",
     "ChangePriors": "components",

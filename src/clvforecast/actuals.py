@@ -19,6 +19,7 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.engine import values
 from clvforecast.histories.money import recognised
 from clvforecast.ledger import Ledger
+from clvforecast.periods import window_periods
 from clvforecast.simulation.calendar import add_months
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ def actual_revenue(
     )
 
 
-def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "QE") -> pd.DataFrame:
-    """`actual_revenue` summed over accounts: period_start, period, days, partial, revenue, catch_up; one row a period."""
+def actual_portfolio(forecast: Forecast, ledger: Ledger, freq: str | None = "quarter") -> pd.DataFrame:
+    """`actual_revenue` summed over accounts: label, period_start, period, days, partial, revenue, catch_up; one row a period."""
     periods = _periods(forecast, freq)
     served, caught_up = _revenue_cents(forecast, ledger, periods)
     return periods.assign(revenue=(served + caught_up).sum(axis=0) / 100.0, catch_up=caught_up.sum(axis=0) / 100.0)
 
 
 def _periods(forecast: Forecast, freq: str | None) -> pd.DataFrame:
-    return forecast.portfolio(freq)[["period_start", "period", "days", "partial"]]
+    return pd.DataFrame(window_periods(forecast.grid, freq, forecast.settings).columns())
 
 
 def _revenue_cents(

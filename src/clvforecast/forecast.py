@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from clvforecast.account_tables import account_levels, account_ranges, group_columns, number_groups
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.cells import Frame
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.build import slice_histories
-from clvforecast.histories.lines import segment_columns
 from clvforecast.histories.slices import Slice, account_slices
-from clvforecast.intervals import check_interval, describe
+from clvforecast.intervals import check_interval
 from clvforecast.ledger import Ledger
+from clvforecast.portfolio import portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
 from clvforecast.provenance import Provenance, package_versions
@@ -37,7 +37,6 @@ from clvforecast.reduction import DEFAULT_CI_PROBS, ForecastSettings, Kept, Redu
 from clvforecast.simulation.calendar import Grid, date_of, day_number, make_grid
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.run import Totals, simulate_portfolio
-from clvforecast.simulation.slots import N_ORIGINS, ORIGINS, UNITS_PER_CURRENCY
 from clvforecast.simulation.states import States, account_states, unseen_levels
 from clvforecast.simulation.structures import NewLevels, Settings
 
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
 FAR_AWAY = date(9999, 12, 31)
 ACCOUNTS_AT_A_TIME = 20_000
 """Whose histories and states are in memory, and as many more whose are worked out meanwhile."""
-COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
-"""Whether what is written into a shallow copy of a table leaves the table as it is."""
 
 
 def forecast(
@@ -65,6 +62,7 @@ def forecast(
     known_by: date | None = None,
     group_by: Sequence[str] | None = None,
     ci_probs: Sequence[float] = DEFAULT_CI_PROBS,
+    calendar: FiscalCalendar | None = None,
     threads: int | None = None,
     batch_accounts: int | None = None,
 ) -> Forecast:
@@ -96,6 +94,10 @@ def forecast(
         Account columns that `Forecast.portfolio` can split by; by default the posterior's segments.
     ci_probs
         Probabilities of the intervals kept for every account.
+    calendar
+        The company's fiscal calendar: months, quarters and years of `Forecast.portfolio` are its own, and labelled so. By default
+        calendar months, and years from January. Revenue does not depend on it; discounted values do, by some hundred-thousandths,
+        where its months are weeks (`simulation.calendar.make_grid`). The window stays `horizon_months` calendar months.
     threads, batch_accounts
         How to spread the work; they change no result.
 
@@ -120,10 +122,10 @@ def forecast(
     slices = account_slices(ledger, ACCOUNTS_AT_A_TIME)
     account_ids = pa.chunked_array([part.account_ids for part in slices])
     columns = list(posterior.frame.segments if group_by is None else group_by)
-    accounts = _accounts_table(ledger, account_ids, columns)
-    group, groups = _groups(accounts, columns)
-    new_levels = unseen_levels(_levels(ledger, account_ids, posterior.frame.segments), posterior.frame)
-    grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate)
+    accounts = group_columns(ledger, account_ids, columns)
+    group, groups = number_groups(accounts, columns)
+    new_levels = unseen_levels(account_levels(ledger, account_ids, posterior.frame.segments), posterior.frame)
+    grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate, settings.calendar)
     parameters = make_parameters(
         posterior.idata["posterior"].to_dataset(),
         posterior.frame,
@@ -210,34 +212,6 @@ def _states_of(
             yield states
 
 
-def _levels(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pa.Table:
-    """account_id and some columns of the accounts, in the order of these."""
-    available = segment_columns(ledger.accounts)
-    for name in columns:
-        if name not in available:
-            raise ForecastError(
-                f"the accounts have no column {name!r}; they have {', '.join(available) or 'none'}. "
-                "Give it in the accounts table of read_ledger."
-            )
-    rows = pc.index_in(account_ids, ledger.accounts["account_id"])
-    return ledger.accounts.select(["account_id", *columns]).take(rows)
-
-
-def _accounts_table(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pd.DataFrame:
-    """account_id and the group columns of every simulated account."""
-    frame: pd.DataFrame = _levels(ledger, account_ids, columns).to_pandas()
-    return frame
-
-
-def _groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    """Portfolio group of each account, and the groups: one row for each distinct combination of the columns."""
-    if not columns:
-        return np.zeros(len(accounts), dtype=np.int64), pd.DataFrame(index=pd.RangeIndex(1))
-    grouped = accounts.groupby(columns, sort=True, dropna=False)
-    groups = grouped.size().reset_index()[columns]
-    return grouped.ngroup().to_numpy(dtype=np.int64), groups
-
-
 @dataclass(frozen=True, repr=False)
 class Forecast:
     """Ranges of forward revenue by account, segment and portfolio.  Made by `forecast`.
@@ -261,7 +235,7 @@ class Forecast:
     provenance: Provenance
 
     def __repr__(self) -> str:
-        draws = self.portfolio_draws(freq=None).sum("period")
+        draws = self.portfolio_draws(freq=None)
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
         return (
             f"<Forecast of {len(self.table):,} accounts, {self.settings.horizon_months} months from {self.as_of}, "
@@ -313,86 +287,81 @@ class Forecast:
         ForecastError
             For a ``ci_prob`` that was not among the forecast's ``ci_probs``.
         """
-        check_interval(ci_prob, ci_kind)
-        key = f"{ci_kind}|{ci_prob}"
-        if f"lower|{key}" not in self.intervals:
-            raise ForecastError(
-                f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, self.settings.ci_probs))}. "
-                f"Forecast again with ci_probs=({ci_prob}, ...)."
-            )
-        table = self.table.copy(deep=not COPIES_ON_WRITE)
-        for prefix in ("discounted_", ""):
-            at = table.columns.get_loc(f"{prefix}q95") + 1
-            for offset, end in enumerate(("lower", "upper")):
-                table.insert(at + offset, f"{prefix}{end}", self.intervals[f"{prefix}{end}|{key}"])
-        at = table.columns.get_loc("upper") + 1
-        extra = {
-            "ci_prob": ci_prob,
-            "ci_kind": ci_kind,
-            "clv": table["clv_to_date"] + table["mean"],
-            "clv_lower": table["clv_to_date"] + table["lower"],
-            "clv_upper": table["clv_to_date"] + table["upper"],
-        }
-        for offset, (name, column) in enumerate(extra.items()):
-            table.insert(at + offset, name, column)
-        return table
+        return account_ranges(self, ci_prob, ci_kind)
 
-    def portfolio_draws(self, freq: str | None = "QE", by: str | Sequence[str] | None = None) -> xr.DataArray:
-        """Summed revenue draws: dims (draw, group, period), in currency.
+    @property
+    def calendar(self) -> FiscalCalendar:
+        """The fiscal calendar of its periods; calendar months, and years from January, where none was given."""
+        return self.settings.calendar or FiscalCalendar()
 
-        ``freq`` is a pandas period-end alias: "ME", "QE", "QE-JUN", "YE", "YE-SEP"; None for the whole window.  ``by`` is
-        "origin", or one or more of the group columns.  Draw d of every period and group is one simulated world.
+    def portfolio_draws(
+        self, freq: str | None = "quarter", by: str | Sequence[str] | None = None, discounted: bool = False
+    ) -> xr.DataArray:
+        """Summed draws of revenue: dims (draw, group, period), in currency. See `portfolio` for what is asked.
+
+        Draw d of every period and group is one simulated world. Coordinates of ``period`` are its last days, and ``label``.
         """
-        labels, index = self._group_index(by)
-        units = self.totals.origins if self._group_names(by) == ["origin"] else self.totals.groups
-        period, ends = self._periods(freq)
-        summed = np.zeros((units.shape[0], len(labels), len(ends)), dtype=np.int64)
-        for source in range(units.shape[1]):
-            for month in range(units.shape[2]):
-                summed[:, index[source], period[month]] += units[:, source, month]
-        return xr.DataArray(
-            summed / UNITS_PER_CURRENCY,
-            dims=("draw", "group", "period"),
-            coords={
-                "draw": np.arange(summed.shape[0]),
-                "group": pd.Index(labels, tupleize_cols=False),
-                "period": ends,
-            },
-            name="revenue",
-            attrs={"currency": self.currency},
-        )
+        return portfolio_draws(self, freq, by, discounted)
 
     def portfolio(
         self,
-        freq: str | None = "QE",
+        freq: str | None = "quarter",
         by: str | Sequence[str] | None = None,
         ci_prob: float = 0.9,
         ci_kind: str = "eti",
+        discounted: bool = False,
     ) -> pd.DataFrame:
-        """One row a period (and group): period_start, period (its last day), days, mean, sd, q05 … q95, lower, upper.
+        """Revenue by period (and group), one row each; ranges are of summed draws.
 
-        Ranges are of summed draws.  The first and last period may be partial: ``days`` says how many of its days are in
-        the window, ``partial`` whether some are not.
+        Columns: the columns of ``by``; ``label`` ("FY27 Q1"; of the whole window "24 months"), ``period_start``, ``period`` (its
+        last day), ``days``, ``partial``; mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.  The first and last period may be
+        partial: ``days`` says how many of its days are in the window, ``partial`` whether some are not.
+
+        Parameters
+        ----------
+        freq
+            "month", "quarter" or "year" of the forecast's calendar; None for the whole window.  Where its months are calendar
+            months also a pandas period end: "ME", "QE", "QE-JUN", "YE", "YE-SEP".  Without a calendar "quarter" is "QE".
+        by
+            "origin", or one or more of the group columns.
+        discounted
+            Discounted and with the gross margin: what a month brings × margin × the month's discount factor. All periods together
+            are the accounts' discounted values.
+
+        Raises
+        ------
+        ForecastError
+            For a ``freq`` or ``by`` that the forecast does not have, or an interval out of range.
+
+        Examples
+        --------
+        >>> forecast = clv.forecast(posterior, ledger, calendar=clv.FiscalCalendar(start_month=7))  # doctest: +SKIP
+        >>> forecast.portfolio("year", by="plan")[["plan", "label", "partial", "q05", "q50", "q95"]]  # doctest: +SKIP
         """
-        check_interval(ci_prob, ci_kind)
-        draws = self.portfolio_draws(freq, by)
-        period, ends = self._periods(freq)
-        ranges = describe(draws.values, ci_prob, ci_kind)
-        labels = [label if isinstance(label, tuple) else (label,) for label in draws["group"].values.tolist()]
-        names = self._group_names(by)
-        starts = [self.grid.bounds[:-1][period == k].min() for k in range(len(ends))]
-        days = [np.diff(self.grid.bounds)[period == k].sum() for k in range(len(ends))]
-        n_groups = len(labels)
-        rows: dict[str, Any] = {
-            name: np.repeat([label[position] for label in labels], len(ends)) for position, name in enumerate(names)
-        }
-        rows["period_start"] = np.tile(np.array([_day(start) for start in starts], dtype="datetime64[s]"), n_groups)
-        rows["period"] = np.tile(ends.to_numpy(), n_groups)
-        rows["days"] = np.tile(days, n_groups)
-        rows["partial"] = np.tile(self._partial(freq, starts, days, ends), n_groups)
-        rows |= {name: values.reshape(-1) for name, values in ranges.items()}
-        rows["ci_prob"], rows["ci_kind"] = ci_prob, ci_kind
-        return pd.DataFrame(rows)
+        return portfolio_table(self, freq, by, ci_prob, ci_kind, discounted)
+
+    def summary(
+        self, by: str | Sequence[str] | None = None, ci_prob: float = 0.9, ci_kind: str = "eti"
+    ) -> pd.DataFrame:
+        """The whole window in one row, or in one row a level of the group columns ``by``.
+
+        Columns: those of ``by``; ``accounts``, ``clv_to_date`` (recognised), ``booked_to_date``; forward revenue mean, sd,
+        q05 … q95, lower, upper, ci_prob, ci_kind; ``discounted_mean``, ``_q05``, ``_q50``, ``_q95``, ``_lower``, ``_upper`` (with
+        the gross margin); ``beyond_horizon`` (mean discounted value after the window) and ``beyond_share`` (its part of
+        window and beyond), NaN without discounting; ``top10_share``, the part of the expected revenue that the ten accounts
+        with the largest have, NaN where none is expected, and ``top10_accounts``, who they are, the largest first, as a text
+        "A; B; C".  Ranges are of summed draws.
+
+        Raises
+        ------
+        ForecastError
+            For a ``by`` that the forecast was not made by, or an interval out of range.
+
+        Examples
+        --------
+        >>> forecast.summary(by="plan")[["plan", "accounts", "q50", "discounted_q50", "top10_share"]]  # doctest: +SKIP
+        """
+        return summary_table(self, by, ci_prob, ci_kind)
 
     @property
     def draws(self) -> xr.Dataset:
@@ -409,60 +378,3 @@ class Forecast:
         from clvforecast.report.plots import plot_account, plot_portfolio
 
         return plot_portfolio(self, ax) if account_id is None else plot_account(self, account_id, ax)
-
-    def _group_names(self, by: str | Sequence[str] | None) -> list[str]:
-        if by is None:
-            return []
-        return [by] if isinstance(by, str) else list(by)
-
-    def _group_index(self, by: str | Sequence[str] | None) -> tuple[list[Any], NDArray[np.int64]]:
-        """Labels of the asked groups, and for each stored group which of them it belongs to."""
-        names = self._group_names(by)
-        if names == ["origin"]:
-            return list(ORIGINS), np.arange(N_ORIGINS)
-        if "origin" in names:
-            raise ForecastError(
-                f"by={names}: origin cannot be combined with account columns. Ask for them one at a time."
-            )
-        for name in names:
-            if name not in self.groups.columns:
-                raise ForecastError(
-                    f"by={name!r}: the forecast was made by {', '.join(self.groups.columns) or 'no column'}; "
-                    "name it in forecast(..., group_by=[...])."
-                )
-        if not names:
-            return ["all"], np.zeros(self.totals.groups.shape[1], dtype=np.int64)
-        keys = list(self.groups[names].itertuples(index=False, name=None))
-        labels = sorted(set(keys))
-        index = np.array([labels.index(key) for key in keys], dtype=np.int64)
-        return [label[0] if len(label) == 1 else label for label in labels], index
-
-    def _periods(self, freq: str | None) -> tuple[NDArray[np.int64], pd.DatetimeIndex]:
-        """Period of each month of the grid, and the periods' last days."""
-        last_days = pd.DatetimeIndex([_day(bound - 1) for bound in self.grid.bounds[1:]])
-        if freq is None:
-            return np.zeros(len(last_days), dtype=np.int64), last_days[-1:]
-        try:
-            offset = pd.tseries.frequencies.to_offset(freq)
-            ends = pd.DatetimeIndex([offset.rollforward(day) for day in last_days])
-        except (ValueError, AttributeError) as error:
-            raise ForecastError(
-                f"freq={freq!r} is not a pandas period end. Use ME, QE, QE-JUN, YE or YE-SEP."
-            ) from error
-        if (ends < last_days).any() or pd.Timestamp(ends[0]).day < 28:
-            raise ForecastError(f"freq={freq!r} does not end with a month. Use ME, QE, QE-JUN, YE or YE-SEP.")
-        unique = ends.unique()
-        return np.asarray(unique.get_indexer(ends), dtype=np.int64), unique
-
-    def _partial(
-        self, freq: str | None, starts: list[int], days: list[int], ends: pd.DatetimeIndex
-    ) -> NDArray[np.bool_]:
-        if freq is None:
-            return np.array([False])
-        before = [pd.tseries.frequencies.to_offset(freq).rollback(_day(start - 1)) for start in starts]
-        full = [(end - begin).days for end, begin in zip(ends, before, strict=True)]
-        return np.array(days) < np.array(full)
-
-
-def _day(number: int) -> pd.Timestamp:
-    return pd.Timestamp(date_of(number))

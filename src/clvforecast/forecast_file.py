@@ -212,7 +212,7 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
     """The object from the streams in their order."""
     settings = ForecastSettings(**about.settings)
     as_of = date.fromisoformat(about.as_of)
-    grid = make_grid(as_of, settings.horizon_months, settings.annual_discount_rate)
+    grid = make_grid(as_of, settings.horizon_months, settings.annual_discount_rate, settings.calendar)
     n_months = len(grid.bounds) - 1
     table = accounts.frame(about.n_accounts)
     intervals = Stream(content).frame(about.n_accounts)

@@ -2,14 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.intervals import CI_KINDS, known_mean_and_quantiles, moments_and_quantiles, sorted_interval
 from clvforecast.machine import available_threads
 from clvforecast.simulation.calendar import DAYS_PER_MONTH, MARK_MONTHS
@@ -35,7 +36,9 @@ class ForecastSettings(BaseModel):
     """What a forecast was asked for; stored with it.
 
     annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
-    only bookings made by that day count, for a comparison with a ledger that is itself only known by then.
+    only bookings made by that day count, for a comparison with a ledger that is itself only known by then. Months are those
+    of ``calendar``, calendar months and years from January without one; what is written of settings without one is what was
+    written before there were any, so that files and their checksums stay as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +54,14 @@ class ForecastSettings(BaseModel):
     ci_probs: tuple[float, ...] = DEFAULT_CI_PROBS
     threads: int | None = Field(None, ge=1)
     batch_accounts: int | None = Field(None, ge=1)
+    calendar: FiscalCalendar | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        if self.calendar is None:
+            del written["calendar"]
+        return written
 
 
 class Reduction:

@@ -51,7 +51,7 @@ def write_accounts(forecast: Forecast, path: Path, ci_prob: float = 0.9, ci_kind
 def write_portfolio(
     forecast: Forecast,
     path: Path,
-    freq: str = "QE",
+    freq: str | None = "quarter",
     by: str | list[str] | None = None,
     ci_prob: float = 0.9,
     ci_kind: str = "eti",

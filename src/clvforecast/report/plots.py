@@ -14,9 +14,11 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from clvforecast.actuals import recognised_in_periods
+from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
+from clvforecast.periods import covering_periods
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
@@ -34,7 +36,7 @@ NEGLIGIBLE = 0.01
 
 
 def plot_portfolio(
-    forecast: Forecast, ax: Axes | None = None, freq: str = "QE", actual: pd.Series | None = None
+    forecast: Forecast, ax: Axes | None = None, freq: str = "quarter", actual: pd.Series | None = None
 ) -> Axes:
     """Recognised revenue of the forecast accounts by period, then the forecast's fan.
 
@@ -50,14 +52,14 @@ def plot_portfolio(
     ax
         Axes to draw on; by default those of a new figure (``ax.figure``).
     freq
-        Pandas period-end alias: "ME", "QE", "YE", "QE-JUN", ...
+        "month", "quarter" or "year" of the forecast's calendar, or a pandas period end, as in `Forecast.portfolio`.
     actual
         What then happened: revenue in currency by the periods' last days, e.g. from
         ``actual_portfolio(forecast, later_ledger, freq).set_index("period")["revenue"]``.
 
     Examples
     --------
-    >>> plot_portfolio(forecast, freq="QE").figure.savefig("fan.png")  # doctest: +SKIP
+    >>> plot_portfolio(forecast, freq="year").figure.savefig("fan.png")  # doctest: +SKIP
     """
     axes = _axes(ax)
     history = _history(forecast, freq)
@@ -130,24 +132,17 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def _history(forecast: Forecast, freq: str) -> pd.DataFrame:
-    """start, end (first day after), revenue, whole: the last periods up to the end of `as_of`."""
-    origin = pd.Timestamp(forecast.as_of) + pd.Timedelta(days=1)
-    offset = pd.tseries.frequencies.to_offset(freq)
-    items = forecast.history.items
-    first = pd.Timestamp(int(np.min(items["start_day"].to_numpy())), unit="D")
-    last_end = offset.rollback(pd.Timestamp(forecast.as_of))
-    ends = pd.date_range(end=last_end, periods=SHOWN_HISTORY, freq=offset)
-    whole_starts = ends + pd.Timedelta(days=1)
-    bounds = [*whole_starts[whole_starts > first]]
-    before = offset.rollback(bounds[0] - pd.Timedelta(days=2)) if bounds else last_end
-    bounds = [before + pd.Timedelta(days=1), *bounds]
-    partial = bounds[-1] < origin
-    bounds = [*bounds, origin] if partial else bounds
-    days = np.array([(bound - pd.Timestamp(0)).days for bound in bounds])
-    revenue = recognised_in_periods(forecast.history, forecast.table["account_id"], days)
+    """start, end (first day after), revenue, whole: the last periods up to the end of `as_of`, which may cut one."""
+    origin = int(forecast.grid.bounds[0])
+    first = min(int(np.min(forecast.history.items["start_day"].to_numpy())), origin - 1)
+    bounds = covering_periods(first, origin - 1, freq, forecast.settings.calendar).bounds
+    partial = bounds[-1] > origin
+    bounds = bounds[-(SHOWN_HISTORY + 1 + partial) :].clip(max=origin)
+    revenue = recognised_in_periods(forecast.history, forecast.table["account_id"], bounds)
     whole = np.ones(len(revenue), dtype=bool)
     whole[-1] = not partial
-    table = pd.DataFrame({"start": bounds[:-1], "end": bounds[1:], "revenue": revenue, "whole": whole})
+    days = as_days(bounds)
+    table = pd.DataFrame({"start": days[:-1], "end": days[1:], "revenue": revenue, "whole": whole})
     begun = (revenue > NEGLIGIBLE * revenue.max()).argmax()
     return table.iloc[begun:].reset_index(drop=True)
 

@@ -11,27 +11,27 @@ from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
 
 def show_portfolio(
-    console: Console, forecast: Forecast, freq: str = "QE", ci_prob: float = 0.9, ci_kind: str = "eti"
+    console: Console, forecast: Forecast, freq: str = "quarter", ci_prob: float = 0.9, ci_kind: str = "eti"
 ) -> None:
     """Revenue by period and over the whole window, each with its range."""
     periods = forecast.portfolio(freq, None, ci_prob, ci_kind)
     whole = forecast.portfolio(None, None, ci_prob, ci_kind)
     unit = money_unit(periods["upper"].max())
     title = f"revenue of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
-    rows = portfolio_rows(pd.concat([periods, whole.assign(partial=False)]), unit)
-    rows.loc[rows.index[-1], "to"] = f"{forecast.settings.horizon_months} months"
-    show_table(console, title, rows, left=["to"])
+    rows = portfolio_rows(pd.concat([periods, whole]), unit)
+    show_table(console, title, rows, left=["period", "to"])
     if periods["partial"].any():
         say(console, "* part of a period: the window begins or ends inside it")
 
 
 def portfolio_rows(periods: pd.DataFrame, unit: MoneyUnit) -> pd.DataFrame:
-    """to (a period's last day), median, and the range; all texts, money in the unit."""
+    """period (its label), to (its last day), median, and the range; all texts, money in the unit."""
     ci_prob, ci_kind = periods["ci_prob"].iloc[0], periods["ci_kind"].iloc[0]
     days = pd.to_datetime(periods["period"]).dt.strftime("%Y-%m-%d")
     return pd.DataFrame(
         {
-            "to": days + periods["partial"].map({True: "*", False: ""}),
+            "period": periods["label"] + periods["partial"].map({True: "*", False: ""}),
+            "to": days,
             "median": periods["q50"].map(lambda amount: in_unit(amount, unit)),
             f"{ci_prob:.0%} range ({ci_kind})": [
                 f"{in_unit(low, unit)} to {in_unit(high, unit)}"

@@ -1,4 +1,4 @@
-"""Whole days and calendar months, and the grid of reporting months that a forecast is summed into.
+"""Whole days and calendar months, and the grid of the reporting calendar's months that a forecast is summed into.
 
 Days are counted from 1970-01-01; a period is half-open, ``[start, end)``.  A forecast made with what was known at the
 end of day ``as_of`` begins on the next day, ``origin = as_of + 1``.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.simulation.random import jit
 
 DAYS_PER_YEAR = 365.25
@@ -91,7 +92,10 @@ def months_later(starts: NDArray[np.int64], first: int, place: int, day: int, mo
 
 
 class Grid(NamedTuple):
-    """The forecast's window and its calendar months, M of them (the first and last may be partial).
+    """The forecast's window and the months of its reporting calendar, M of them (the first and last may be partial).
+
+    They are calendar months, or the 4- and 5-week periods of a calendar of weeks. Nothing is simulated by them: they are what
+    money is added up in, and discounted by.
 
     bounds: int64 (M + 1,) first day of each month, and the first day after the horizon
     month_of: int32 (days of the window,) month index of each day, counted from ``bounds[0]``
@@ -120,18 +124,22 @@ def date_of(number: int) -> date:
     return EPOCH + timedelta(days=int(number))
 
 
-def make_grid(as_of: date, horizon_months: int, annual_discount_rate: float) -> Grid:
-    """The grid of a forecast of ``horizon_months`` months from the day after ``as_of``.
+def make_grid(
+    as_of: date, horizon_months: int, annual_discount_rate: float, calendar: FiscalCalendar | None = None
+) -> Grid:
+    """The grid of a forecast of ``horizon_months`` calendar months from the day after ``as_of``.
 
     Money of a month is discounted by (1 + rate)^(−t) with t = days/365.25 from the origin to the middle of the month.
+
+    The months are those of ``calendar``, calendar months by default. Revenue does not depend on them. Discounted money does,
+    where months are weeks: the middles lie elsewhere. That is accepted, because so a month's discounted money is what it brings
+    × its factor, and because it is small: at 10% a year a portfolio's mean within 1e-4 of itself and an account's within 1e-3
+    where money is served by days; where it counts on its booking day .3% of an account's were seen, for a day is up to 17 days
+    from the middle of its month.
     """
     origin = day_number(as_of) + 1
     end = int(add_months(origin, horizon_months))
-    bounds = [origin]
-    while bounds[-1] < end:
-        year, month, _ = civil_from_day(bounds[-1])
-        bounds.append(min(end, int(add_months(day_from_civil(year, month, 1), 1))))
-    edges = np.array(bounds, dtype=np.int64)
+    edges = (calendar or FiscalCalendar()).spans(origin, end - 1, "month").bounds.clip(origin, end)
     days = np.diff(edges)
     log_discount = float(np.log1p(annual_discount_rate))
     middles = (edges[:-1] - origin + days / 2.0) / DAYS_PER_YEAR

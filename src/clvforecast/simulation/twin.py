@@ -117,6 +117,7 @@ class Life:
             self.horizon,
             self.log_discount,
             self.line.plan.by_booking_day,
+            self.line.plan.calendar,
         )
 
     def begin(self) -> list[Term]:

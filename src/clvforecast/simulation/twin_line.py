@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.cells.frame import Frame
 from clvforecast.simulation.calendar import EPOCH
 from clvforecast.simulation.parameters import LATER_YEARS, Draws, unseen_effect
@@ -20,7 +21,10 @@ Stream = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked."""
+    """What a forecast is asked for. Days since 1970-01-01; ``by_booking_day``: money counts when it is booked.
+
+    ``calendar`` gives the months that money is added up in, calendar months by default.
+    """
 
     horizon_months: int
     annual_discount_rate: float
@@ -29,6 +33,7 @@ class Plan:
     max_ratio: float = 20.0
     known_by: int | None = None
     by_booking_day: bool = False
+    calendar: FiscalCalendar | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """The twin's bookkeeping: bookings served day by day, periods of activity, and what they add up to."""
 
-import calendar
+from calendar import monthrange
 from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.calendars import FiscalCalendar
 from clvforecast.simulation.slots import Origin
 
 EPOCH = date(1970, 1, 1)
@@ -16,9 +19,9 @@ YEAR = 365.25
 
 def months_after(day: int, months: int) -> int:
     """The same day of the month, ``months`` later, or the last of that month where it is shorter."""
-    then = EPOCH + timedelta(days=day)
+    then = date_of(day)
     years, month = divmod(then.month - 1 + months, 12)
-    last = calendar.monthrange(then.year + years, month + 1)[1]
+    last = monthrange(then.year + years, month + 1)[1]
     return (date(then.year + years, month + 1, min(then.day, last)) - EPOCH).days
 
 
@@ -74,19 +77,33 @@ class Account:
     active_days: int
 
 
-def discount_factors(first_day: int, horizon: int, log_discount: float) -> dict[tuple[int, int], float]:
-    """(1 + rate)^(-t) of each calendar month of the window, t in years to the middle of its days in the window."""
-    days: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for day in range(first_day, horizon):
-        days[month_of(day)].append(day)
-    middles = {month: (those[0] + those[-1] + 1) / 2 - first_day for month, those in days.items()}
-    return {month: (1 + np.expm1(log_discount)) ** (-middle / YEAR) for month, middle in middles.items()}
+@lru_cache
+def months_of_window(first_day: int, horizon: int, calendar: FiscalCalendar | None) -> dict[int, int]:
+    """Number of the reporting month that each day of the window lies in, asked for one by one; calendar months by default."""
+    names: dict[int, Hashable] = {
+        day: month_of(day) if calendar is None else calendar.period(date_of(day)) for day in range(first_day, horizon)
+    }
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+    return {day: numbers[name] for day, name in names.items()}
+
+
+def discount_factors(month: dict[int, int], first_day: int, log_discount: float) -> list[float]:
+    """(1 + rate)^(-t) of each month of the window, t in years to the middle of its days in the window."""
+    days: dict[int, list[int]] = defaultdict(list)
+    for day, number in month.items():
+        days[number].append(day)
+    middles = [(those[0] + those[-1] + 1) / 2 - first_day for those in days.values()]
+    return [(1 + np.expm1(log_discount)) ** (-middle / YEAR) for middle in middles]
 
 
 def month_of(day: int) -> tuple[int, int]:
     """Year and month of a day."""
-    then = EPOCH + timedelta(days=day)
-    return then.year, then.month
+    return date_of(day).year, date_of(day).month
+
+
+def date_of(day: int) -> date:
+    """The date of a day number."""
+    return EPOCH + timedelta(days=day)
 
 
 def entries(booking: Booking, first_day: int, by_booking_day: bool) -> list[tuple[int, Origin, int]]:
@@ -102,7 +119,7 @@ def entries(booking: Booking, first_day: int, by_booking_day: bool) -> list[tupl
             found = []
         return [*found, (booking.cut, booking.origin, -taken)] if booking.cut is not None else found
     found = [
-        (day, booking.origin, units) if day >= first_day else (booking.day, Origin.CATCH_UP, units)
+        (day, booking.origin, units) if day >= first_day else (max(booking.day, first_day), Origin.CATCH_UP, units)
         for day, units in booking.served()
     ]
     return found + [(day, booking.origin, -units) for day, units in booking.taken_back()]
@@ -115,17 +132,18 @@ def account_for(
     horizon: int,
     log_discount: float,
     by_booking_day: bool,
+    calendar: FiscalCalendar | None = None,
 ) -> Account:
     """Add up a life, day by day."""
-    factors = discount_factors(first_day, horizon, log_discount)
-    position = {month: index for index, month in enumerate(factors)}
+    month = months_of_window(first_day, horizon, calendar)
+    factors = discount_factors(month, first_day, log_discount)
     months = np.zeros((len(factors), len(Origin)), dtype=np.int64)
     value, deferred = 0.0, 0
     for booking in bookings:
         for day, origin, units in entries(booking, first_day, by_booking_day):
             if day < horizon:
-                months[position[month_of(day)], origin] += units
-                value += units * factors[month_of(day)]
+                months[month[day], origin] += units
+                value += units * factors[month[day]]
             else:
                 deferred += units
     marks = [months_after(first_day, count) - 1 for count in (12, 24, 36)]

@@ -1,0 +1,78 @@
+"""Tables of accounts: their levels and groups on the way into a forecast, and their ranges on the way out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clvforecast.errors import ForecastError
+from clvforecast.histories.lines import segment_columns
+from clvforecast.intervals import check_interval
+from clvforecast.ledger import Ledger
+
+if TYPE_CHECKING:
+    from clvforecast.forecast import Forecast
+
+COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+"""Whether what is written into a shallow copy of a table leaves the table as it is."""
+
+
+def account_levels(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pa.Table:
+    """account_id and some columns of the accounts, in the order of these."""
+    available = segment_columns(ledger.accounts)
+    for name in columns:
+        if name not in available:
+            raise ForecastError(
+                f"the accounts have no column {name!r}; they have {', '.join(available) or 'none'}. "
+                "Give it in the accounts table of read_ledger."
+            )
+    rows = pc.index_in(account_ids, ledger.accounts["account_id"])
+    return ledger.accounts.select(["account_id", *columns]).take(rows)
+
+
+def group_columns(ledger: Ledger, account_ids: pa.ChunkedArray, columns: Sequence[str]) -> pd.DataFrame:
+    """account_id and the group columns of every simulated account."""
+    frame: pd.DataFrame = account_levels(ledger, account_ids, columns).to_pandas()
+    return frame
+
+
+def number_groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Portfolio group of each account, and the groups: one row for each distinct combination of the columns."""
+    if not columns:
+        return np.zeros(len(accounts), dtype=np.int64), pd.DataFrame(index=pd.RangeIndex(1))
+    grouped = accounts.groupby(columns, sort=True, dropna=False)
+    groups = grouped.size().reset_index()[columns]
+    return grouped.ngroup().to_numpy(dtype=np.int64), groups
+
+
+def account_ranges(forecast: Forecast, ci_prob: float, ci_kind: str) -> pd.DataFrame:
+    """See `Forecast.accounts`."""
+    check_interval(ci_prob, ci_kind)
+    key = f"{ci_kind}|{ci_prob}"
+    if f"lower|{key}" not in forecast.intervals:
+        raise ForecastError(
+            f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, forecast.settings.ci_probs))}. "
+            f"Forecast again with ci_probs=({ci_prob}, ...)."
+        )
+    table = forecast.table.copy(deep=not COPIES_ON_WRITE)
+    for prefix in ("discounted_", ""):
+        at = table.columns.get_loc(f"{prefix}q95") + 1
+        for offset, end in enumerate(("lower", "upper")):
+            table.insert(at + offset, f"{prefix}{end}", forecast.intervals[f"{prefix}{end}|{key}"])
+    at = table.columns.get_loc("upper") + 1
+    extra = {
+        "ci_prob": ci_prob,
+        "ci_kind": ci_kind,
+        "clv": table["clv_to_date"] + table["mean"],
+        "clv_lower": table["clv_to_date"] + table["lower"],
+        "clv_upper": table["clv_to_date"] + table["upper"],
+    }
+    for offset, (name, column) in enumerate(extra.items()):
+        table.insert(at + offset, name, column)
+    return table

@@ -52,7 +52,7 @@ def forecast(ledger: clv.Ledger) -> clv.Forecast:
 @pytest.fixture(scope="module")
 def real(forecast: clv.Forecast, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("workbook") / "forecast.xlsx"
-    write_workbook(forecast, path, freq="QE")
+    write_workbook(forecast, path)
     return path
 
 
@@ -126,7 +126,7 @@ def test_accounts_are_the_forecast_s_to_the_cent(forecast: clv.Forecast, real: P
 def test_periods_are_the_forecast_s_and_add_up_to_its_window(forecast: clv.Forecast, real: Path) -> None:
     book = values_of(real)
     rows = np.array([row[3:7] for row in named(book, "portfolio_table")], dtype=float)
-    assert rows == pytest.approx(forecast.portfolio("QE")[[*RANGE]].to_numpy(), abs=CENT)
+    assert rows == pytest.approx(forecast.portfolio("quarter")[[*RANGE]].to_numpy(), abs=CENT)
     whole = forecast.portfolio(None).iloc[0]
     for name in RANGE:
         assert named(book, f"clv_whole_window_{name}") == pytest.approx(whole[name], abs=CENT)
@@ -134,10 +134,10 @@ def test_periods_are_the_forecast_s_and_add_up_to_its_window(forecast: clv.Forec
 
 
 def test_the_next_quarter_and_year_are_sums_of_draws(forecast: clv.Forecast, real: Path) -> None:
-    book, quarters = values_of(real), forecast.portfolio("QE")
+    book, quarters = values_of(real), forecast.portfolio("quarter")
     following = quarters[~quarters["partial"]].iloc[0]
     assert named(book, "clv_next_quarter_upper") == pytest.approx(following["upper"], abs=CENT)
-    draws = forecast.portfolio_draws("ME").isel(group=0).values[:, :12].sum(axis=1)
+    draws = forecast.portfolio_draws("month").isel(group=0).values[:, :12].sum(axis=1)
     found = [named(book, f"clv_next_12_months_{name}") for name in ("mean", "lower", "upper")]
     assert found == pytest.approx([draws.mean(), *np.quantile(draws, [0.05, 0.95])], abs=CENT)
 
@@ -158,9 +158,33 @@ def test_segments_are_the_forecast_s(forecast: clv.Forecast, real: Path) -> None
     } == counted.to_dict()
 
 
+def test_the_headline_is_in_the_company_s_own_quarters_and_years(ledger: clv.Ledger) -> None:
+    """Of a year from August in weeks: no quarter is a calendar quarter, twelve months are 52 weeks."""
+    retail = clv.FiscalCalendar(start_month=8, weeks="4-4-5")
+    forecast = clv.forecast(clv.prior(ledger, ["segment"], draws=20), ledger, 24, draws=6, calendar=retail)
+    contents = contents_of(forecast)
+    lines = contents.headline.set_index("key")
+    quarter = forecast.portfolio("quarter").query("not partial").iloc[0]
+    assert lines.loc["next_quarter", "label"] == f"Next quarter, {quarter['label']}"
+    assert lines.loc["next_quarter", "mean"] == pytest.approx(quarter["mean"])
+    year = lines.loc["next_12_months"]
+    assert abs((pd.Timestamp(year["period"]) - pd.Timestamp(year["period_start"])).days + 1 - 365) <= 31
+    assert contents.history["label"].iloc[-1] == retail.period(ledger.as_of, "quarter").label
+    following = pd.DatetimeIndex(contents.history["period"])[:-1] + pd.Timedelta(days=1)
+    assert list(following) == list(pd.DatetimeIndex(contents.history["period_start"])[1:])
+
+
+def test_pandas_period_ends_still_work(forecast: clv.Forecast, tmp_path: Path) -> None:
+    write_workbook(forecast, tmp_path / "years.xlsx", freq="YE-SEP")
+    rows = np.array([row[3:7] for row in named(values_of(tmp_path / "years.xlsx"), "portfolio_table")], dtype=float)
+    assert rows == pytest.approx(forecast.portfolio("YE-SEP")[[*RANGE]].to_numpy(), abs=CENT)
+    with pytest.raises(ForecastError, match="fortnight"):
+        write_workbook(forecast, tmp_path / "not.xlsx", freq="fortnight")
+
+
 def test_history_is_what_was_recognised(forecast: clv.Forecast, real: Path) -> None:
     """The last whole quarters before as_of, by the same accounting as clv_to_date: with all before them they make it."""
-    contents = contents_of(forecast, freq="QE")
+    contents = contents_of(forecast)
     assert isinstance(contents.history, pd.DataFrame)
     assert not contents.history["partial"].iloc[-1], "as_of ends a quarter"
     assert pd.Timestamp(contents.history["period"].iloc[-1]) == pd.Timestamp(forecast.as_of)
@@ -173,7 +197,7 @@ def test_history_is_what_was_recognised(forecast: clv.Forecast, real: Path) -> N
 def test_a_quarter_that_runs_shows_what_it_already_has(ledger: clv.Ledger, tmp_path: Path) -> None:
     inside = ledger.at("2023-11-20") if str(ledger.as_of) > "2023-11-20" else ledger
     forecast = clv.forecast(clv.prior(inside, ["segment"], draws=20), inside, 12, draws=6)
-    contents = contents_of(forecast, freq="QE")
+    contents = contents_of(forecast)
     assert contents.history["partial"].iloc[-1] and contents.periods["partial"].iloc[0]
     write_contents(contents, tmp_path / "inside.xlsx")
     first = named(values_of(tmp_path / "inside.xlsx"), "portfolio_table")[0]
@@ -387,7 +411,7 @@ def test_sheets_stand_in_the_order_of_questions(made_up: Path, real: Path) -> No
 
 def test_what_is_missing_says_how_to_get_it(forecast: clv.Forecast, tmp_path: Path) -> None:
     forecast.save(tmp_path / "forecast.clv")
-    write_workbook(clv.load_forecast(tmp_path / "forecast.clv"), tmp_path / "bare.xlsx", freq="QE")
+    write_workbook(clv.load_forecast(tmp_path / "forecast.clv"), tmp_path / "bare.xlsx")
     book = values_of(tmp_path / "bare.xlsx")
     texts = {sheet.title: " ".join(str(cell.value) for row in sheet.iter_rows() for cell in row) for sheet in book}
     assert "load_forecast(path, ledger=ledger)" in texts["Data quality"]

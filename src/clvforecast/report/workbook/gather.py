@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +23,9 @@ from clvforecast.report.workbook.contents import (
     Segment,
     TrackRecord,
 )
-from clvforecast.report.workbook.periods import recognised_periods, sibling, with_labels
+from clvforecast.report.workbook.periods import recognised_periods, sibling
 from clvforecast.scores import COVERED
-from clvforecast.simulation.calendar import add_months, day_number
+from clvforecast.simulation.calendar import add_months, date_of
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
@@ -36,7 +35,10 @@ MOST_REJECTS = 200
 """Rejected rows that are shown one by one."""
 NEAR_A_YEAR = 8
 """Days by which the window of "next 12 months" may differ from twelve months: 52 weeks are a year too."""
+LONGEST_MONTH = 35
+"""Days by which it may differ at all: more, and the window is shorter than a year."""
 CI_KIND = "eti"
+NO_LEVEL = "(not told)"
 HEADLINE = ("key", "label", "period_start", "period", *RANGE)
 REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
 
@@ -63,8 +65,8 @@ def contents_of(
         freq=freq,
         accounts=accounts.reset_index(drop=True),
         headline=_headline(forecast, freq, ci_prob),
-        periods=with_labels(forecast.portfolio(freq, None, ci_prob), freq),
-        whole=_whole(forecast, ci_prob),
+        periods=forecast.portfolio(freq, None, ci_prob),
+        whole=forecast.summary(None, ci_prob),
         segments={name: _segment(forecast, name, freq, ci_prob) for name in forecast.groups.columns},
         history=_history(forecast, freq),
         bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
@@ -82,12 +84,11 @@ def contents_of(
 
 def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
     """The table that a method of the forecast returns, or why this forecast cannot tell it."""
+    asked = getattr(forecast, method, None)
+    if asked is None:
+        return Missing(f"This kind of forecast has no {method}.")
     try:
-        return getattr(forecast, method)(*arguments, **options)
-    except AttributeError:
-        if hasattr(forecast, method):
-            raise
-        return Missing(f"This forecast was made without {method}: forecast again with a version that keeps it.")
+        return asked(*arguments, **options)
     except ForecastError as error:
         return Missing(str(error))
 
@@ -109,73 +110,53 @@ def _policies(forecast: Forecast) -> Mapping[str, str]:
 
 def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
     """The quarter that runs, the next whole one, twelve months, fiscal years, and the whole window."""
-    quarters = _portfolio(forecast, sibling(freq, "quarter"), ci_prob)
-    rows = [
-        _line("rest_of_quarter", row, "Rest of ") for row in quarters[quarters["partial"]].head(1).to_dict("records")
-    ]
-    rows = rows if quarters["partial"].iloc[0] else []
+    quarters = forecast.portfolio(sibling(freq, "quarter"), None, ci_prob)
+    rows = [_line("rest_of_quarter", quarters.iloc[0], "Rest of ")] if quarters["partial"].iloc[0] else []
     rows += [
-        _line("next_quarter", row, "Next quarter, ")
-        for row in quarters[~quarters["partial"]].head(1).to_dict("records")
+        _line("next_quarter", row, "Next quarter, ") for _, row in quarters[~quarters["partial"]].head(1).iterrows()
     ]
-    rows += _twelve_months(forecast, freq, ci_prob)
-    years = _portfolio(forecast, sibling(freq, "year"), ci_prob).to_dict("records")
-    for place, row in enumerate(years):
-        part = "Rest of " if row["partial"] and place == 0 else "Part of " if row["partial"] else ""
-        rows.append(_line(f"fiscal_year_{place + 1}", row, part))
-    whole = forecast.portfolio(None, None, ci_prob).iloc[0].to_dict()
-    rows.append(_line("whole_window", {**whole, "label": f"All {forecast.settings.horizon_months} months"}))
+    rows += _twelve_months(forecast, ci_prob)
+    for place, row in forecast.portfolio(sibling(freq, "year"), None, ci_prob).iterrows():
+        part = "" if not row["partial"] else "Rest of " if place == 0 else "Part of "
+        rows.append(_line(f"fiscal_year_{int(place) + 1}", row, part))
+    rows.append(_line("whole_window", forecast.portfolio(None, None, ci_prob).iloc[0], "All "))
     return pd.DataFrame(rows, columns=list(HEADLINE))
 
 
-def _portfolio(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
-    return with_labels(forecast.portfolio(freq, None, ci_prob), freq)
-
-
-def _line(key: str, row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def _line(key: str, row: pd.Series, before: str) -> dict[str, Any]:
     return {**row, "key": key, "label": f"{before}{row['label']}"}
 
 
-def _twelve_months(forecast: Forecast, freq: str, ci_prob: float) -> list[dict[str, Any]]:
-    """The months that together come nearest to a year; none where the window is shorter."""
-    draws = forecast.portfolio_draws(sibling(freq, "month")).isel(group=0)
-    ends = pd.DatetimeIndex(draws["period"].values)
-    last = min(ends[-1], pd.Timestamp(_day(forecast.grid.bounds[-1] - 1)))
-    ends = ends.where(ends <= last, last)
-    wanted = pd.Timestamp(_day(int(add_months(day_number(forecast.as_of) + 1, 12)) - 1))
-    place = int(np.abs((ends - wanted).days).argmin())
-    if abs((ends[place] - wanted).days) > 31:
+def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:
+    """The months of the forecast's calendar that together come nearest to a year; none where the window is shorter."""
+    bounds = forecast.grid.bounds
+    wanted = int(add_months(int(bounds[0]), 12))
+    count = int(np.abs(bounds - wanted).argmin())
+    away = abs(int(bounds[count]) - wanted)
+    if away > LONGEST_MONTH:
         return []
-    ranges = describe(draws.values[:, : place + 1].sum(axis=1), ci_prob, CI_KIND)
-    exact = abs((ends[place] - wanted).days) <= NEAR_A_YEAR
+    draws = forecast.portfolio_draws("month").isel(group=0).values[:, :count].sum(axis=1)
+    ranges = describe(draws, ci_prob, CI_KIND)
     return [
         {
             "key": "next_12_months",
-            "label": "Next 12 months" if exact else "About 12 months",
-            "period_start": pd.Timestamp(forecast.as_of) + timedelta(days=1),
-            "period": ends[place],
+            "label": "Next 12 months" if away <= NEAR_A_YEAR else "About 12 months",
+            "period_start": pd.Timestamp(date_of(bounds[0])),
+            "period": pd.Timestamp(date_of(bounds[count] - 1)),
             **{name: float(ranges[name]) for name in RANGE},
         }
     ]
 
 
-def _day(number: int) -> np.datetime64:
-    return np.datetime64(int(number), "D")
-
-
-def _whole(forecast: Forecast, ci_prob: float) -> pd.DataFrame:
-    summary = _asked(forecast, "summary", None, ci_prob)
-    if isinstance(summary, pd.DataFrame):
-        return summary
-    return forecast.portfolio(None, None, ci_prob).assign(discounted_mean=forecast.table["discounted_mean"].sum())
-
-
 def _segment(forecast: Forecast, name: str, freq: str, ci_prob: float) -> Segment:
-    whole = forecast.portfolio(None, name, ci_prob).rename(columns={name: "level"})
-    each = forecast.table.groupby(name, dropna=False)["clv_to_date"].agg(["size", "sum"])
-    each = each.set_axis(["accounts", "clv_to_date"], axis=1).reindex(whole["level"]).reset_index(drop=True)
-    periods = with_labels(forecast.portfolio(freq, name, ci_prob).rename(columns={name: "level"}), freq)
-    return Segment(whole=pd.concat([whole, each], axis=1), periods=periods)
+    whole, periods = forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob)
+    return Segment(
+        *(table.rename(columns={name: "level"}).assign(level=_levels(table[name])) for table in (whole, periods))
+    )
+
+
+def _levels(levels: pd.Series) -> pd.Series:
+    return levels.astype(object).where(levels.notna(), NO_LEVEL)
 
 
 # --- what it was made from ----------------------------------------------------------------------------------
@@ -222,8 +203,8 @@ def _scenarios(comparison: Any, freq: str) -> Scenarios:
     return Scenarios(
         whole=comparison.portfolio(None),
         whole_difference=comparison.difference(None),
-        periods=with_labels(comparison.portfolio(freq), freq),
-        periods_difference=with_labels(comparison.difference(freq), freq),
+        periods=comparison.portfolio(freq),
+        periods_difference=comparison.difference(freq),
     )
 
 

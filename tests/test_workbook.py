@@ -381,6 +381,19 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
     assert book["Accounts"].auto_filter.ref.startswith(f"A{HEAD_ROW}:")
 
 
+def test_a_title_s_figures_are_no_font_sizes(tmp_path: Path) -> None:
+    """In headers &9 is a font size, and & begins a mark."""
+    write_contents(made_up_contents(5, title="2027 outlook & more\nfor all"), tmp_path / "title.xlsx")
+    header = openpyxl.load_workbook(tmp_path / "title.xlsx")["Bridge"].oddHeader.left
+    assert header.text == "2027 outlook && more for all" and header.size == 9
+
+
+def test_many_periods_are_printed_on_several_pages_with_their_lines(tmp_path: Path) -> None:
+    write_contents(made_up_contents(5, bridge=made_up_bridge(ahead=40)), tmp_path / "wide.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "wide.xlsx")["Bridge"]
+    assert sheet.page_setup.fitToWidth == 2 and sheet.print_title_cols == "$A:$A"
+
+
 def test_money_has_its_currency_percent_a_percent_sign_and_days_are_days(real: Path) -> None:
     book = openpyxl.load_workbook(real)
     summary, shown = book["Summary"], book["Accounts"]

@@ -79,7 +79,8 @@ def made_up_contents(n_accounts: int = 40, **changes: Any) -> Contents:
     periods = quarters(AS_OF, 0 + 1, 12).iloc[1:].reset_index(drop=True).drop(columns="basis")
     accounts = _accounts(draws.sum(axis=1), plans, generator)
     whole = pd.DataFrame(
-        {**_row(draws.sum(axis=(1, 2))), "discounted_mean": accounts["discounted_mean"].sum()}, index=[0]
+        {**_row(draws.sum(axis=(1, 2))), "discounted_mean": accounts["discounted_mean"].sum(), "ci_prob": 0.9},
+        index=[0],
     )
     by_period = periods.assign(**describe(draws.sum(axis=2), 0.9, "eti"))
     contents = {

@@ -13,6 +13,7 @@ GRID = {"visible": True, "line": {"color": "#e5e7eb", "width": 0.75}}
 QUIET_LINE = {"color": "#9aa3af", "width": 0.75}
 WHISKER = {"color": "#111827", "width": 1.25}
 SERVED_COLOUR, EXPECTED_COLOUR, WIDE_COLOUR = "#8a8f98", BANDS[0.50], MEDIAN
+MOST_LABELS = 32
 WIDEST, HEIGHT = 1500, 345
 """Pixels."""
 
@@ -58,9 +59,16 @@ def nice_step(highest: float) -> float:
 
 
 def label_axis(count: int) -> dict[str, Any]:
-    """A level axis of texts, turned where there are many."""
+    """A level axis of texts, turned where there are many, and not every one where there are very many."""
     turned = {"rotation": -45} if count > 14 else {}
-    return {"num_font": {**FONT, **turned}, "line": QUIET_LINE, "major_tick_mark": "none", "label_position": "low"}
+    every = {"interval_unit": math.ceil(count / MOST_LABELS)} if count > MOST_LABELS else {}
+    return {
+        "num_font": {**FONT, **turned},
+        "line": QUIET_LINE,
+        "major_tick_mark": "none",
+        "label_position": "low",
+        **every,
+    }
 
 
 def whiskers(plus: str, minus: str) -> dict[str, Any]:

@@ -118,6 +118,17 @@ class Contents:
 
     @property
     def ends(self) -> tuple[str, str]:
-        """Names of the range's two ends by the share of simulated worlds below them: ("low 5%", "high 95%")."""
-        tail = 50.0 * (1.0 - self.ci_prob)
-        return f"low {tail:.3g}%", f"high {100.0 - tail:.3g}%"
+        """Names of the two ends of a range."""
+        return ends_of(self.ci_prob)
+
+
+def ends_of(ci_prob: float) -> tuple[str, str]:
+    """Names of a range's two ends, by the share of simulated worlds below them.
+
+    Examples
+    --------
+    >>> ends_of(0.9)
+    ('low 5%', 'high 95%')
+    """
+    tail = 50.0 * (1.0 - ci_prob)
+    return f"low {tail:.3g}%", f"high {100.0 - tail:.3g}%"

@@ -40,10 +40,12 @@ PAST: Look = {"bg_color": PALE}
 LONGEST_LINE, SHORTEST_LINE = 165, 80
 """Characters of a sentence in one row, as wide as the sheet is: what is longer goes on in the next."""
 A4 = 9
+LONGEST_TITLE = 90
+"""Characters in the header of a printed page, of which Excel allows 255 with all its marks."""
 MOST_COLUMNS = 26
 """Columns that stay readable on one printed page."""
 
-ROWS_A_PAGE = 55
+ROWS_A_PAGE = 58
 """And rows."""
 
 
@@ -140,12 +142,14 @@ class Page:
         self._print_set_up()
 
     def _print_set_up(self) -> None:
-        title = self.book.title.replace("&", "&&")[:120]
+        title = " ".join(self.book.title.split())[:LONGEST_TITLE].replace("&", "&&")
         self.sheet.set_landscape()
         self.sheet.set_paper(A4)
         self.sheet.set_margins(left=0.4, right=0.4, top=0.75, bottom=0.6)
-        self.sheet.set_header(f'&L&"Arial,Bold"&9{title}&R&"Arial"&9as of {self.book.as_of}')
-        self.sheet.set_footer(f'&L&"Arial"&9{self.name} · {self.book.currency}&R&"Arial"&9page &P of &N')
+        self.sheet.set_header(f'&L&9&"Arial,Bold"{title}&R&9&"Arial,Regular"as of {self.book.as_of}')
+        self.sheet.set_footer(
+            f'&L&9&"Arial,Regular"{self.name} · {self.book.currency}&R&9&"Arial,Regular"page &P of &N'
+        )
 
     def head(self, title: str, *lines: str) -> None:
         """The sheet's title and what to know of it, then an empty row."""
@@ -231,11 +235,11 @@ class Page:
         Rows are fitted to `tall` pages, by default so that none holds but the last few; 0 leaves them as they are.
         """
         last = self.row - 1 if last_row is None else last_row
-        wide = columns or len(self.widths)
-        self.sheet.print_area(0, 0, max(last, 0), wide - 1)
-        self.sheet.fit_to_pages(
-            max(1, math.ceil(wide / MOST_COLUMNS)), math.ceil((last + 1) / ROWS_A_PAGE) if tall is None else tall
-        )
+        across = math.ceil((columns or len(self.widths)) / MOST_COLUMNS)
+        self.sheet.print_area(0, 0, max(last, 0), (columns or len(self.widths)) - 1)
+        self.sheet.fit_to_pages(across, math.ceil((last + 1) / ROWS_A_PAGE) if tall is None else tall)
+        if across > 1:
+            self.sheet.repeat_columns(0)
 
 
 def absolute(row: int, column: int) -> str:

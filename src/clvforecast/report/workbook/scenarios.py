@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from clvforecast.report.workbook.charts import finished, label_axis, money_axis
-from clvforecast.report.workbook.contents import Contents, Scenarios
+from clvforecast.report.workbook.contents import Contents, Scenarios, ends_of
 from clvforecast.report.workbook.page import BOLD, HEAD, HEAD_LEFT, Page, relative, width_of
 
 SHEET = "Scenarios"
@@ -30,7 +30,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     page.next(CHART_ROWS)
     labels = list(dict.fromkeys(scenarios.periods["label"]))
     first = _block(page, "Mean by period", scenarios.periods, "mean", labels)
-    low, high = contents.ends
+    low, high = ends_of(float(scenarios.whole["ci_prob"].iloc[0]))
     for value, words in (("q50", "Median"), ("lower", low), ("upper", high)):
         _block(page, f"{words} by period", scenarios.periods, value, labels)
     for value, words in (("mean", "mean"), ("lower", low), ("upper", high)):
@@ -47,7 +47,7 @@ def base_of(scenarios: Scenarios) -> str:
 
 
 def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str], base: str) -> None:
-    low, high = contents.ends
+    low, high = ends_of(float(scenarios.whole["ci_prob"].iloc[0]))
     page.heads(
         [
             f"All {contents.horizon_months} months",

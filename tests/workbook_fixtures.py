@@ -79,7 +79,7 @@ def made_up_contents(n_accounts: int = 40, **changes: Any) -> Contents:
     periods = quarters(AS_OF, 0 + 1, 12).iloc[1:].reset_index(drop=True).drop(columns="basis")
     accounts = _accounts(draws.sum(axis=1), plans, generator)
     whole = pd.DataFrame(
-        {**_row(draws.sum(axis=(1, 2))), "discounted_mean": accounts["discounted_mean"].sum(), "ci_prob": 0.9},
+        {**_row(draws.sum(axis=(1, 2))), "discounted_mean": accounts["discounted_mean"].sum()},
         index=[0],
     )
     by_period = periods.assign(**describe(draws.sum(axis=2), 0.9, "eti"))
@@ -184,7 +184,8 @@ def made_up_scenarios(contents: Contents) -> Scenarios:
     periods = contents.periods.assign(scenario="base")
     lifted_periods = periods.assign(scenario="price +5%", **{name: periods[name] * 1.05 for name in RANGE})
     less_periods = periods.assign(scenario="price +5%", **{name: periods[name] * 0.05 for name in RANGE})
-    return Scenarios(pd.concat([whole, lifted]), less, pd.concat([periods, lifted_periods]), less_periods)
+    words = pd.DataFrame({"scenario": ["price +5%"], "assumed": ["=5% on every renewal"]})
+    return Scenarios(pd.concat([whole, lifted]), less, pd.concat([periods, lifted_periods]), less_periods, words)
 
 
 def made_up_plans() -> pd.DataFrame:

@@ -19,6 +19,10 @@ SETTING_WORDS = {
     "seed": "key of the random numbers: the same seed gives the same figures",
     "timing": "recognised: revenue as it is served, by days; booked: money on its booking day",
     "known_by": "only bookings made by this day count",
+    "bridge": "whether ARR was kept",
+    "pending": "whether a contract whose renewal is open counts as in force",
+    "scenario": "what was assumed beside the past",
+    "plans": "what was agreed with customers",
     "calendar": "the fiscal calendar of months, quarters and years",
 }
 TECHNICAL = ("threads", "batch_accounts", "keep_draws", "ci_probs")
@@ -107,6 +111,8 @@ def _rows(page: Page, entries: Mapping[str, Any], words: Mapping[str, str]) -> N
         page.put(0, name.replace("_", " "))
         if isinstance(value, Mapping):
             value = ", ".join(f"{key}={inner}" for key, inner in value.items() if inner is not None)
+        if isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
         if isinstance(value, str) and len(value) > WIDTHS[1] - 2.0:
             _sentence(page, value if name not in words else f"{value}   ({words[name]})")
         else:

@@ -248,7 +248,7 @@ def _ranges(page: Page, turned: pd.DataFrame, periods: pd.DataFrame, contents: C
 
 def _block(page: Page, words: str, table: pd.DataFrame, periods: pd.DataFrame, ends: Sequence[str], kind: str) -> None:
     """Three rows: the median, and the ends of the range where the period is not over."""
-    known = table.set_index("label").reindex(periods["label"])
+    known = table.set_index("period").reindex(pd.DatetimeIndex(periods["period"]))
     for name, label in (("q50", f"{words}: median"), ("lower", f"   {ends[0]}"), ("upper", f"   {ends[1]}")):
         median = name == "q50"
         page.put(0, label, **({} if median else QUIET))
@@ -282,8 +282,7 @@ def _rates(page: Page, contents: Contents, retention: Part, periods: pd.DataFram
             continue
         rows[measure] = page.row
         _block(page, words, mine, periods, contents.ends, "percent")
-    if retention["mean"].isna().any():
-        page.say("Empty: nothing was there at the start that could be kept.")
+    page.say("Empty: nothing was there at the start that could be kept, or no such year is in the window.")
     page.next()
     return rows
 
@@ -312,7 +311,7 @@ def _places(
             (page.at(ahead + 1, means["end"]), float(closing["mean"])),
             *_three(page, ahead + 1, ranges["end"], closing),
         ),
-        rates=_year_rates(page, contents.retention_year, periods["label"][ahead], ahead + 1, rates),
+        rates=_year_rates(page, contents.retention_year, periods["period"][ahead], ahead + 1, rates),
     )
 
 
@@ -322,11 +321,12 @@ def _three(page: Page, column: int, row: int, figures: pd.Series) -> tuple[tuple
 
 
 def _year_rates(
-    page: Page, retention: Part, label: str, column: int, rows: dict[str, int]
+    page: Page, retention: Part, end: pd.Timestamp, column: int, rows: dict[str, int]
 ) -> dict[str, tuple[tuple[str, float], ...]]:
-    if not isinstance(retention, pd.DataFrame) or not (retention["label"] == label).any():
+    """The rates of the year that ends on a day, where there is one."""
+    if not isinstance(retention, pd.DataFrame):
         return {}
-    known = retention[retention["label"] == label].set_index("measure")
+    known = retention[pd.DatetimeIndex(retention["period"]) == end].set_index("measure")
     return {
         measure: _three(page, column, row, known.loc[measure])
         for measure, row in rows.items()

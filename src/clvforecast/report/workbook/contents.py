@@ -52,12 +52,16 @@ class Quality:
 
 @dataclass(frozen=True)
 class Scenarios:
-    """`Comparison.portfolio` and `.difference`, over the whole window and by period, with their column scenario."""
+    """`Comparison.portfolio` and `.difference`, over the whole window and by period, with their column scenario.
+
+    assumptions: scenario, assumed: each in words, where they are told
+    """
 
     whole: pd.DataFrame
     whole_difference: pd.DataFrame
     periods: pd.DataFrame
     periods_difference: pd.DataFrame
+    assumptions: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Contents:
     periods: label, period_start, period, partial and ranges, by `freq`
     whole: one row, the whole window, with discounted_mean (and, where they are known, the ends of its range)
     history: label, period_start, period, revenue, partial: recognised before `as_of`
-    bridge, retention: `Forecast.bridge` and `.retention` by `freq`; retention_year: the latter over trailing years
+    bridge, retention: `Forecast.bridge` and `.retention` by `freq`; retention_year: the latter over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
     """
 

@@ -71,12 +71,12 @@ def contents_of(
         history=_history(forecast, freq),
         bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
         retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
-        retention_year=_asked(forecast, "retention", freq, trailing_year=True, ci_prob=ci_prob),
+        retention_year=_asked(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
         policies=_policies(forecast),
         about=_about(forecast),
         warnings=forecast.warnings,
         quality=_quality(forecast.ledger),
-        scenarios=None if comparison is None else _scenarios(comparison, freq),
+        scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
         plans=plan_table,
     )
@@ -198,13 +198,13 @@ def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
 # --- what may be given besides ------------------------------------------------------------------------------
 
 
-def _scenarios(comparison: Any, freq: str) -> Scenarios:
-    """The scenarios' own intervals are those that `Comparison.portfolio` gives by default."""
+def _scenarios(comparison: Any, freq: str, ci_prob: float) -> Scenarios:
     return Scenarios(
-        whole=comparison.portfolio(None),
-        whole_difference=comparison.difference(None),
-        periods=comparison.portfolio(freq),
-        periods_difference=comparison.difference(freq),
+        whole=comparison.portfolio(None, None, ci_prob),
+        whole_difference=comparison.difference(None, None, ci_prob),
+        periods=comparison.portfolio(freq, None, ci_prob),
+        periods_difference=comparison.difference(freq, None, ci_prob),
+        assumptions=comparison.assumptions(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from clvforecast.report.workbook.charts import finished, label_axis, money_axis
-from clvforecast.report.workbook.contents import Contents, Scenarios, ends_of
+from clvforecast.report.workbook.contents import Contents, Scenarios
 from clvforecast.report.workbook.page import BOLD, HEAD, HEAD_LEFT, Page, relative, width_of
 
 SHEET = "Scenarios"
@@ -24,13 +24,15 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
         f"{page.book.money_in}, undiscounted. The same simulated worlds are run under each scenario, so that differences are "
         "of the scenario and not of chance; their ranges come from differences world by world.",
     )
+    title_rows = page.row
+    _assumed(page, scenarios.assumptions)
     _whole(page, contents, scenarios, names, base)
-    page.sheet.freeze_panes(5, 1)
+    page.sheet.freeze_panes(title_rows, 1)
     chart_row = page.row
     page.next(CHART_ROWS)
     labels = list(dict.fromkeys(scenarios.periods["label"]))
     first = _block(page, "Mean by period", scenarios.periods, "mean", labels)
-    low, high = ends_of(float(scenarios.whole["ci_prob"].iloc[0]))
+    low, high = contents.ends
     for value, words in (("q50", "Median"), ("lower", low), ("upper", high)):
         _block(page, f"{words} by period", scenarios.periods, value, labels)
     for value, words in (("mean", "mean"), ("lower", low), ("upper", high)):
@@ -46,8 +48,17 @@ def base_of(scenarios: Scenarios) -> str:
     return next((name for name in names if name not in compared), names[0])
 
 
+def _assumed(page: Page, assumptions: pd.DataFrame | None) -> None:
+    """Each scenario in words."""
+    if assumptions is None:
+        return
+    for name, assumed in zip(assumptions["scenario"], assumptions["assumed"], strict=True):
+        page.say(f"{name}: {assumed}")
+    page.next()
+
+
 def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str], base: str) -> None:
-    low, high = ends_of(float(scenarios.whole["ci_prob"].iloc[0]))
+    low, high = contents.ends
     page.heads(
         [
             f"All {contents.horizon_months} months",

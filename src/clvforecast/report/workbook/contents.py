@@ -87,7 +87,8 @@ class Contents:
     periods: label, period_start, period, partial and ranges, by `freq`
     whole: one row, the whole window, with discounted_mean (and, where they are known, the ends of its range)
     history: label, period_start, period, revenue, partial: recognised before `as_of`
-    bridge, retention: `Forecast.bridge` and `.retention` by `freq`; retention_year: the latter over the years that end with a quarter
+    bridge, retention: `Forecast.bridge` and `.retention` by `freq`
+    retention_year: `Forecast.retention` over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
     """
 

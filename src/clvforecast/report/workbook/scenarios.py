@@ -9,7 +9,7 @@ from clvforecast.report.workbook.contents import Contents, Scenarios
 from clvforecast.report.workbook.page import BOLD, HEAD, HEAD_LEFT, Page, relative, width_of
 
 SHEET = "Scenarios"
-CHART_ROWS = 19
+CHART_ROWS = 20
 COLOURS = ("#8a8f98", "#1f4e79", "#6fa3d4", "#c8501e", "#5b9a68", "#b58a2c", "#7a5c9e", "#3f8f8b")
 MEAN, MEDIAN, LOW, HIGH, LESS_MEAN, LESS_LOW, LESS_HIGH = range(1, 8)
 

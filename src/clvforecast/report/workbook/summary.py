@@ -15,11 +15,11 @@ from clvforecast.report.workbook.page import BOLD, PAST, QUIET, TOTAL, Page, rel
 from clvforecast.report.workbook.periods import word_of
 
 SHEET = "Summary"
-WIDTHS = (40.0, 12.0, 12.0, *[17.0] * 6, 11.0, 11.0)
+WIDTHS = (48.0, 13.0, 13.0, *[19.0] * 6, 11.0, 11.0)
 FROM, TO, MEAN, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT, ABOVE, BELOW = range(1, 11)
 """Columns of the sheet; the last two are lengths of whiskers, beside what is printed."""
 VALUES = dict(zip(RANGE, (MEAN, MEDIAN, LOW, HIGH), strict=True))
-CHART_ROWS, CHART_HEIGHT = 16, 304
+CHART_ROWS, CHART_HEIGHT = 17, 298
 LARGEST = 10
 TITLES = {
     "next_quarter": "revenue of the next whole quarter",

@@ -34,6 +34,7 @@ HEADS = (
     "point",
     "above",
     "below",
+    "room",
     "label",
 )
 AT = {name: column for column, name in enumerate(HEADS, start=1)}
@@ -90,6 +91,7 @@ def steps_of(figures: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         point=tip - floor,
         above=above,
         below=below,
+        room=top - floor,
     ), floor
 
 
@@ -174,6 +176,7 @@ def _drawn(line: str, row: int, floor: str) -> dict[str, str]:
         "point": f"={tip}-{floor}",
         "above": f"={top}-{tip}",
         "below": f"={tip}-{foot}",
+        "room": f"={top}-{floor}",
     }
 
 
@@ -187,7 +190,7 @@ def _label(page: Page, line: str, words: str, mean: float) -> None:
 
 
 def waterfall_chart(page: Page, first: int) -> Any:
-    """Stacked columns on hidden ones, and whiskers at their tips."""
+    """Stacked columns on hidden ones, whiskers at their tips, and unseen points at their ends, for which the axis makes room."""
 
     def area(name: str) -> str:
         return f"={page.quoted}!{_down(first, name)}"
@@ -208,9 +211,10 @@ def waterfall_chart(page: Page, first: int) -> Any:
     tips.add_series(
         {"name": "range", "categories": area("label"), "values": area("point"), "y_error_bars": reach, **unseen}
     )
+    tips.add_series({"name": "room", "categories": area("label"), "values": area("room"), **unseen})
     chart.combine(tips)
     chart.set_x_axis(label_axis(len(LINES)))
     chart.set_y_axis({"visible": False, "major_gridlines": {"visible": False}, "min": 0})
     finished(page, chart, f"={page.at(0, first - 2)}")
-    chart.set_legend({"position": "bottom", "font": FONT, "delete_series": [0, 4]})
+    chart.set_legend({"position": "bottom", "font": FONT, "delete_series": [0, 4, 5]})
     return chart

@@ -10,6 +10,7 @@ import time
 import zipfile
 from dataclasses import replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from clvforecast.report.workbook import contents_of, write_contents, write_workb
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
 from clvforecast.report.workbook.waterfall import steps_of
+from known_world import known_posterior
 from workbook_fixtures import (
     made_up_bridge,
     made_up_contents,
@@ -447,6 +449,30 @@ def test_plans_and_scenarios_show_what_they_were_given(made_up: Path) -> None:
     sheet = book["Scenarios"]
     row = next(cells[0].row for cells in sheet.iter_rows() if cells[0].value == "price +5%")
     assert sheet.cell(row, 6).value == pytest.approx(sheet.cell(row, 2).value / 21, rel=1e-9), "a twentieth of the base"
+
+
+def test_a_backtest_is_a_track_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forecasts under the true parameters, so that nothing has to be fitted."""
+    events, truth = clv.simulate_events(n_accounts=60, seed=21, future_months=24)
+    known = clv.read_ledger(pd.concat([events, truth.future]), truth.accounts)
+    monkeypatch.setattr(
+        import_module("clvforecast.backtest"), "fit", lambda *_, **__: known_posterior(truth, n_draws=40)
+    )
+    result = clv.backtest(known, [truth.as_of], 12, ["segment"], baselines={}, draws=40, progress=False)
+    forecast = clv.forecast(clv.prior(known, ["segment"], draws=10), known, 6, draws=4)
+    write_workbook(forecast, tmp_path / "record.xlsx", backtest=result)
+    sheet = values_of(tmp_path / "record.xlsx")["Track record"]
+    row = next(cells[0].row for cells in sheet.iter_rows() if isinstance(cells[0].value, datetime))
+    total = result.totals.query("by == 'portfolio' and method == 'clvforecast'").iloc[0]
+    assert sheet.cell(row, 3).value == pytest.approx(total["actual"], abs=CENT)
+    assert sheet.cell(row, 9).value == pytest.approx(total["upper_95"], abs=CENT)
+    held = result.scores(window_months=12).query("method == 'clvforecast'").set_index("score")["value"]
+    shown = {
+        cells[1].value: cells[2].value
+        for cells in sheet.iter_rows(min_row=row + 3)
+        if isinstance(cells[1].value, float)
+    }
+    assert shown == pytest.approx({0.5: held["coverage_50"], 0.8: held["coverage_80"], 0.95: held["coverage_95"]})
 
 
 # --- many accounts ------------------------------------------------------------------------------------------

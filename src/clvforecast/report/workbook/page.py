@@ -33,7 +33,7 @@ HEAD: Look = {
     "bg_color": DARK,
     "text_wrap": True,
     "valign": "vcenter",
-    "align": "center",
+    "align": "right",
 }
 HEAD_LEFT: Look = {**HEAD, "align": "left"}
 PAST: Look = {"bg_color": PALE}

@@ -23,7 +23,7 @@ def write_plans(page: Page, contents: Contents, plans: pd.DataFrame) -> None:
         "Empty: not told.",
     )
     head_row = page.row
-    page.heads(heads, tuple(kinds), height=42.0)
+    page.heads(heads, tuple(kinds), height=42.0, indent=1)
     for values in plans.itertuples(index=False, name=None):
         page.cells(values, kinds, indent=1)
     page.sheet.freeze_panes(head_row + 1, 1)

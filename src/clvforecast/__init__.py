@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from clvforecast.scenario_file import read_scenarios as read_scenarios
     from clvforecast.scenarios import Assume as Assume
     from clvforecast.scenarios import Scenario as Scenario
+    from clvforecast.report.workbook import write_workbook as write_workbook
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
     from clvforecast.synthetic import Truth as Truth
     from clvforecast.synthetic import simulate_events as simulate_events
@@ -150,6 +151,7 @@ _HOME = {
     "Assume": "scenarios",
     "Scenario": "scenarios",
     "write_page": "report.page",
+    "write_workbook": "report.workbook",
     "CompanyParameters": "synthetic",
     "Truth": "synthetic",
     "simulate_events": "synthetic",

@@ -1,0 +1,231 @@
+"""The contents of a workbook from a forecast: the one place that asks it for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from clvforecast.backtest import MODEL
+from clvforecast.errors import ForecastError
+from clvforecast.forecast import Forecast
+from clvforecast.forecast_file import describe_forecast
+from clvforecast.intervals import describe
+from clvforecast.report.workbook.contents import (
+    RANGE,
+    Contents,
+    Missing,
+    Part,
+    Quality,
+    Scenarios,
+    Segment,
+    TrackRecord,
+)
+from clvforecast.report.workbook.periods import recognised_periods, sibling
+from clvforecast.scores import COVERED
+from clvforecast.simulation.calendar import add_months, date_of
+
+if TYPE_CHECKING:
+    from clvforecast.backtest import Backtest
+    from clvforecast.ledger import Ledger
+
+MOST_REJECTS = 200
+"""Rejected rows that are shown one by one."""
+NEAR_A_YEAR = 8
+"""Days by which the window of "next 12 months" may differ from twelve months: 52 weeks are a year too."""
+LONGEST_MONTH = 35
+"""Days by which it may differ at all: more, and the window is shorter than a year."""
+CI_KIND = "eti"
+NO_LEVEL = "(not told)"
+HEADLINE = ("key", "label", "period_start", "period", *RANGE)
+REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
+
+
+def contents_of(
+    forecast: Forecast,
+    *,
+    title: str | None = None,
+    comparison: Any = None,
+    backtest: Backtest | None = None,
+    plan_table: pd.DataFrame | None = None,
+    ci_prob: float = 0.9,
+    freq: str = "quarter",
+) -> Contents:
+    """Everything a workbook shows. Raises ForecastError for periods or an interval that the forecast does not have."""
+    accounts = forecast.accounts(ci_prob).sort_values(["mean", "account_id"], ascending=[False, True])
+    return Contents(
+        title=title or "Customer revenue forecast",
+        as_of=forecast.as_of,
+        currency=forecast.currency,
+        horizon_months=forecast.settings.horizon_months,
+        draws=forecast.settings.draws,
+        ci_prob=ci_prob,
+        freq=freq,
+        accounts=accounts.reset_index(drop=True),
+        headline=_headline(forecast, freq, ci_prob),
+        periods=forecast.portfolio(freq, None, ci_prob),
+        whole=forecast.summary(None, ci_prob),
+        segments={name: _segment(forecast, name, freq, ci_prob) for name in forecast.groups.columns},
+        history=_history(forecast, freq),
+        bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
+        retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
+        retention_year=_asked(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
+        policies=_policies(forecast),
+        about=_about(forecast),
+        warnings=forecast.warnings,
+        quality=_quality(forecast.ledger),
+        scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
+        track_record=None if backtest is None else _track_record(backtest),
+        plans=plan_table,
+    )
+
+
+def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
+    """The table that a method of the forecast returns, or why this forecast cannot tell it."""
+    asked = getattr(forecast, method, None)
+    if asked is None:
+        return Missing(f"This kind of forecast has no {method}.")
+    try:
+        return asked(*arguments, **options)
+    except ForecastError as error:
+        return Missing(str(error))
+
+
+def _history(forecast: Forecast, freq: str) -> Part:
+    try:
+        return recognised_periods(forecast, freq)
+    except ForecastError as error:
+        return Missing(str(error))
+
+
+def _policies(forecast: Forecast) -> Mapping[str, str]:
+    asked: Any = getattr(forecast, "policies", dict)
+    return dict(asked())
+
+
+# --- ranges -------------------------------------------------------------------------------------------------
+
+
+def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
+    """The quarter that runs, the next whole one, twelve months, fiscal years, and the whole window."""
+    quarters = forecast.portfolio(sibling(freq, "quarter"), None, ci_prob)
+    rows = [_line("rest_of_quarter", quarters.iloc[0], "Rest of ")] if quarters["partial"].iloc[0] else []
+    rows += [
+        _line("next_quarter", row, "Next quarter, ") for _, row in quarters[~quarters["partial"]].head(1).iterrows()
+    ]
+    rows += _twelve_months(forecast, ci_prob)
+    for place, row in forecast.portfolio(sibling(freq, "year"), None, ci_prob).iterrows():
+        part = "" if not row["partial"] else "Rest of " if place == 0 else "Part of "
+        rows.append(_line(f"fiscal_year_{int(place) + 1}", row, part))
+    rows.append(_line("whole_window", forecast.portfolio(None, None, ci_prob).iloc[0], "All "))
+    return pd.DataFrame(rows, columns=list(HEADLINE))
+
+
+def _line(key: str, row: pd.Series, before: str) -> dict[str, Any]:
+    return {**row, "key": key, "label": f"{before}{row['label']}"}
+
+
+def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:
+    """The months of the forecast's calendar that together come nearest to a year; none where the window is shorter."""
+    bounds = forecast.grid.bounds
+    wanted = int(add_months(int(bounds[0]), 12))
+    count = int(np.abs(bounds - wanted).argmin())
+    away = abs(int(bounds[count]) - wanted)
+    if away > LONGEST_MONTH:
+        return []
+    draws = forecast.portfolio_draws("month").isel(group=0).values[:, :count].sum(axis=1)
+    ranges = describe(draws, ci_prob, CI_KIND)
+    return [
+        {
+            "key": "next_12_months",
+            "label": "Next 12 months" if away <= NEAR_A_YEAR else "About 12 months",
+            "period_start": pd.Timestamp(date_of(bounds[0])),
+            "period": pd.Timestamp(date_of(bounds[count] - 1)),
+            **{name: float(ranges[name]) for name in RANGE},
+        }
+    ]
+
+
+def _segment(forecast: Forecast, name: str, freq: str, ci_prob: float) -> Segment:
+    whole, periods = forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob)
+    return Segment(
+        *(table.rename(columns={name: "level"}).assign(level=_levels(table[name])) for table in (whole, periods))
+    )
+
+
+def _levels(levels: pd.Series) -> pd.Series:
+    return levels.astype(object).where(levels.notna(), NO_LEVEL)
+
+
+# --- what it was made from ----------------------------------------------------------------------------------
+
+
+def _about(forecast: Forecast) -> dict[str, dict[str, Any]]:
+    said = describe_forecast(forecast)
+    made_from = said["provenance"]
+    versions = made_from.pop("versions")
+    return {"Settings": said["settings"], "Made from (SHA-256)": made_from, "Versions": versions}
+
+
+def _quality(ledger: Ledger | None) -> Quality | Missing:
+    if ledger is None:
+        return Missing(
+            "This forecast was loaded without its ledger, which tells where every row went: "
+            "clv.load_forecast(path, ledger=ledger)."
+        )
+    rejected = ledger.rejected
+    return Quality(
+        reconciliation=ledger.reconciliation(),
+        export=ledger.export_reconciliation(),
+        rejects=_rejects_by_rule(rejected),
+        first_rejects=rejected.reindex(columns=REJECT_COLUMNS).head(MOST_REJECTS),
+        warnings=ledger.warnings,
+    )
+
+
+def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
+    """rule, rows, and of the first such row its source, row, column, value, hint; the commonest rule first."""
+    columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
+    if rejected.empty:
+        return pd.DataFrame(columns=columns)
+    first = rejected.drop_duplicates("rule").set_index("rule", drop=False)
+    first = first.assign(rows=rejected["rule"].value_counts())
+    return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
+
+
+# --- what may be given besides ------------------------------------------------------------------------------
+
+
+def _scenarios(comparison: Any, freq: str, ci_prob: float) -> Scenarios:
+    return Scenarios(
+        whole=comparison.portfolio(None, None, ci_prob),
+        whole_difference=comparison.difference(None, None, ci_prob),
+        periods=comparison.portfolio(freq, None, ci_prob),
+        periods_difference=comparison.difference(freq, None, ci_prob),
+        assumptions=comparison.assumptions(),
+    )
+
+
+def _track_record(backtest: Backtest) -> TrackRecord:
+    totals = backtest.totals
+    totals = totals[(totals["method"] == MODEL) & (totals["by"] == "portfolio")]
+    scores = backtest.scores()
+    scores = scores[(scores["method"] == MODEL) & scores["score"].str.startswith("coverage_")]
+    promised = scores["score"].map({f"coverage_{100 * prob:.0f}": prob for prob in COVERED})
+    coverage = pd.DataFrame(
+        {
+            "window_months": scores["window_months"],
+            "promised": promised,
+            "held": scores["value"],
+            "lower": scores["lower"],
+            "upper": scores["upper"],
+            "accounts": scores["n"],
+        }
+    )
+    return TrackRecord(
+        totals=totals.drop(columns=["method", "by", "level"]).reset_index(drop=True),
+        coverage=coverage.sort_values(["window_months", "promised"]).reset_index(drop=True),
+        notes=backtest.notes,
+    )

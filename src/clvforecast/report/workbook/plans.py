@@ -1,0 +1,60 @@
+"""The sheet of plans: what was agreed with customers, how likely it is, and what it changes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from clvforecast.report.workbook.contents import Contents
+from clvforecast.report.workbook.page import Page, width_of
+
+SHEET = "Plans"
+SAMPLE = 2000
+
+
+def write_plans(page: Page, contents: Contents, plans: pd.DataFrame) -> None:
+    """One row a planned step, with the columns of the table as they are."""
+    kinds = [kind_of(name, plans[name]) for name in plans]
+    heads = [str(name).replace("_", " ") for name in plans]
+    widths = [_width(kind, head, plans[name]) for name, head, kind in zip(plans, heads, kinds, strict=True)]
+    page.set_columns(widths)
+    page.head(
+        "Plans",
+        f"{counted_steps(len(plans))} planned with customers, as of {contents.as_of}; money in {contents.currency}. "
+        "Empty: not told.",
+    )
+    head_row = page.row
+    page.heads(heads, tuple(kinds), height=42.0, indent=1)
+    for values in plans.itertuples(index=False, name=None):
+        page.cells(values, kinds, indent=1)
+    page.sheet.freeze_panes(head_row + 1, 1)
+    page.sheet.repeat_rows(head_row)
+    if len(plans):
+        page.sheet.autofilter(head_row, 0, page.row - 1, len(heads) - 1)
+        page.book.name(
+            "plans_table", page.area(head_row, 0, page.row - 1, len(heads) - 1), "planned steps, with their heads"
+        )
+    page.printed()
+
+
+def counted_steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"
+
+
+def kind_of(name: str, values: pd.Series) -> str:
+    """How a column is shown: probabilities by their name, months as counts, other numbers as money."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "date"
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return "date" if str(name).endswith("date") else "text"
+    name = str(name)
+    if "probability" in name or "share" in name or name.startswith("p_"):
+        return "percent"
+    if "month" in name or pd.api.types.is_integer_dtype(values):
+        return "count"
+    return "amount"
+
+
+def _width(kind: str, head: str, values: pd.Series) -> float:
+    if kind == "text":
+        return width_of([head, *values.head(SAMPLE)], least=11.0)
+    return width_of([max(head.split(), key=len, default="")], least=13.0 if kind == "amount" else 11.5)

@@ -129,7 +129,9 @@ def _columns(sampled: pd.DataFrame, frame: Frame, new_levels: NewLevels) -> Ints
 def states_of_draw(states: States, rows: slice) -> States:
     """Some of the sampled customers, one line each."""
     n = len(states.account[rows])
-    taken = {name: value[rows] for name, value in states._asdict().items() if name not in ("as_of", "new_levels", "given")}
+    taken = {
+        name: value[rows] for name, value in states._asdict().items() if name not in ("as_of", "new_levels", "given")
+    }
     pointers = {name: each * np.arange(n + 1, dtype=np.int64) for name, each in POINTERS.items()}
     return states._replace(**{**taken, **pointers, "account": np.arange(n, dtype=np.int64)})
 

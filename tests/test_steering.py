@@ -119,7 +119,7 @@ def everything(rng: np.random.Generator, frame: Frame) -> Steered:
 
 
 def annual_cents(mrr: float) -> int:
-    return math.floor(1200 * mrr + 0.5)
+    return max(math.floor(1200 * mrr + 0.5), 0)
 
 
 def arr_of(life: Life, snapshots: Snapshots, past: np.ndarray) -> list[int]:

@@ -81,10 +81,10 @@ if TYPE_CHECKING:
     from clvforecast.report.page import write_page as write_page
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
+    from clvforecast.report.workbook import write_workbook as write_workbook
     from clvforecast.scenario_file import read_scenarios as read_scenarios
     from clvforecast.scenarios import Assume as Assume
     from clvforecast.scenarios import Scenario as Scenario
-    from clvforecast.report.workbook import write_workbook as write_workbook
     from clvforecast.synthetic import CompanyParameters as CompanyParameters
     from clvforecast.synthetic import Truth as Truth
     from clvforecast.synthetic import simulate_events as simulate_events

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.histories import Histories
+from clvforecast.histories.amendments import recurring_amendments
 from clvforecast.histories.engine import is_text, values
 
 Longs = NDArray[np.int64]
@@ -27,8 +28,8 @@ class Renewals(NamedTuple):
 
 
 def annual_cents(mrr: NDArray[np.float64]) -> Longs:
-    """ARR in whole cents of monthly revenue in currency."""
-    return np.floor(1200.0 * mrr + 0.5).astype(np.int64)
+    """ARR in whole cents of monthly revenue in currency; none where more was taken off a contract than it had."""
+    return np.maximum(np.floor(1200.0 * mrr + 0.5), 0.0).astype(np.int64)
 
 
 def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs:
@@ -37,7 +38,7 @@ def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs
     account = values(histories.lines, "account")[values(terms, "line")]
     start, stop, mrr = values(terms, "start_day"), ends_in_force(histories, pending), values(terms, "mrr")
     of_term = values(added, "term")
-    begins, more = np.maximum(values(added, "day"), start[of_term]), values(added, "mrr")
+    begins, more = np.maximum(values(added, "day"), start[of_term]), recurring_amendments(histories)
     found = np.zeros((account.max(initial=-1) + 1, days.size), dtype=np.int64)
     for place, day in enumerate(days):
         begun = begins <= day
@@ -82,10 +83,9 @@ def known_renewals(histories: Histories, days: Longs) -> Renewals:
     told = ~open_still & ~is_text(decisions, "outcome", "terminated") & (stop <= histories.origin_day)
     place = np.searchsorted(days, stop)
     rows = np.flatnonzero(told & (place > 0) & (place < days.size))
-    amended = values(terms, "mrr") + np.bincount(
-        values(histories.amendments, "term"), weights=values(histories.amendments, "mrr"), minlength=stop.size
-    )
-    due = np.maximum(annual_cents(amended[rows]), 0)
+    of_term = values(histories.amendments, "term")
+    amended = values(terms, "mrr") + np.bincount(of_term, recurring_amendments(histories), minlength=stop.size)
+    due = annual_cents(amended[rows])
     following = np.append(values(terms, "mrr"), 0.0)[rows + 1]
     renewed = np.where(values(terms, "renewed")[rows], np.minimum(due, annual_cents(following)), 0)
     found = np.zeros((2, account.max(initial=-1) + 1, days.size), dtype=np.int64)

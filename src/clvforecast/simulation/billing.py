@@ -51,7 +51,6 @@ from clvforecast.simulation.slots import (
     N_LOGGED,
     N_MONTHS,
     N_ORIGINS,
-    ORIGIN,
     PAYMENT_DAYS,
     RECOGNISED_VIEW,
     TIED,
@@ -167,13 +166,10 @@ def note_in_log(whole: Whole, origin: int, booked_day: int, start: int, rate: in
 
 
 @outside
-def refund_term(
-    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, items: NDArray[np.int64], day: int
-) -> None:
-    """De-book, at an early termination on ``day``, what is unserved of the running term's bookings, paid or not.
-
-    ``items`` are the instalments of what was on the line's books at the origin (`invoices`).
-    """
+def refund_rates(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, day: int) -> None:
+    """De-book, where service ends on ``day``, what is unserved of the running term's bookings, paid or not."""
+    if day >= whole[END]:
+        return
     for booking in range(whole[N_LOGGED]):
         row = LOG_AT + LOG_WIDTH * booking
         origin, rate = whole[nth(row + LOG_ORIGIN)], whole[nth(row + LOG_RATE)]
@@ -184,11 +180,24 @@ def refund_term(
         if whole[TIED + origin] != 0:
             unserved = whole[TIED + origin] * (whole[END] - day)
             give_back(table, scale, real, whole, flow, origin, day, day, unserved)
-    if whole[ORIGIN] != COMMITTED:  # what was on the books belongs to an earlier term
-        return
+
+
+@outside
+def refund_items(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    items: NDArray[np.int64],
+    day: int,
+    tied: bool,
+    others: bool,
+) -> None:
+    """De-book what is unserved on ``day`` of the instalments of what was on the books: the tied ones, and the others."""
     for item in range(items.shape[0]):
         start, end = items[item, ITEM_START], items[item, ITEM_STOP]
-        if items[item, ITEM_TIED] == 1 and day < end:
+        if day < end and (tied if items[item, ITEM_TIED] == 1 else others):
             unserved = items[item, ITEM_UNITS] if day <= start else items[item, ITEM_RATE] * (end - day)
             give_back(table, scale, real, whole, flow, COMMITTED, day, items[item, ITEM_PAID], unserved)
 

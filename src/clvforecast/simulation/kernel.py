@@ -25,7 +25,7 @@ from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.billing import charge, clear_days, collect
 from clvforecast.simulation.latents import begin_events, profile_values
-from clvforecast.simulation.life import live_through_term, take_back_unserved, terminate
+from clvforecast.simulation.life import live_through_term, take_back_items, take_back_rates, terminate
 from clvforecast.simulation.random import EVENTS_BLOCK, STREAM_SLOTS, jit, nth, part, start_stream
 from clvforecast.simulation.revenue import serve
 from clvforecast.simulation.slots import (
@@ -163,6 +163,7 @@ from clvforecast.simulation.terms import (
     come_back,
     dated_step,
     decide,
+    grace,
     open_probability,
     renew,
 )
@@ -370,10 +371,13 @@ def run_line(
 
     For a line that has renewed since, the last row; −1 for a line that is not active there.
     """
-    status = line_whole[L_STATUS]
+    status, on_books = line_whole[L_STATUS], True
     term, last_term = line_whole[L_TERM], line_whole[L_TERM_END] - 1
     take_booked_term(real, whole, terms, term_money, term)
     while True:
+        if whole[STOP_DAY] == table[WINDOW_START]:
+            lapse_day = whole[STOP_DAY]
+            break
         if status == STATUS_TERMINATED:
             lapse_day = line_whole[L_LAPSE_DAY]
         else:
@@ -381,15 +385,19 @@ def run_line(
             if whole[END] > table[WINDOW_START]:
                 lapse_day = live_through_term(par, table, scale, real, whole, flow, events)
             if lapse_day == whole[STOP_DAY]:
-                take_back_unserved(table, scale, real, whole, flow, items, lapse_day)
-                return -1
+                take_back_rates(table, scale, real, whole, flow, lapse_day)
+                break
             if lapse_day < whole[END]:
-                terminate(par, table, scale, real, whole, flow, items, lapse_day, events)
+                if terminate(par, table, scale, real, whole, flow, items, lapse_day, events):
+                    on_books = on_books and whole[ORIGIN] != COMMITTED
+                elif whole[STOP_DAY] < table[WINDOW_END]:
+                    take_back_rates(table, scale, real, whole, flow, whole[STOP_DAY])
             elif lapse_day >= table[WINDOW_END]:
                 return term
             elif term < last_term:
                 term += 1
-                settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]))
+                follows = terms[nth(term), TERM_START] <= whole[END] + grace(table, whole[START], whole[END])
+                settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]) if follows else 0)
                 take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
@@ -402,7 +410,10 @@ def run_line(
                 settled(table, real, whole, 0)
         status, term = STATUS_OPEN, last_term
         if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):
-            return -1
+            break
+    if whole[STOP_DAY] < table[WINDOW_END]:
+        take_back_items(table, scale, real, whole, flow, items, whole[STOP_DAY], on_books, True)
+    return -1
 
 
 @part

@@ -134,7 +134,8 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
     By thinning (Lewis and Shedler 1979): the wait is drawn from the intensity at its beginning, which time without events only
     lowers; an event comes with the probability intensity now / intensity then. The next wait is drawn here.  Where rates are
     assumed to be g times as high the wait is that of the greatest g, and of what comes the share g / greatest is kept.  In the
-    time of a planned event no other of its kind comes.
+    time of a planned event no other of its kind comes; what would have come counts as come for what is learned of λ, since the
+    step stands for it, and a time without it would make the line look quieter than it is.
     """
     greatest, piece = greatest_rate(scale, whole), piece_on(table, scale, whole, day)
     choice = uniform(stream) * real[HAZARD]
@@ -150,11 +151,11 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
         found += choice >= hazard
     if refused:
         found = NOT_KEPT if greatest == 1.0 else NO_EVENT
-    elif found < EVENT_KINDS and replaced_by_plan(table, whole, found, day):
-        found = NOT_KEPT
-    if found < EVENT_KINDS:
+    elif found < EVENT_KINDS:
         real[EVENT_SHAPES + found] += 1.0
         hazard += greatest / exposure_of(real, found)
+        if replaced_by_plan(table, whole, found, day):
+            found = NOT_KEPT
     real[HAZARD] = hazard
     real[WAITING] = exponential(stream) / hazard
     return found

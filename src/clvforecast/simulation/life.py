@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.simulation.billing import book, mark_days, refund_term
+from clvforecast.simulation.billing import book, mark_days, refund_items, refund_rates
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.latents import EVENT_KINDS, NO_EVENT, NOT_KEPT, draw_size, next_event
 from clvforecast.simulation.random import jit, normal, nth, uniform
@@ -236,36 +236,55 @@ def terminate(
     items: NDArray[np.int64],
     day: int,
     stream: Stream,
-) -> None:
+) -> bool:
     """Early termination on ``day``: with the refund probability all that is unserved is de-booked, else all stays.
 
-    A termination after the last day that counts is not known by then, and takes nothing back.
+    A termination after the last day that counts is not known by then, and takes nothing back.  Returns whether it does.
+    ``items`` are the rows (start, end, units, tied) on the line's books at the origin, where these are of the running term.
     """
-    if uniform(stream) < par[REFUND] and day <= table[KNOWN_BY]:
-        take_back_unserved(table, scale, real, whole, flow, items, day)
+    if not (uniform(stream) < par[REFUND] and day <= table[KNOWN_BY]):
+        return False
+    take_back_rates(table, scale, real, whole, flow, day)
+    if whole[ORIGIN] == COMMITTED:  # else what was on the books belongs to an earlier term
+        take_back_items(table, scale, real, whole, flow, items, day, True, False)
+    return True
 
 
 @jit
-def take_back_unserved(
-    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, items: NDArray[np.int64], day: int
-) -> None:
-    """De-book all that is unserved on ``day``.
+def take_back_rates(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, day: int) -> None:
+    """De-book what is unserved on ``day`` of the money that the simulation booked for the running term.
 
-    ``items`` are the rows (start, end, units, tied) on the line's books at the origin. Cash has its own rule (`billing`).
+    Cash has its own rule (`billing`).
     """
     if table[BOOK_VIEW] == CASH_VIEW:
-        refund_term(table, scale, real, whole, flow, items, day)
+        refund_rates(table, scale, real, whole, flow, day)
         return
     for origin in range(N_ORIGINS):
         rate = whole[TIED + origin]
         if rate != 0 and day < whole[END]:
             take_back(table, scale, real, whole, flow, origin, day, whole[END], rate)
-    if whole[ORIGIN] != COMMITTED:  # what was on the books belongs to an earlier term
+
+
+@jit
+def take_back_items(
+    table: Whole,
+    scale: Real,
+    real: Real,
+    whole: Whole,
+    flow: Whole,
+    items: NDArray[np.int64],
+    day: int,
+    tied: bool,
+    others: bool,
+) -> None:
+    """De-book what is unserved on ``day`` of the items that were on the books at the origin: the tied ones, and the others."""
+    if table[BOOK_VIEW] == CASH_VIEW:
+        refund_items(table, scale, real, whole, flow, items, day, tied, others)
         return
     for item in range(items.shape[0]):
         start = max(items[item, ITEM_START], table[WINDOW_START])
         end = items[item, ITEM_STOP]
-        if items[item, ITEM_TIED] == 0 or day >= end:
+        if day >= end or not (tied if items[item, ITEM_TIED] == 1 else others):
             continue
         rate = items[item, ITEM_UNITS] // (end - start)
         remainder = items[item, ITEM_UNITS] - rate * (end - start) if day <= start else 0

@@ -43,8 +43,8 @@ ARR_AT = WHOLE_SLOTS - ORIGIN_TOTALS
 
 @jit
 def annual_cents(mrr: float) -> int:
-    """ARR in whole cents of a monthly revenue in currency."""
-    return int(math.floor(1200.0 * mrr + 0.5))
+    """ARR in whole cents of a monthly revenue in currency; none where more was taken off a contract than it had."""
+    return max(int(math.floor(1200.0 * mrr + 0.5)), 0)
 
 
 @jit

@@ -24,6 +24,7 @@ from clvforecast.simulation.slots import (
     PIECE_UPLIFT,
     PIECE_WIDTH,
     REAL_SLOTS,
+    START,
     STEP_DAY,
     STEP_FROM,
     STEP_KIND,
@@ -58,7 +59,8 @@ def piece_on(table: Whole, scale: Real, whole: Whole, day: int) -> int:
 def assumed_probability(scale: Real, piece: int, p: float) -> float:
     """A probability of renewal with its odds multiplied and points added: o p / (1 − p + o p) + points, within [0, 1]."""
     odds = scale[nth(piece + PIECE_ODDS)]
-    shifted = odds * p / (1.0 - p + odds * p) if p < 1.0 else 1.0
+    either = 1.0 - p + odds * p
+    shifted = odds * p / either if either > 0.0 else 0.0  # a sure renewal at odds of 0
     return min(max(shifted + scale[nth(piece + PIECE_POINTS)], 0.0), 1.0)
 
 
@@ -101,12 +103,18 @@ def weigh_exposure(scale: Real, real: Real, whole: Whole, start: float, stop: fl
 
 @jit
 def planned_decision(table: Whole, whole: Whole, day: int) -> int:
-    """Place of the planned renewal, not yet taken up, that the decision on a day is; −1 for none."""
+    """Place of the planned renewal, not yet taken up, that the decision on a day is; −1 for none.
+
+    Of short terms several end in a step's time: the step is the decision nearest to its planned day, the middle of that time.
+    """
+    following = 2 * day - whole[START]
     for step in range(whole[N_STEPS]):
         at = table[STEPS_AT] + step * STEP_SLOTS
         if whole[nth(at + STEP_KIND)] == RENEWAL_STEP and whole[nth(at + STEP_TAKEN)] == 0:
-            if whole[nth(at + STEP_FROM)] <= day and day <= whole[nth(at + STEP_TO)]:
-                return at
+            planned = (whole[nth(at + STEP_FROM)] + whole[nth(at + STEP_TO)]) // 2
+            if whole[nth(at + STEP_FROM)] <= day <= whole[nth(at + STEP_TO)]:
+                if abs(day - planned) <= abs(following - planned):
+                    return at
     return -1
 
 

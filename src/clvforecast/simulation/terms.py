@@ -398,13 +398,15 @@ def renew(
     """A renewal: booking lag, length, price, and the next term from the end of the last.
 
     Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.  What a planned step at the place
-    ``step`` says of length and amount goes first.
+    ``step`` says of its booking day, length and amount goes first.  Who is lost on a day has booked before it.
     """
     booked_day = whole[END]
     if booking_day_matters(table, scale, whole):
         lag_share = known_share + uniform(stream) * (1.0 - known_share)
         booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
-    booked_day = max(booked_day, table[WINDOW_START])
+    if step >= 0:
+        booked_day = whole[nth(step + STEP_DAY)]
+    booked_day = max(min(booked_day, whole[STOP_DAY] - 1), table[WINDOW_START])
     months = next_months(par, table, scale, whole, stream)
     if step >= 0 and whole[nth(step + STEP_MONTHS)] > 0:
         months = whole[nth(step + STEP_MONTHS)]

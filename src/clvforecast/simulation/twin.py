@@ -87,6 +87,7 @@ class Life:
     bound: float = 0.0
     wait: float = 0.0
     returns: list[float] | None = None
+    replaced: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVENT_KINDS, 0))
     weighted: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EVENT_KINDS, 0.0))
     taken: set[int] = field(default_factory=set)
     decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due, MRR renewed
@@ -182,13 +183,16 @@ class Life:
         terms = self.begin()
         term, coming = terms[0], terms[1:]
         status = int(self.line.state("status"))
+        if self.stop_day == self.first_day:
+            self.stop()
+            return
         while True:
             if status == TERMINATED:
                 lapse_day = int(self.line.state("lapse_day"))
             else:
                 stop = self.pass_term(term) if term.end > self.first_day else None
                 if self.stop_day is not None and (term.end if stop is None else stop) == self.stop_day:
-                    self.take_back(0 if self.origin == Origin.COMMITTED else term.number, self.stop_day)
+                    self.stop()
                     return
                 if stop is not None:
                     self.terminate(term, stop)
@@ -197,7 +201,8 @@ class Life:
                     self.reach_horizon(term, coming, told=status != OPEN)
                     return
                 elif coming:
-                    self.decided.append((term.end, term.mrr_now, coming[0].mrr))
+                    follows = coming[0].start <= term.end + self.grace(term)
+                    self.decided.append((term.end, term.mrr_now, coming[0].mrr if follows else 0.0))
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
@@ -210,6 +215,7 @@ class Life:
                     lapse_day = term.end
             returned = self.come_back(term, lapse_day)
             if returned is None:
+                self.stop()
                 return
             term, coming, status = returned, [], OPEN
 
@@ -218,7 +224,7 @@ class Life:
         line = self.line
         found = []
         for kind, before in zip(EVENT_KINDS, line.states.n_events[line.line], strict=True):
-            events = int(before) + len(self.sizes[kind])
+            events = int(before) + len(self.sizes[kind]) + self.replaced[kind]
             shape, exposure = line.rate_law(
                 kind, events, line.state("T_active") + self.years_active + self.weighted[kind]
             )
@@ -257,6 +263,8 @@ class Life:
             step.kind == [*EVENT_KINDS, "termination"][kind] and step.first <= day <= step.last
             for step in self.line.given.steps
         )
+        if replaced and not refused:
+            self.replaced[EVENT_KINDS[found // 2]] += 1  # for what is learned of the rate it came
         self.not_kept = (refused and greatest == 1) or (replaced and not refused)
         return None if refused or replaced else kind
 
@@ -369,6 +377,13 @@ class Life:
         if uniform(self.events) < self.line.parameter("refund_share") and (known_by is None or day <= known_by):
             self.take_back(term.number, day)
 
+    def stop(self) -> None:
+        """Where all service ends on a day, de-book what is unserved then and is not yet de-booked."""
+        if self.stop_day is not None:
+            self.bookings = [
+                replace(booking, cut=self.stop_day) if booking.cut is None else booking for booking in self.bookings
+            ]
+
     def take_back(self, number: int, day: int) -> None:
         """De-book what is unserved on a day of a term's bookings (0: of all that was on the books)."""
         self.bookings = [replace(booking, cut=day) if booking.term == number else booking for booking in self.bookings]
@@ -415,7 +430,7 @@ class Life:
     def decide(self, term: Term) -> Term | None:
         """The decision at the term's end: the renewal, or None. Theta is drawn after the open decision's outcome."""
         known, w = 0.0, self.dated_step(term)
-        piece, place = self.line.piece_on(term.end), self.planned_renewal(term.end)
+        piece, place = self.line.piece_on(term.end), self.planned_renewal(term)
         step = None if place is None else self.line.given.steps[place]
         if place is not None:
             self.taken.add(place)
@@ -439,13 +454,17 @@ class Life:
         self.tenure += term.months / 12
         return self.renew(term, known, step) if renewed else None
 
-    def planned_renewal(self, day: int) -> int | None:
-        """Place of the planned renewal that a decision on a day is."""
+    def planned_renewal(self, term: Term) -> int | None:
+        """Place of the planned renewal that the decision at a term's end is: no equal term would end nearer to its middle."""
+        day, following = term.end, 2 * term.end - term.start
         return next(
             (
                 place
                 for place, step in enumerate(self.line.given.steps)
-                if step.kind == "renewal" and place not in self.taken and step.first <= day <= step.last
+                if step.kind == "renewal"
+                and place not in self.taken
+                and step.first <= day <= step.last
+                and abs(day - (step.first + step.last) // 2) <= abs(following - (step.first + step.last) // 2)
             ),
             None,
         )
@@ -464,7 +483,10 @@ class Life:
     def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
         """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
         lag = self.line.draw_lag(known, self.stream) if self.booking_day_matters(term) else 0
-        booked_day = max(term.end + lag, self.first_day)
+        booked_day = term.end + lag if step is None or step.day is None else step.day
+        if self.stop_day is not None:
+            booked_day = min(booked_day, self.stop_day - 1)
+        booked_day = max(booked_day, self.first_day)
         piece = self.line.piece_on(term.end)
         months = self.line.draw_months(int(self.line.frame.term_class_of(term.months)), self.stream, piece)
         if step is not None and step.months is not None:
@@ -542,13 +564,15 @@ class Life:
         self.n_mrrs += 1
         return Term(self.n_signed, start, end, months, amount, 0.0, expanded=False, mrr_now=amount / months)
 
+    def grace(self, term: Term) -> int:
+        """Days after a term's end in which another one renews it."""
+        days = self.line.plan.grace_days
+        return min(92, max(15, (term.end - term.start) // 4)) if days is None else days
+
     def come_back(self, term: Term, lapse_day: int) -> Term | None:
         """The first term of a new spell, or None when none comes before the horizon."""
         line = self.line
-        grace = line.plan.grace_days
-        if grace is None:
-            grace = min(92, max(15, (term.end - term.start) // 4))
-        waiting_from = lapse_day + grace
+        waiting_from = lapse_day + self.grace(term)
         now = max(waiting_from, self.first_day)
         if self.returns is None:
             self.returns = [line.state("T_lapsed") + (now - waiting_from) / YEAR]

@@ -67,6 +67,8 @@ class Piece:
         if p < 1:
             odds = self.odds * p / (1 - p)
             p = odds / (1 + odds)
+        elif self.odds == 0:
+            p = 0.0
         return min(max(p + self.points, 0.0), 1.0)
 
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clvforecast.simulation.billing import book, refund_term
+from clvforecast.simulation.billing import book, refund_rates
 from clvforecast.simulation.slots import (
     BILLING_MONTHS,
     BOOK_VIEW,
     BOOKED,
     CASH_VIEW,
-    DAYS_AT,
     DEBOOKED,
     DEFERRED,
     DISCOUNT_AT,
@@ -30,6 +29,7 @@ from clvforecast.simulation.slots import (
     TABLE_HEADER,
     TIED,
     UNITS_PER_CENT,
+    WHOLE_SLOTS,
     WINDOW_END,
     Origin,
 )  # fmt: skip
@@ -211,13 +211,13 @@ def test_a_term_with_more_bookings_than_its_log_holds_is_still_paid_to_the_unit(
     table[WINDOW_END], table[N_MONTHS], table[MONTH_OF_AT] = 1, 1, TABLE_HEADER
     table[BILLING_MONTHS], table[PAYMENT_DAYS], table[BOOK_VIEW], table[KNOWN_BY] = 3, 20, CASH_VIEW, 2**40
     scale, real = np.zeros(DISCOUNT_AT + 1), np.zeros(REAL_SLOTS)
-    whole, flow = np.zeros(DAYS_AT, dtype=np.int64), np.zeros(100, dtype=np.int64)
+    whole, flow = np.zeros(WHOLE_SLOTS, dtype=np.int64), np.zeros(100, dtype=np.int64)
     whole[ORIGIN], whole[END] = Origin.RENEWAL, 730
     bookings = [(10 + number, 1_000 * (number + 7)) for number in range(LOG_ROWS + 44)]
     for day, units in bookings:
         rate = book(table, scale, real, whole, flow, Origin.EXPANSION, day, day, 730, units)
         whole[TIED + Origin.EXPANSION] += rate
-    refund_term(table, scale, real, whole, flow, np.zeros((0, 6), dtype=np.int64), 400)
+    refund_rates(table, scale, real, whole, flow, 400)
     assert whole[N_LOGGED] == LOG_ROWS
     assert whole[DEBOOKED] == sum(units // (730 - day) * 330 for day, units in bookings)
     assert whole[DEFERRED] + whole[ORIGIN_TOTALS + Origin.EXPANSION] == whole[BOOKED] - whole[DEBOOKED]

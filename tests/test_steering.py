@@ -10,8 +10,10 @@ from clvforecast.cells.frame import Frame
 from clvforecast.simulation.slots import UNITS_PER_CENT
 from clvforecast.simulation.structures import NEVER, Assumed, Given, Snapshots, Steps
 from clvforecast.simulation.twin import Life
+from clvforecast.simulation.twin_billing import Billing
 from clvforecast.simulation.twin_line import Circumstances, Piece, PlannedStep
 from clvforecast.simulation.twin_revenue import months_after
+from test_money import with_receivables
 from test_twin import AS_OF_DAY, KINDS, PLAN, Run, Steered, compare, run_both
 
 N_LINES, N_DRAWS = 60, 3
@@ -206,3 +208,18 @@ def test_the_bridge_balances_in_every_draw_group_and_window() -> None:
     new, late, back, more, less, lost = np.moveaxis(bridge.moved[..., :6], -1, 0)
     assert (start + new + late + back + more - less - lost == end).all()
     assert (less + lost <= start).all()
+
+
+def test_they_agree_in_cash() -> None:
+    kept: list[Steered] = []
+    plan = replace(PLAN, billing=Billing(3, 45))
+    run = run_both(
+        6,
+        N_LINES,
+        N_DRAWS,
+        plan,
+        lambda rng, frame: kept.append(everything(rng, frame)) or kept[0],
+        change=lambda states: with_receivables(states, 6),
+    )
+    compare(run)
+    compare_bridge(run, kept[0])

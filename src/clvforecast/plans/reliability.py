@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,9 @@ from clvforecast.progress import announcing
 from clvforecast.provenance import package_versions
 from clvforecast.sampling import ESS_LIMIT, Sampled, Settings, prior_component, sample_component
 from clvforecast.simulation.parameters import unseen_effect
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
@@ -141,6 +144,12 @@ class PlanReliability:
         stated = np.where(self.record.stated == UNSTATED, np.nan, self.record.stated / 100.0)
         p = expit(self._log_odds(self.record.levels, stated, self._flat(None), {}))
         return calibration_table(self.record, p, bins, ci_prob)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """`calibration` as a picture: stated probabilities against how often steps came. Raises PlanError without a history."""
+        from clvforecast.report.customer_plots import plot_reliability
+
+        return plot_reliability(self, ax)
 
     def resolve(
         self, steps: Plans, ledger: Ledger, draws: int = 1000, seed: int = 7, threads: int | None = None

@@ -52,13 +52,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("__main__",),
 )
-# A forecast, a backtest, a check and a report of the data draw themselves, and a forecast saves itself: the method asks for the
-# picture or the writer when it is called, and its file reads them.
+# Forecasts, backtests, checks, plans, prospects and reports of the data draw themselves, and a forecast saves itself: the method asks
+# for the picture or the writer when it is called, and its file reads them.
 ASKED_FOR_LATER = {
     ("forecast", "forecast_file"),
     ("forecast", "report"),
     ("backtest", "report"),
     ("comparison", "report"),
+    ("plan_value", "report"),
+    ("plans", "report"),
+    ("prospects", "report"),
     ("predictive", "report"),
     ("overview", "report"),
 }

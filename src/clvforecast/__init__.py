@@ -78,6 +78,15 @@ if TYPE_CHECKING:
     from clvforecast.predictive import predictive_check as predictive_check
     from clvforecast.prospects import Prospects as Prospects
     from clvforecast.prospects import prospects as prospects
+    from clvforecast.report.bridge_plot import plot_bridge as plot_bridge
+    from clvforecast.report.customer_plots import plot_cohort as plot_cohort
+    from clvforecast.report.customer_plots import plot_payback as plot_payback
+    from clvforecast.report.customer_plots import plot_plan as plot_plan
+    from clvforecast.report.customer_plots import plot_reliability as plot_reliability
+    from clvforecast.report.finance_plots import plot_arr as plot_arr
+    from clvforecast.report.finance_plots import plot_comparison as plot_comparison
+    from clvforecast.report.finance_plots import plot_retention as plot_retention
+    from clvforecast.report.finance_plots import plot_segments as plot_segments
     from clvforecast.report.page import write_page as write_page
     from clvforecast.report.plots import plot_account as plot_account
     from clvforecast.report.plots import plot_portfolio as plot_portfolio
@@ -145,6 +154,15 @@ _HOME = {
     "predictive_check": "predictive",
     "Prospects": "prospects",
     "prospects": "prospects",
+    "plot_bridge": "report.bridge_plot",
+    "plot_arr": "report.finance_plots",
+    "plot_comparison": "report.finance_plots",
+    "plot_retention": "report.finance_plots",
+    "plot_segments": "report.finance_plots",
+    "plot_cohort": "report.customer_plots",
+    "plot_payback": "report.customer_plots",
+    "plot_plan": "report.customer_plots",
+    "plot_reliability": "report.customer_plots",
     "plot_account": "report.plots",
     "plot_portfolio": "report.plots",
     "read_scenarios": "scenario_file",
@@ -160,13 +178,13 @@ __all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
-    """This package: ``clv.forecast``, ``clv.backtest`` and ``clv.prospects`` are functions, although modules have those names.
+    """This package: ``clv.forecast``, ``clv.backtest`` and the like are functions, although modules have those names.
 
     Importing such a module would otherwise put it in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("forecast", "backtest", "prospects") and isinstance(value, ModuleType):
+        if name in ("forecast", "backtest", "plan_value", "prospects") and isinstance(value, ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 

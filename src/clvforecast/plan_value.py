@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.plans import PlanReliability, Plans
 from clvforecast.posterior import Posterior
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 KEPT = ("revenue", "clv")
@@ -159,6 +162,12 @@ class PlanValue:
             if not prefix:
                 rows["added_lower"], rows["added_upper"] = ranges["lower"], ranges["upper"]
         return self.with_plan.planned.merge(rows, on=["account_id", "step_id"], validate="one_to_one")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """What each step carries, with its range; the steps that carry most where there are many."""
+        from clvforecast.report.customer_plots import plot_plan
+
+        return plot_plan(self, ax)
 
     def _added(self, without: Forecast, kept: str) -> Floats:
         """(A, D) what the plan adds to each account under each draw."""

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,9 @@ from clvforecast.plans.tables import DEFAULT_BINS, Record, calibration_table, su
 from clvforecast.progress import announcing
 from clvforecast.provenance import package_versions
 from clvforecast.sampling import ESS_LIMIT, Sampled, Settings, prior_component, sample_component
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
@@ -143,6 +147,12 @@ class PlanReliability:
         stated = np.where(self.record.stated == UNSTATED, np.nan, self.record.stated / 100.0)
         p = expit(log_odds(self.frame, self.record.levels, stated, self._flat(None), {}))
         return calibration_table(self.record, p, bins, ci_prob)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """`calibration` as a picture: stated probabilities against how often steps came. Raises PlanError without a history."""
+        from clvforecast.report.customer_plots import plot_reliability
+
+        return plot_reliability(self, ax)
 
     def resolve(
         self, steps: Plans, ledger: Ledger, draws: int = 1000, seed: int = 7, threads: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from clvforecast.readiness import scoring_warnings
 from clvforecast.reduction import ForecastSettings
 from clvforecast.simulation.slots import ORIGINS
 from clvforecast.simulation.states import unseen_levels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Who = Literal["customer", "cohort"]
@@ -308,6 +311,13 @@ class Prospects:
                 f"within_months={within_months}: from 1 to the horizon, {horizon} months. Ask for a longer horizon_months."
             )
         return largest_cost(self._margin_since_start(of, discounted), target_probability, int(within))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The cohort's margin over time, less what winning it cost; for payback and other figures `clv.plot_payback` and
+        `clv.plot_cohort`."""
+        from clvforecast.report.customer_plots import plot_cohort
+
+        return plot_cohort(self, ax)
 
     def _cost_or_own(self, given: float | None) -> float:
         if given is None and self.acquisition_cost is None:

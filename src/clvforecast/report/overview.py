@@ -16,10 +16,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from clvforecast.overview import DataReport
+from clvforecast.report.axes import date_axis, money_axis, quiet
 from clvforecast.report.backtests import Picture
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.files import replacing, write_csv
-from clvforecast.report.plots import _date_axis, _money_axis, _quiet
 from clvforecast.report.units import counted, in_unit, money_unit
 
 FIGURE_SIZE = (13.0, 8.0)
@@ -120,8 +120,8 @@ def _draw_stacks(axes: Axes, by_month: pd.DataFrame, groups: Mapping[str, tuple[
     axes.set_xlim(starts[0] - margin, ends[-1] + margin)
     axes.set_ylim(0.0, max(float(bottom.max()) * 1.22, 1.5))
     _whole_numbers(axes)
-    _date_axis(axes)
-    _quiet(axes)
+    date_axis(axes)
+    quiet(axes)
     return word
 
 
@@ -143,9 +143,9 @@ def _plot_recurring(axes: Axes, report: DataReport) -> None:
     axes.plot(day, table["mrr"], color=MEDIAN, linewidth=1.8, marker=marker, label="MRR", zorder=4)
     axes.set_ylim(0.0, max(float(table["mrr"].max()) * 1.22, 1.0))
     axes.set_ylabel(f"a month, {unit.label(report.currency)}")
-    _money_axis(axes.yaxis, unit.size)
-    _date_axis(axes)
-    _quiet(axes)
+    money_axis(axes.yaxis, unit.size)
+    date_axis(axes)
+    quiet(axes)
     beside = axes.twinx()
     beside.plot(
         day,
@@ -213,7 +213,7 @@ def _plot_cohorts(axes: Axes, report: DataReport) -> None:
     axes.set_xlabel("years since the first start")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
-    _quiet(axes)
+    quiet(axes)
     axes.legend(loc="lower left", ncols=2, frameon=False, fontsize="small", columnspacing=1.2)
 
 

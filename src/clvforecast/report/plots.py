@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.figure import Figure
+from matplotlib.dates import date2num
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
@@ -19,14 +17,15 @@ from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
 from clvforecast.periods import covering_periods
+from clvforecast.report.axes import as_of_line, axes_or_new, date_axis, legend, money_axis, quiet
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
-from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.report.nearest import near_names
+from clvforecast.report.units import MoneyUnit, counted, in_unit, money_unit
 
 Floats = NDArray[np.float64]
 
 SHOWN_HISTORY = 16
 """Periods of history shown, at most."""
-FIGURE_SIZE = (9.0, 4.8)
 BINS = 40
 SHOWN_TAIL = 0.99
 """The value axis of an account ends at this quantile; what lies beyond is told in words."""
@@ -62,7 +61,7 @@ def plot_portfolio(
     --------
     >>> plot_portfolio(forecast, freq="year").figure.savefig("fan.png")  # doctest: +SKIP
     """
-    axes = _axes(ax)
+    axes = axes_or_new(ax)
     counted = COUNTED[forecast.settings.timing]
     history = _history(forecast, freq)
     fan = _fan(forecast, freq, history)
@@ -72,25 +71,14 @@ def plot_portfolio(
     _draw_fan(axes, fan, history)
     if actual is not None:
         _draw_actual(axes, fan, actual)
-    axes.axvline(_as_of_end(forecast), color="0.25", linewidth=1.0, linestyle=(0, (4, 3)), zorder=4)
-    axes.annotate(
-        f"as of {forecast.as_of} ",
-        xy=(_as_of_end(forecast), 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-3, -3),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        fontsize="small",
-        color="0.25",
-    )
+    as_of_line(axes, forecast.as_of)
     axes.set_title(_portfolio_title(forecast, freq, fan), loc="left", fontsize="medium")
-    _money_axis(axes.yaxis, unit.size)
+    money_axis(axes.yaxis, unit.size)
     axes.set_ylabel(f"revenue a {_period_word(freq)}, {unit.label(forecast.currency)}")
     axes.set_ylim(bottom=min(0.0, history["revenue"].min() * 1.05), top=largest * 1.12)
-    _date_axis(axes)
-    _legend(axes, [counted, f"{counted} so far", *(f"{band:.0%} range" for band in BANDS)])
-    _quiet(axes)
+    date_axis(axes)
+    legend(axes, [counted, f"{counted} so far", *(f"{band:.0%} range" for band in BANDS)])
+    quiet(axes)
     return axes
 
 
@@ -107,7 +95,7 @@ def plot_account(forecast: Forecast, account_id: str, ax: Axes | None = None, va
         The forecast kept no draws (``keep_draws=True``), has no such account, or `value` is neither.
     """
     draws = _account_draws(forecast, account_id, value)
-    axes = _axes(ax)
+    axes = axes_or_new(ax)
     ranges = {name: float(found) for name, found in describe(draws, 0.9, "eti").items()}
     low, high = min(0.0, float(draws.min())), float(np.quantile(draws, SHOWN_TAIL))
     high = high if high > low else float(draws.max())
@@ -116,18 +104,14 @@ def plot_account(forecast: Forecast, account_id: str, ax: Axes | None = None, va
         _draw_bins(axes, draws, low, high)
     _draw_zero(axes, draws, high - low)
     _draw_interval(axes, ranges, unit)
-    _money_axis(axes.xaxis, unit.size)
+    money_axis(axes.xaxis, unit.size)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:.3g}%" if share <= 1.0 else ""))
     axes.set_ylabel("probability")
     axes.set_xlabel(f"{_value_words(forecast, value)}, {unit.label(forecast.currency)}")
     axes.set_title(_account_title(forecast, account_id, draws, high), loc="left", fontsize="medium")
-    _legend(axes, ["nothing", "brings revenue"])
-    _quiet(axes)
+    legend(axes, ["nothing", "brings revenue"])
+    quiet(axes)
     return axes
-
-
-def _axes(ax: Axes | None) -> Axes:
-    return Figure(figsize=FIGURE_SIZE, layout="constrained").add_subplot() if ax is None else ax
 
 
 # --- portfolio ----------------------------------------------------------------------------------------------
@@ -237,13 +221,9 @@ def _largest(actual: pd.Series | None) -> float:
     return 0.0 if actual is None or actual.empty else float(actual.max())
 
 
-def _as_of_end(forecast: Forecast) -> float:
-    return float(date2num(pd.Timestamp(forecast.as_of) + pd.Timedelta(days=1)))
-
-
 def _portfolio_title(forecast: Forecast, freq: str, fan: pd.DataFrame) -> str:
     cut = f"; the last, cut {_period_word(freq)} is left out" if fan.attrs["cut"] else ""
-    return f"Revenue of {len(forecast.table):,} accounts, {forecast.settings.horizon_months} months ahead{cut}"
+    return f"Revenue of {counted(len(forecast.table), 'account')}, {forecast.settings.horizon_months} months ahead{cut}"
 
 
 def _period_word(freq: str) -> str:
@@ -260,16 +240,9 @@ def _account_draws(forecast: Forecast, account_id: str, value: str) -> Floats:
         raise ForecastError(f"draws of {value} were not kept. Call forecast(..., keep_draws=True).")
     draws = forecast.draws[value]
     if account_id not in draws.indexes["account"]:
-        near = _near(account_id, draws.indexes["account"])
+        near = near_names(account_id, draws.indexes["account"])
         raise ForecastError(f"the forecast has no account {account_id!r}{near}. forecast.accounts() lists them all.")
     return np.asarray(draws.sel(account=account_id).values, dtype=np.float64)
-
-
-def _near(account_id: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(str(account_id), [str(name) for name in known], n=3)
-    return f"; near are {', '.join(map(repr, close))}" if close else ""
 
 
 def _draw_bins(axes: Axes, draws: Floats, low: float, high: float) -> None:
@@ -320,38 +293,3 @@ def _account_title(forecast: Forecast, account_id: str, draws: Floats, high: flo
     beyond = float((draws > high).mean())
     tail = f"; {beyond:.1%} of draws lie beyond the axis" if beyond else ""
     return f"{name}\nas of {forecast.as_of}{tail}"
-
-
-# --- both ---------------------------------------------------------------------------------------------------
-
-
-def _legend(axes: Axes, first: Sequence[str]) -> None:
-    """To the right of the axes: first the labels that begin so, in that order, then the others."""
-    handles, labels = axes.get_legend_handles_labels()
-    rank = [next((n for n, start in enumerate(first) if label.startswith(start)), len(first)) for label in labels]
-    order = np.argsort(rank, kind="stable")
-    axes.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        frameon=False,
-        fontsize="small",
-    )
-
-
-def _money_axis(axis: Any, unit: float) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda amount, _: f"{amount / unit:,.10g}"))
-
-
-def _date_axis(axes: Axes) -> None:
-    locator = AutoDateLocator(minticks=4, maxticks=9)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _quiet(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="0.9", linewidth=0.8, zorder=0)
-    axes.set_axisbelow(True)

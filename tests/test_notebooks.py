@@ -10,7 +10,13 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 600
-PLOTS = {"01_quickstart.ipynb": 4, "02_is_it_calibrated.ipynb": 4, "03_your_own_data.ipynb": 2}
+PLOTS = {
+    "01_quickstart.ipynb": 4,
+    "02_is_it_calibrated.ipynb": 4,
+    "03_your_own_data.ipynb": 2,
+    "04_finance_pack.ipynb": 2,
+    "05_plans_and_scenarios.ipynb": 2,
+}
 
 
 def read(path: Path) -> nbformat.NotebookNode:

@@ -31,7 +31,7 @@ def random_snapshots(rng: np.random.Generator) -> Snapshots:
     return Snapshots(days, 3, windows)
 
 
-def random_rows(rng: np.random.Generator, n_values: int) -> list[tuple[Piece, ...]]:
+def random_rows(rng: np.random.Generator, n_values: int, factors: tuple[float, ...]) -> list[tuple[Piece, ...]]:
     """Rows of pieces that do not overlap, some of the line's life left out."""
     rows = []
     for _ in range(4):
@@ -44,7 +44,7 @@ def random_rows(rng: np.random.Generator, n_values: int) -> list[tuple[Piece, ..
                     odds=float(rng.choice([0.0, 0.5, 1.0, 2.0])),
                     points=float(rng.choice([-0.1, 0.0, 0.1])),
                     uplift=float(rng.choice([-0.05, 0.0, 0.07])),
-                    rates={kind: float(rng.choice([0.0, 0.6, 1.0, 1.8])) for kind in RATES},
+                    rates={kind: float(rng.choice(factors)) for kind in RATES},
                     share=float(rng.choice([0.0, 0.5, 1.0])),
                     mix=tuple(np.cumsum(rng.dirichlet(np.ones(n_values)))),
                 )
@@ -99,10 +99,10 @@ def random_steps(rng: np.random.Generator) -> tuple[Steps, dict[tuple[int, int],
     return steps, by_draw
 
 
-def everything(rng: np.random.Generator, frame: Frame) -> Steered:
+def everything(rng: np.random.Generator, frame: Frame, factors: tuple[float, ...] = (0.0, 0.6, 1.0, 1.8)) -> Steered:
     """All at once: rows of a scenario, planned steps, last days and snapshots."""
     snapshots = random_snapshots(rng)
-    rows = random_rows(rng, len(frame.term_values))
+    rows = random_rows(rng, len(frame.term_values), factors)
     effect = rng.integers(-1, len(rows), N_LINES)
     stop = np.where(rng.random(N_LINES) < 0.2, rng.integers(AS_OF_DAY - 50, HORIZON + 300, N_LINES), NEVER)
     steps, by_draw = random_steps(rng)
@@ -189,6 +189,18 @@ def test_kernel_and_twin_agree_whatever_is_assumed_planned_and_stopped() -> None
             planned for life in run.lives.values() for planned in ["planned"] * len(life.taken) + ["late"] * life.late
         )
     assert set(met) == {*range(8), "planned", "late"}
+
+
+def test_they_agree_where_rates_only_fall() -> None:
+    """What is refused then has its size drawn all the same; a wait that brings nothing has not."""
+    kept: list[Steered] = []
+
+    def steer(rng: np.random.Generator, frame: Frame) -> Steered:
+        return kept.append(everything(rng, frame, (0.0, 0.6, 1.0))) or kept[0]
+
+    run = run_both(12, N_LINES, N_DRAWS, PLAN, steer)
+    compare(run)
+    compare_bridge(run, kept[0])
 
 
 def test_they_agree_by_booking_day() -> None:

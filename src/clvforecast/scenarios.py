@@ -225,8 +225,9 @@ def steer(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray, term
         {*(months for one in scenario.assumptions for months in one.term_mix or ())} - {*term_values.tolist()}
     )
     values = np.append(term_values, np.array(months, dtype=np.int64))
+    first = day_of(ledger.as_of) + 1
     rows = [
-        _pieces([one for one, holds in zip(scenario.assumptions, chosen, strict=False) if holds], values)
+        _pieces([one for one, holds in zip(scenario.assumptions, chosen, strict=False) if holds], values, first)
         for chosen in sets
     ]
     effect = np.where(sets.any(axis=1), np.arange(len(sets)), -1)[row.ravel()]
@@ -271,13 +272,13 @@ def _stop_days(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray)
     return found
 
 
-def _pieces(assumptions: Sequence[Assume], term_values: Longs) -> list[dict[str, Any]]:
-    """Pieces of time that do not overlap, each with all that is assumed in it."""
+def _pieces(assumptions: Sequence[Assume], term_values: Longs, first_day: int) -> list[dict[str, Any]]:
+    """Pieces of time from the first day on that do not overlap, each with all that is assumed in it."""
     edges = sorted({day for assumption in assumptions for day in assumption.days})
     pieces = []
     for first, after in zip(edges[:-1], edges[1:], strict=True):
         inside = [one for one in assumptions if one.days[0] <= first and after <= one.days[1]]
-        if inside:
+        if inside and after > first_day:
             pieces.append({"days": (first, after), **_together(inside, term_values)})
     return pieces
 

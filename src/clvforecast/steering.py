@@ -27,6 +27,7 @@ KINDS = np.array(
 )
 """The kernel's number of each kind of planned step."""
 STATUS_OPEN = 0
+NEVER_COMES = -1
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Steering:
         outcomes = reliability.resolve(chosen, part.ledger, self.draws, self.seed, threads=1)
         line = lines_of_steps(outcomes, states)
         self.planned.append(planned_table(outcomes, plans.window_days, line, states))
-        return kernel_steps(outcomes, plans.window_days, line) if len(outcomes) else None
+        return kernel_steps(outcomes, plans.window_days, line, states) if len(outcomes) else None
 
 
 def lines_of_steps(outcomes: PlanOutcomes, states: States) -> Longs:
@@ -88,19 +89,36 @@ def lines_of_steps(outcomes: PlanOutcomes, states: States) -> Longs:
     return line
 
 
-def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs) -> Steps:
-    """The open steps in order of their line."""
-    order = np.argsort(line, kind="stable")
-    planned = outcomes.planned_day.astype(np.int64)[order]
+def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> Steps:
+    """The open steps in order of their line.
+
+    A planned event stands for those of all the account's contracts: the other lines have a step that never comes, in whose time
+    none of its kind does.
+    """
+    step, of_line = with_other_lines(outcomes, line, states)
+    order = np.lexsort((step, of_line))
+    step, of_line = step[order], of_line[order]
+    mine = of_line == line[step]
+    planned = outcomes.planned_day.astype(np.int64)[step]
     return Steps(
-        line=line[order],
-        kind=KINDS[outcomes.kind][order],
+        line=of_line,
+        kind=KINDS[outcomes.kind][step],
         days=np.column_stack((planned - window_days, planned + window_days)),
-        months=outcomes.months.astype(np.int64)[order],
-        day=outcomes.day.astype(np.int64)[order],
-        units=outcomes.cents[order] * UNITS_PER_CENT,
-        probability=outcomes.probability[order],
+        months=outcomes.months.astype(np.int64)[step],
+        day=np.where(mine[:, None], outcomes.day.astype(np.int64)[step], NEVER_COMES),
+        units=outcomes.cents[step] * UNITS_PER_CENT,
+        probability=outcomes.probability[step],
     )
+
+
+def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tuple[Longs, Longs]:
+    """(step, line): every step on its own line, and those of events on their account's other lines too."""
+    account = states.account[line]
+    first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
+    is_event = outcomes.kind != STEP_KINDS.index("renewal")
+    low, n = np.where(is_event, first, line), np.where(is_event, after - first, 1)
+    step = np.repeat(np.arange(len(line)), n)
+    return step, np.repeat(low, n) + np.arange(len(step)) - np.repeat(np.cumsum(n) - n, n)
 
 
 def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> pd.DataFrame:
@@ -109,11 +127,16 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states:
     ends = states.bt_end[states.bt_ptr[1:] - 1][line].astype(np.int64)
     renewal = outcomes.kind == STEP_KINDS.index("renewal")
     early = renewal & (outcomes.planned_day + window_days < ends)
+    late = renewal & (outcomes.planned_day - window_days > ends) & (ends <= int(states.as_of))
     lapses = renewal & (states.status[line] != STATUS_OPEN)
     return table.assign(
         note=np.select(
-            [lapses, early],
-            ["has given notice or ended: renews only by a return", "no renewal falls due within the step's window"],
+            [lapses, early, late],
+            [
+                "has given notice or ended: renews only by a return",
+                "no renewal falls due within the step's window",
+                "the contract ended before the step's window: its open renewal is as the model has it",
+            ],
             "",
         )
     )

@@ -149,7 +149,7 @@ def next_event(table: Whole, scale: Real, real: Real, whole: Whole, day: int, st
             refused = choice >= hazard + assumed_rate(scale, piece, kind) * intensity
         hazard += greatest * intensity
         found += choice >= hazard
-    if refused:
+    if refused and found < NO_EVENT:
         found = NOT_KEPT if greatest == 1.0 else NO_EVENT
     elif found < EVENT_KINDS:
         real[EVENT_SHAPES + found] += 1.0

@@ -1,0 +1,361 @@
+"""The ARR bridge and retention of real forecasts: what must hold in every draw, what the ledger says, and cases by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clvforecast import FiscalCalendar
+from clvforecast.forecast import Forecast, forecast
+from clvforecast.histories import build_histories
+from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.metrics.bridge import LINES, MOVED
+from clvforecast.simulation.slots import UNITS_PER_CENT
+from clvforecast.synthetic import Truth, simulate_events
+from known_world import known_ledger, known_posterior
+from random_companies import random_company
+
+DRAWS = 40
+FREQS = ("month", "quarter", "year")
+MONTH_DAYS = 30.4375
+
+
+@cache
+def company(n: int = 200, seed: int = 5, terminations: bool = True, **options: object) -> tuple[pd.DataFrame, Truth]:
+    return simulate_events(n, seed=seed, parameters=None if terminations else {"termination_rate": 0.0}, **options)
+
+
+def made(events: pd.DataFrame, truth: Truth, as_of: dt.date | None = None, **options: object) -> Forecast:
+    asked = {"horizon_months": 20, "draws": DRAWS, "bridge": True} | options
+    return forecast(known_posterior(truth, n_draws=DRAWS), known_ledger(events, truth, as_of), **asked)
+
+
+@cache
+def usual(pending: str = "in_force") -> Forecast:
+    events, truth = company(notice_share=0.4, left_truncated=0.2)
+    return made(events, truth, dt.date(2023, 8, 17), pending=pending)
+
+
+def cents(forecast_: Forecast, freq: str, by: str | None = None) -> dict[str, np.ndarray]:
+    """(draws, groups, periods) whole cents of each line."""
+    draws = forecast_.bridge_draws(freq, by)
+    found = {line: np.rint(draws[line].values * 100) for line in LINES}
+    for line, values in found.items():
+        np.testing.assert_allclose(draws[line].values * 100, values, rtol=0, atol=1e-4, err_msg=line)
+    return found
+
+
+def check_laws(one: Forecast, by: str | None) -> None:
+    last = {}
+    for freq in FREQS:
+        line, total = cents(one, freq, by), cents(one, freq)
+        gains = line["new"] + line["expansion"] + line["reactivation"] + line["late_renewals"]
+        assert (line["start"] + gains - line["contraction"] - line["churn"] == line["end"]).all()
+        assert all((values >= 0).all() for values in line.values())
+        assert (line["end"][..., :-1] == line["start"][..., 1:]).all()
+        for name in LINES:
+            assert (line[name].sum(axis=1) == total[name][:, 0]).all(), (freq, name)
+        last[freq] = line["end"][..., -1]
+        table = one.retention(freq, by, history=3).pivot_table(
+            index=["label", "basis", *([by] if by else [])], columns="measure", values="mean", dropna=False
+        )
+        known = table.dropna(subset=["nrr"])
+        assert (known["grr"] <= known["nrr"] + 1e-12).all()
+        for measure in ("grr", "gross_renewal_rate", "logo_churn"):
+            assert table[measure].dropna().between(0, 1).all(), (freq, measure)
+    assert (last["month"] == last["quarter"]).all() and (last["month"] == last["year"]).all()
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+def test_every_draw_group_and_period_balances_and_chains(pending: str) -> None:
+    check_laws(usual(pending), "segment")
+
+
+def test_months_chain_to_quarters_and_years() -> None:
+    months = cents(usual(), "month")
+    labels = usual().bridge_draws("month")["period"].to_index()
+    for freq, alias in (("quarter", "Q"), ("year", "Y")):
+        whole = cents(usual(), freq)
+        inside = labels.to_period(alias)
+        for place, period in enumerate(inside.unique()):
+            own = np.flatnonzero(inside == period)
+            assert (months["end"][..., own[-1]] == whole["end"][..., place]).all()
+            if place:
+                assert (months["start"][..., own[0]] == whole["start"][..., place]).all()
+
+
+def test_weeks_lapsed_accounts_and_short_horizons_keep_the_laws() -> None:
+    events, truth = company()
+    calendar = FiscalCalendar(2, weeks="4-4-5")
+    check_laws(made(events, truth, dt.date(2023, 11, 3), calendar=calendar), "segment")
+    check_laws(made(events, truth, dt.date(2023, 11, 30), horizon_months=2, pending="lapsed"), "segment")
+    check_laws(made(events, truth, horizon_months=1, timing="booked", known_by=dt.date(2024, 1, 10)), None)
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10_000), pending=st.sampled_from(["in_force", "lapsed"]))
+def test_companies_of_every_shape_keep_the_laws(seed: int, pending: str) -> None:
+    """Parallel contracts, early and late renewals, terminations, amendments beyond what a contract has, bookings ahead."""
+    tables = random_company(seed, n_accounts=12).ledger
+    events = tables.events.to_pandas().assign(segment="S1")
+    events["amount"] = events.pop("amount_cents") / 100
+    ledger = read_ledger(events, as_of=tables.as_of)
+    one = forecast(posterior_for(ledger), ledger, horizon_months=9, draws=8, bridge=True, pending=pending, group_by=[])
+    check_laws(one, None)
+    table = one.bridge("quarter", history=4)
+    wide = table.pivot(index=["period", "basis"], columns="line", values="mean").sort_index()
+    gains = wide[["new", "expansion", "reactivation", "late_renewals"]].sum(axis=1)
+    np.testing.assert_allclose(wide["start"] + gains - wide["contraction"] - wide["churn"], wide["end"], atol=0.006)
+    np.testing.assert_allclose(wide["end"].to_numpy()[:-1], wide["start"].to_numpy()[1:], atol=0.006)
+
+
+def posterior_for(ledger: Ledger) -> object:
+    """A known posterior without segments of its own, in the ledger's currency."""
+    _, truth = company(20, 3)
+    return known_posterior(truth, currency=ledger.currency, n_draws=8)
+
+
+# What the ledger says
+
+
+def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> pd.Series:
+    """Cents of ARR by account at the end of a day, from the events: one contract an account, no churn rows.
+
+    12 × amount / months of the term that runs; amendments, amount / months left, from their day on; a renewed term until the
+    next begins, an open one that is over while its grace lasts where that is the policy.
+    """
+    known = events[pd.to_datetime(events["event_date"]) <= pd.Timestamp(as_of)].copy()
+    known["start"] = pd.to_datetime(known["start_date"].fillna(known["event_date"]))
+    known["event_date"] = pd.to_datetime(known["event_date"])
+    at, origin = pd.Timestamp(day), pd.Timestamp(as_of)
+    found = {}
+    for account, rows in known.groupby("account_id"):
+        terms = rows[rows["kind"].isin(["initial", "renewal"])].sort_values("start")
+        ends = [
+            start + pd.DateOffset(months=int(n))
+            for start, n in zip(terms["start"], terms["term_months"].astype(int), strict=True)
+        ]
+        starts = [*terms["start"], None]
+        extra = [0.0] * len(ends)
+        for _, change in rows[rows["kind"].isin(["expansion", "contraction"])].iterrows():
+            of = max(k for k, start in enumerate(starts[:-1]) if start <= change["start"])
+            months_left = (ends[of] - change["start"]).days / MONTH_DAYS
+            extra[of] += change["amount"] / months_left if change["start"] <= at and months_left > 0 else 0.0
+        total = 0
+        for k, (amount, months) in enumerate(zip(terms["amount"], terms["term_months"].astype(int), strict=True)):
+            following, stop = starts[k + 1], ends[k]
+            grace = pd.Timedelta(days=min(92, max(15, (ends[k] - starts[k]).days // 4)))
+            if following is not None and following - ends[k] <= grace:
+                stop = following
+            elif following is None and pending == "in_force" and pd.Timedelta(0) <= origin - ends[k] < grace:
+                stop = origin + pd.Timedelta(days=1)
+            if starts[k] <= at < stop:
+                total += max(int(np.floor(1200 * (amount / months + extra[k]) + 0.5)), 0)
+        found[account] = total
+    return pd.Series(found, dtype="int64")
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+def test_history_ties_to_the_ledger_to_the_cent(pending: str) -> None:
+    events, truth = company(120, 9, terminations=False)
+    as_of = dt.date(2023, 8, 17)
+    one = made(events, truth, as_of, pending=pending)
+    for freq in ("month", "quarter"):
+        table = one.bridge(freq, history=5)
+        past = table[table["basis"] == "actual"]
+        assert (past["sd"] == 0).all() and past["label"].nunique() == 5
+        for (start, end), lines in past.groupby(["period_start", "period"]):
+            first, last = (arr_of(events, as_of, day.date(), pending) for day in (start - pd.Timedelta(days=1), end))
+            line = (lines.set_index("line")["mean"] * 100).round().astype(int)
+            born = pd.to_datetime(events[events["kind"] == "initial"].groupby("account_id")["start_date"].min())
+            first, last, born = first.align(last, fill_value=0)[0], last, born.reindex(last.index)
+            assert line["start"] == first.sum() and line["end"] == last.sum()
+            assert line["churn"] == first[last == 0].sum()
+            assert line["new"] == last[(first == 0) & (born >= start)].sum()
+            assert line["reactivation"] == last[(first == 0) & (born < start)].sum()
+            assert line["expansion"] == (last - first)[(first > 0) & (last > first)].sum()
+            assert line["contraction"] == (first - last)[(last > 0) & (last < first)].sum()
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+@pytest.mark.parametrize("as_of", [dt.date(2023, 6, 30), dt.date(2023, 8, 17)])
+def test_there_is_no_jump_at_as_of(pending: str, as_of: dt.date) -> None:
+    """The first period that is forecast begins with the ARR at which the last one that is known ends."""
+    events, truth = company(120, 9, terminations=False)
+    one = made(events, truth, as_of, pending=pending)
+    for freq in FREQS:
+        wide = one.bridge(freq, history=1).query("line in ('start', 'end')")
+        ended = wide[(wide["basis"] == "actual") & (wide["line"] == "end")]
+        begun = wide[(wide["basis"] != "actual") & (wide["line"] == "start")].iloc[0]
+        assert ended["mean"].iloc[0] == begun["mean"] and begun["sd"] == 0
+    first_month = one.bridge("month", history=0)
+    day = first_month["period_start"].iloc[0].date() - dt.timedelta(days=1)
+    assert round(first_month["mean"].iloc[0] * 100) == arr_of(events, as_of, day, pending).sum()
+
+
+def test_the_past_of_an_earlier_forecast_is_the_history_of_a_later_one() -> None:
+    """When nothing is booked late."""
+    events, truth = company(150, 21, late_booking=False, terminations=False)
+    early = made(events, truth, dt.date(2022, 12, 31), pending="lapsed").bridge("quarter", history=6)
+    late = made(events, truth, dt.date(2023, 9, 30), pending="lapsed").bridge("quarter", history=9)
+    keys, figures = ["label", "line"], ["mean", "q05", "q95"]
+    both = early[early["basis"] == "actual"].merge(late, on=keys, validate="one_to_one", suffixes=("", "_later"))
+    assert len(both) == 6 * len(LINES)
+    for figure in figures:
+        assert (both[figure] == both[f"{figure}_later"]).all()
+
+
+def test_recognised_by_period_and_deferred_are_what_is_booked() -> None:
+    events, truth = company(120, 9)
+    ledger = known_ledger(events, truth)
+    nothing = {
+        f"{kind}_rate": 0.0
+        for kind in ("expansion", "contraction", "change_order", "referral", "termination", "reactivation")
+    }
+    posterior = known_posterior(truth, n_draws=4, renewal_mu=1e-12, **nothing)
+    one = forecast(posterior, ledger, horizon_months=72, draws=4)
+    committed = one.portfolio_draws("month", by="origin").sel(group="committed")
+    units = np.rint(committed.values * 100 * UNITS_PER_CENT).sum(axis=1)
+    booked = build_histories(ledger).account_money.to_pandas()
+    to_come = int((booked["booked_cents"] - booked["recognised_cents"]).sum())
+    assert (np.rint(units / UNITS_PER_CENT) == to_come).all()
+    summary = one.summary()
+    assert summary["booked_to_date"].iloc[0] - summary["clv_to_date"].iloc[0] == pytest.approx(to_come / 100, abs=0.006)
+
+
+# Cases by hand
+
+EVENTS = ["account_id", "event_date", "kind", "amount", "start_date", "term_months"]
+
+
+def by_hand(rows: list[tuple[object, ...]], as_of: str, **options: object) -> Forecast:
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD", segment="S1")
+    ledger = read_ledger(events, as_of=as_of)
+    return forecast(posterior_for(ledger), ledger, 6, draws=8, bridge=True, group_by=[], **options)
+
+
+def bridge_of(one: Forecast, freq: str = "quarter", history: int = 8) -> pd.DataFrame:
+    table = one.bridge(freq, history=history)
+    return table.pivot(index="label", columns="line", values="mean").loc[table["label"].unique(), list(LINES)]
+
+
+def test_the_golden_case_of_finance() -> None:
+    """$300,000 for three years, signed mid-December: ARR 100,000, all of it new in that quarter (`published_numbers`)."""
+    one = by_hand([("A", "2024-12-17", "initial", 300_000.0, "2024-12-17", 36)], "2024-12-31")
+    quarter = bridge_of(one, history=1).iloc[0]
+    assert quarter.to_dict() == {**dict.fromkeys(LINES, 0.0), "new": 100_000.0, "end": 100_000.0}
+    assert one.summary()["clv_to_date"].iloc[0] == 4109.59  # 15 of 1,095 days
+    assert one.summary()["booked_to_date"].iloc[0] == 300_000.0
+
+
+def test_five_accounts_over_two_quarters_by_hand() -> None:
+    rows = [
+        # Grows: 12,000 a year, renewed at 15,000 on 1 May.
+        ("grows", "2023-05-01", "initial", 12_000.0, "2023-05-01", 12),
+        ("grows", "2024-04-20", "renewal", 15_000.0, "2024-05-01", 12),
+        # Shrinks: two years at 6,000 a year, 100 a month less from 1 August 2024 on (365 days, 12 mean months less a quarter day).
+        ("shrinks", "2023-08-01", "initial", 12_000.0, "2023-08-01", 24),
+        ("shrinks", "2024-08-01", "contraction", -100.0 * 365 / MONTH_DAYS, "2024-08-01", None),
+        # Is lost: its year ends on 31 August, with notice.
+        ("lost", "2023-09-01", "initial", 4_800.0, "2023-09-01", 12),
+        ("lost", "2024-07-01", "churn", 0.0, "2024-09-01", None),
+        # Is new in May.
+        ("new", "2024-05-15", "initial", 36_000.0, "2024-05-15", 36),
+        # Comes back in July, after a year and a half.
+        ("back", "2022-01-01", "initial", 1_200.0, "2022-01-01", 12),
+        ("back", "2024-07-10", "initial", 2_400.0, "2024-07-10", 12),
+    ]
+    found = bridge_of(by_hand(rows, "2024-09-30"), history=2).iloc[:2]
+    start = 12_000 + 6_000 + 4_800
+    assert found.iloc[0].to_dict() == dict(
+        start=start, new=12_000, expansion=3_000, reactivation=0, late_renewals=0, contraction=0, churn=0,
+        end=start + 15_000,
+    )  # fmt: skip
+    assert found.iloc[1].round(2).to_dict() == dict(
+        start=start + 15_000, new=0, expansion=0, reactivation=2_400, late_renewals=0, contraction=1_200, churn=4_800,
+        end=start + 15_000 + 2_400 - 1_200 - 4_800,
+    )  # fmt: skip
+    rates = by_hand(rows, "2024-09-30").retention(history=2).pivot(index="period", columns="measure", values="mean")
+    second, whole = rates.iloc[1], start + 15_000
+    assert second["grr"] == pytest.approx(1 - 6_000 / whole) and second["nrr"] == second["grr"]
+    assert rates.iloc[0]["nrr"] == pytest.approx(1 + 3_000 / start) and rates.iloc[0]["grr"] == 1
+    assert rates.iloc[0]["gross_renewal_rate"] == 1 and second["gross_renewal_rate"] == 0
+    assert second["logo_churn"] == pytest.approx(1 / 4) and rates.iloc[0]["logo_churn"] == 0
+
+
+def test_an_amendment_after_its_term_makes_no_arr() -> None:
+    """Its money is recognised at once: spread over one day it would be a contract of 365,250 a year."""
+    rows = [
+        ("A", "2023-07-01", "initial", 12_000.0, "2023-07-01", 12),
+        ("A", "2024-07-08", "expansion", 1_000.0, "2024-07-08", None),
+    ]
+    one = by_hand(rows, "2024-07-20")
+    table = one.bridge("month", history=1)
+    assert table[table["line"] == "start"]["mean"].max() == 12_000.0
+    due = one.totals.bridge.due
+    assert due.max() == 1_200_000  # cents: where it falls due
+
+
+def test_more_taken_off_than_a_contract_has_leaves_no_arr() -> None:
+    rows = [
+        ("A", "2024-01-01", "initial", 12_000.0, "2024-01-01", 12),
+        ("A", "2024-04-10", "contraction", -11_500.0, "2024-04-10", None),
+    ]
+    lines = bridge_of(by_hand(rows, "2024-06-30"))
+    assert lines.iloc[1][["start", "churn", "end"]].tolist() == [12_000.0, 12_000.0, 0.0]
+    check_laws(by_hand(rows, "2024-05-20"), None)
+
+
+def test_a_return_that_is_booked_ahead_is_no_renewal() -> None:
+    """The contract that ends is due and is not renewed, whether the day comes before `as_of` or after it."""
+    rows = [
+        ("A", "2023-08-01", "initial", 12_000.0, "2023-08-01", 12),
+        ("A", "2024-06-01", "initial", 9_000.0, "2024-12-01", 12),
+        ("B", "2023-08-01", "initial", 12_000.0, "2023-08-01", 12),
+        ("B", "2024-06-01", "renewal", 9_000.0, "2024-08-01", 12),
+    ]
+    for as_of in ("2024-06-30", "2024-12-31"):
+        one = by_hand(rows, as_of)
+        table = one.retention(history=3).query("measure == 'gross_renewal_rate'").set_index("period")
+        third = table.loc["2024-09-30"]
+        assert third["mean"] == pytest.approx(9_000 / 24_000), as_of
+
+
+def test_parallel_contracts_are_one_account() -> None:
+    rows = [
+        ("A", "2024-01-01", "initial", 12_000.0, "2024-01-01", 12),
+        ("A", "2024-04-15", "initial", 6_000.0, "2024-04-15", 12),
+    ]
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD", segment="S1", contract_id=["x", "y"])
+    ledger = read_ledger(events, as_of="2024-06-30")
+    one = forecast(posterior_for(ledger), ledger, 6, draws=8, bridge=True, group_by=[])
+    assert bridge_of(one).iloc[1][["start", "expansion", "new", "end"]].tolist() == [12_000, 6_000, 0, 18_000]
+
+
+def test_a_contract_booked_ahead_is_new_when_it_begins() -> None:
+    one = by_hand([("A", "2024-06-01", "initial", 12_000.0, "2024-09-01", 12)], "2024-06-30")
+    table = one.bridge("month", history=0).pivot(index="period", columns="line", values="q50")
+    assert table["new"].tolist() == [0, 0, 12_000, 0, 0, 0] and table["end"].iloc[2] == 12_000
+
+
+def test_accounts_without_a_level_are_a_group_of_their_own() -> None:
+    events, truth = company()
+    accounts = truth.accounts.copy()
+    accounts["region"] = np.where(np.arange(len(accounts)) % 3 == 0, None, "west")
+    ledger = read_ledger(events, accounts=accounts, as_of=truth.as_of)
+    one = forecast(known_posterior(truth, n_draws=8), ledger, 12, draws=8, bridge=True, group_by=["segment", "region"])
+    check_laws(one, "region")
+    table = one.bridge("quarter", ["segment", "region"], history=2, ci_kind="hdi")
+    assert (table["region"] == "not recorded").any() and len(table) % (len(LINES) * 6) == 0
+    rates = one.retention("quarter", ["segment", "region"], ci_kind="hdi", trailing_year=True)
+    assert (rates["lower"] <= rates["upper"]).all()
+
+
+def test_names_of_movements_are_lines() -> None:
+    assert set(MOVED) | {"start", "end"} == set(LINES)

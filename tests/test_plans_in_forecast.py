@@ -1,0 +1,267 @@
+"""Planned steps in a forecast: what a sure and an impossible step do, what they replace, and whether ranges hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import clvforecast as clv
+from clvforecast.forecast import Forecast, forecast
+from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.plans import PlanReliability, Plans
+from known_world import known_ledger, known_posterior
+from test_scenarios import assert_same, base, company, fresh, plain
+
+SURE = {"renewal_mu": 1 - 1e-15, "renewal_phi": 1e-6}
+SAME_SIZE = {"expansion_size_sd": 1e-9, "expansion_size_icc": 0.5, "expansion_size_mean": np.log(0.01)}
+AS_OF = pd.Timestamp("2024-12-31")
+
+
+def steps(ledger: Ledger, *rows: dict[str, object], window: int = 90) -> Plans:
+    return clv.read_plans(pd.DataFrame(rows), ledger, window_days=window)
+
+
+def step(account: str, day: str, kind: str, amount: float | None, p: float = 1.0, **more: object) -> dict[str, object]:
+    return {"account_id": account, "planned_date": day, "kind": kind, "amount": amount, "probability": p, **more}
+
+
+def stated(posterior: object, ledger: Ledger, plans: Plans | None, months: int = 24, **options: object) -> Forecast:
+    reliability = None if plans is None else PlanReliability.as_stated()
+    asked = {"draws": 40, "keep_draws": True} | options
+    return forecast(posterior, ledger, months, plans=plans, reliability=reliability, **asked)
+
+
+def test_a_sure_renewal_is_what_the_plan_says() -> None:
+    """Even where the model would never renew: $5,000.01 for two years from the first day, served by days."""
+    never, ledger = plain(renewal_mu=1e-12, renewal_phi=1e-6), fresh(2)
+    plan = steps(ledger, step("A00000", "2025-01-01", "renewal", 5000.01, term_months=24))
+    one = stated(never, ledger, plan)
+    assert (one.draws["revenue"].values[0] == 5000.01).all() and (one.draws["revenue"].values[1] == 0).all()
+    assert one.table["p_next_renewal"].iloc[0] == 1
+    months = one.portfolio_draws("month").values[:, 0]
+    daily = 5000.01 / 730
+    np.testing.assert_allclose(months[:, :3], np.broadcast_to(daily * np.array([31, 28, 31]), (40, 3)), atol=1e-3)
+    booked = stated(never, ledger, plan, timing="booked").portfolio_draws("month").values[:, 0]
+    assert (booked[:, 0] == 5000.01).all() and (booked[:, 1:] == 0).all()
+
+
+def test_a_sure_renewal_is_booked_on_the_day_of_its_step() -> None:
+    never, ledger = plain(renewal_mu=1e-12, renewal_phi=1e-6), fresh(1, ahead=True)
+    plan = steps(ledger, step("A00000", "2025-11-20", "renewal", 2400.0, term_months=12))
+    months = stated(never, ledger, plan, 14, timing="booked").portfolio_draws("month").values[:, 0]
+    assert (months[:, 10] == 2400.0).all() and (np.delete(months, 10, axis=1) == 0).all()
+
+
+def test_an_impossible_renewal_never_comes() -> None:
+    ledger = fresh(2)
+    one = stated(plain(**SURE), ledger, steps(ledger, step("A00000", "2025-01-01", "renewal", 5000.0, 0.0)))
+    assert (one.draws["revenue"].values[0] == 0).all() and (one.draws["revenue"].values[1] == 2400).all()
+
+
+def test_a_renewal_without_an_amount_has_the_models_price() -> None:
+    ledger = fresh(1)
+    one = stated(plain(renewal_mu=0.5), ledger, steps(ledger, step("A00000", "2025-01-01", "renewal", None)), 12)
+    assert (one.draws["revenue"].values == 1200.0).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount", "march"),
+    [("expansion", 612.0, 612.0 * 31 / 306), ("contraction", -306.0, -31.0), ("change_order", 250.0, 250.0)],
+)
+def test_a_sure_event_is_what_the_plan_says(kind: str, amount: float, march: float) -> None:
+    """From 1 March to the term's end are 306 days; a change order is served at once."""
+    ledger = fresh(1, ahead=True)
+    never = plain(renewal_mu=1e-12, renewal_phi=1e-6)
+    plan = steps(ledger, step("A00000", "2025-03-01", kind, amount))
+    one = stated(never, ledger, plan)
+    assert (one.draws["revenue"].values == 1200.0 + amount).all()
+    by_origin = one.portfolio_draws("month", by="origin").sel(group=kind).values
+    np.testing.assert_allclose(by_origin[:, 2], march, atol=1e-3)
+    none = stated(never, ledger, steps(ledger, step("A00000", "2025-03-01", kind, amount, 0.0)))
+    assert (none.draws["revenue"].values == 1200.0).all()
+
+
+def test_a_plan_of_monthly_contracts_is_the_decision_of_its_day() -> None:
+    """Seven decisions lie within its window; only that of 1 June is lost."""
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-12-01"], "kind": "initial", "amount": 100.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=1, segment="S1"), as_of="2024-12-31")
+    own = plain(**SURE)
+    one_month = known_posterior_of_months(own)
+    plan = steps(ledger, step("A", "2025-06-01", "renewal", 100.0, 0.0, term_months=1))
+    months = stated(one_month, ledger, plan, 8).portfolio_draws("month").values[:, 0]
+    assert (months[:, :5] == 100.0).all() and (months[:, 5:] == 0).all()
+
+
+def known_posterior_of_months(posterior: object) -> object:
+    """The same where contracts of a month are renewed by the month."""
+    values = np.append(1, posterior.frame.term_values)
+    tree = posterior.idata["posterior"].to_dataset()
+    lengths = tree["term_length"].values
+    more = np.zeros((*lengths.shape[:-1], lengths.shape[-1] + 1))
+    more[..., 0] = 1.0
+    tree = tree.drop_vars("term_length").assign(term_length=(("chain", "draw", "row", "value"), more))
+    frame = replace(
+        posterior.frame, term_values=values, term_class=np.append(0, posterior.frame.term_class), settled_years=8
+    )
+    return replace(posterior, frame=frame, idata=xr.DataTree.from_dict({"posterior": tree}))
+
+
+def test_in_a_steps_window_no_other_event_of_its_kind_comes() -> None:
+    """Nor from another contract of the account; before and after it they come as without the plan, to the unit."""
+    events = pd.DataFrame({"account_id": ["A", "A", "B"], "contract_id": ["x", "y", "x"], "event_date": "2024-12-31"})
+    events = events.assign(start_date="2025-01-01", kind="initial", amount=[2400.0, 1200.0, 600.0], currency="USD")
+    ledger = read_ledger(events.assign(term_months=24, segment="S1"), as_of="2024-12-31")
+    wild = plain(expansion_rate=9.0, expansion_rate_shape=0.3, n_draws=300, **SURE, **SAME_SIZE)
+    plan = steps(ledger, step("A", "2025-05-31", "expansion", 77.0), window=60)  # 1 April to 30 July
+    options = {"timing": "booked", "draws": 300, "group_by": []}
+    with_plan, without = (
+        stated(wild, ledger, one, **options).portfolio_draws("month", by="origin").sel(group="expansion").values
+        for one in (plan, None)
+    )
+    only = read_ledger(events[:2].assign(term_months=24, segment="S1"), as_of="2024-12-31")
+    alone = stated(wild, only, steps(only, step("A", "2025-05-31", "expansion", 77.0), window=60), **options)
+    months = alone.portfolio_draws("month", by="origin").sel(group="expansion").values
+    assert (months[:, 3:6] == [0.0, 77.0, 0.0]).all()
+    outside = np.r_[0:3, 7:24]
+    np.testing.assert_allclose(with_plan[:, outside], without[:, outside], rtol=1e-5)
+    assert (without[:, 3:6].mean(axis=0) > 10).all()
+
+
+def test_accounts_without_a_plan_stay_as_they_are() -> None:
+    events, truth = company()
+    ledger, ids = known_ledger(events, truth), base().table["account_id"].tolist()
+    rows = [step(name, "2024-05-15", "expansion", 1000.0, 0.6) for name in ids[::4]]
+    rows += [step(name, "2024-08-15", "renewal", None, 0.6) for name in ids[::8]]
+    one = forecast(
+        known_posterior(truth, n_draws=60), ledger, 30, draws=60, keep_draws=True, plans=steps(ledger, *rows)
+    )
+    assert_same(base(), one, ~np.isin(np.arange(len(ids)) % 8, [0, 4]))
+    assert (one.draws["revenue"].values[::4] != base().draws["revenue"].values[::4]).any()
+
+
+def test_what_plans_add_is_the_difference_of_forecasts() -> None:
+    events, truth = company()
+    ledger, ids = known_ledger(events, truth), base().table["account_id"].tolist()
+    rows = [step(name, "2024-05-15", "expansion", 1000.0, 0.6, step_id="e") for name in ids[::20]]
+    rows += [step(name, "2024-08-15", "renewal", None, 0.7, step_id="r") for name in ids[::40]]
+    plans, posterior = steps(ledger, *rows), known_posterior(truth, n_draws=60)
+    value = clv.plan_value(posterior, ledger, plans, horizon_months=30, draws=60)
+    whole = forecast(posterior, ledger, 30, draws=60, keep_draws=True, plans=plans)
+    places = pd.Index(ids).get_indexer(value.with_plan.table["account_id"])
+    assert np.array_equal(value.with_plan.draws["revenue"].values, whole.draws["revenue"].values[places])
+    assert np.array_equal(value.without_plan.draws["revenue"].values, base().draws["revenue"].values[places])
+    added = whole.draws["revenue"].values[places] - base().draws["revenue"].values[places]
+    np.testing.assert_allclose(value.accounts()["added"], added.mean(axis=1), rtol=1e-9, atol=1e-6)
+    assert value.total()["mean"].iloc[0] == pytest.approx(added.sum(axis=0).mean())
+    table = value.steps().set_index(["account_id", "step_id"])
+    assert len(table) == len(value.plans)
+    kept = plans.where(np.array([name != "e" for name in plans.steps["step_id"].to_pylist()]))
+    no_expansion = forecast(posterior, ledger, 30, draws=60, keep_draws=True, plans=kept)
+    less = whole.draws["revenue"].values - no_expansion.draws["revenue"].values
+    for (account, name), row in table.iterrows():
+        if name == "e":
+            assert row["added"] == pytest.approx(less[ids.index(account)].mean(), abs=1e-6)
+
+
+def test_a_step_of_an_account_that_has_ended_says_so() -> None:
+    """And it changes nothing."""
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2023-01-01"], "kind": "initial", "amount": 1200.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=12, segment="S1"), as_of="2024-12-31")
+    plan = steps(ledger, step("A", "2025-06-01", "renewal", 5000.0), step("A", "2025-03-01", "expansion", 100.0))
+    one = stated(plain(renewal_mu=0.5), ledger, plan)
+    assert_same(one, stated(plain(renewal_mu=0.5), ledger, None))
+    notes = one.planned.set_index("kind")["note"]
+    assert "ended before the step's window" in notes["renewal"]
+
+
+# Ranges hold where plans are as reliable as is known
+
+
+SHARE_MEAN, SHARE_SD, INTERCEPT, SLOPE = -0.1, 0.3, 0.2, 0.8
+
+
+@cache
+def known_reliability() -> PlanReliability:
+    prior = PlanReliability.prior(draws=5, chains=2)
+    values = {
+        "intercept": INTERCEPT, "stated_slope": SLOPE, "unstated_offset": 0.0, "effect": 0.0, "effect_sd": 1e-9,
+        "delay_mean": 5.0, "delay_scale": 20.0, "share_mean": SHARE_MEAN, "share_sd": SHARE_SD,
+    }  # fmt: skip
+    assert set(values) == set(prior.draws.data_vars)
+    return replace(prior, draws=prior.draws.map(lambda array: xr.full_like(array, values[array.name])))
+
+
+def coverage(n: int, draws: int, seed: int) -> dict[float, float]:
+    """Share of n accounts whose revenue of 18 months lies in its range.
+
+    Each has a year's contract, two planned change orders, an expansion and a renewal; referrals, and change orders outside the
+    time of the planned ones, come by themselves while it is under contract.
+    """
+    rng = np.random.default_rng(seed)
+    ledger, scale = fresh(n, ahead=True), rng.lognormal(0, 0.5, n)
+    plan = [("2025-04-15", "change_order", 300, 0.7), ("2025-09-15", "change_order", 500, 0.9)]
+    plan += [("2025-07-01", "expansion", 400, 0.6), ("2026-01-01", "renewal", 1500, 0.8)]
+    names = [f"A{i:05d}" for i in range(n)]
+    amounts = {place: np.round(amount * scale, 2) for place, (_, _, amount, _) in enumerate(plan)}
+    table = pd.concat(
+        [
+            pd.DataFrame(
+                {"account_id": names, "planned_date": day, "kind": kind, "amount": amounts[place], "probability": p}
+            )
+            for place, (day, kind, _, p) in enumerate(plan)
+        ]
+    ).assign(recorded_on="2024-12-31", step_id=np.repeat(list("abcd"), n))
+    table["term_months"] = np.where(table["kind"] == "renewal", 12, np.nan)
+    rates = {"referral_rate": 1.5, "referral_rate_shape": 1e7, "change_order_rate": 3.0, "change_order_rate_shape": 1e7}
+    for kind in ("referral", "change_order"):
+        rates |= {f"{kind}_size_mean": -0.5, f"{kind}_size_sd": 0.7, f"{kind}_size_icc": 1e-9}
+    posterior = plain(renewal_mu=0.5, n_draws=draws, **rates)
+    plans = clv.read_plans(table, ledger)
+    assert len(plans) == 4 * n
+    one = forecast(
+        posterior, ledger, 18, draws=draws, plans=plans, reliability=known_reliability(), ci_probs=(0.5, 0.8, 0.9)
+    )
+
+    def hit(p: float) -> np.ndarray:
+        return rng.random(n) < 1 / (1 + np.exp(-(INTERCEPT + SLOPE * np.log(p / (1 - p)))))
+
+    def amount_of(place: int) -> np.ndarray:
+        return amounts[place] * np.exp(rng.normal(SHARE_MEAN, SHARE_SD, n))
+
+    renewed = hit(0.8)
+    truth = 1200 + sum(hit(plan[place][3]) * amount_of(place) for place in range(3))
+    truth += renewed * amount_of(3) * 181 / 365
+    windows = [(pd.Timestamp(day) - AS_OF).days for day, *_ in plan[:2]]
+    last = np.where(renewed, 365 + 181, 365)
+    for rate, by_itself in ((1.5, False), (3.0, True)):
+        number = rng.poisson(rate * last / 365.25)
+        account = np.repeat(np.arange(n), number)
+        day = np.floor(rng.random(account.size) * last[account]) + 1
+        size = 100 * np.exp(rng.normal(-0.5, 0.7, account.size))
+        covered = np.any([np.abs(day - planned) <= 90 for planned in windows], axis=0)
+        truth += np.bincount(account, size * ~(by_itself & covered), minlength=n)
+    found = {}
+    for level in (0.5, 0.8, 0.9):
+        rows = one.accounts(ci_prob=level)
+        found[level] = float(((rows["lower"] <= truth) & (truth <= rows["upper"])).mean())
+    return found
+
+
+def test_ranges_hold_with_plans() -> None:
+    """Within 3 points: 1,500 accounts have standard errors up to 1.3."""
+    found = coverage(1500, 400, 5)
+    for level, share in found.items():
+        assert share == pytest.approx(level, abs=0.03), found
+
+
+@pytest.mark.slow
+def test_ranges_hold_with_plans_within_two_points() -> None:
+    found = coverage(12_000, 800, 6)
+    print(found)
+    for level, share in found.items():
+        assert share == pytest.approx(level, abs=0.02), found

@@ -52,8 +52,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
     ("__main__",),
 )
-# Forecasts, backtests, checks, plans, prospects and reports of the data draw themselves, and a forecast saves itself: the method asks
-# for the picture or the writer when it is called, and its file reads them.
+# Forecasts, backtests, checks, plans, prospects and reports of the data draw themselves, and a forecast saves itself: the method
+# asks for the picture or the writer when it is called, and its file reads them.
 ASKED_FOR_LATER = {
     ("forecast", "forecast_file"),
     ("forecast", "report"),

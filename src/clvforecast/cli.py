@@ -86,6 +86,12 @@ def _probability(value: float) -> float:
     return value
 
 
+def _png(value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{str(value)!r} does not end in .png, which is what is written.")
+    return value
+
+
 def _margin(value: float) -> float:
     if not 0.0 < value <= 1.0:
         raise typer.BadParameter(f"{value} is not above 0 and at most 1; for example 0.75.")
@@ -410,6 +416,78 @@ def backtest(
         show_backtest(console, result)
         for path in paths:
             say(console, f"written: {path}")
+
+
+@app.command()
+def account(
+    account_id: Annotated[str, typer.Argument(metavar="ID", help="The account, as the events name it.")],
+    events: Events,
+    posterior: Annotated[Path, typer.Option("--posterior", metavar="FILE", help="From `clvforecast fit`.")],
+    plans: Annotated[
+        str | None, typer.Option("--plans", metavar="FILE", help="Lifecycle plans; the account's open steps count.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", callback=_png, help="Write its picture there: history, fan, distribution."
+        ),
+    ] = None,
+    accounts: Accounts = None,
+    mapping: MappingFile = None,
+    export_format: FormatName = None,
+    rates: Rates = None,
+    currency: Currency = None,
+    as_of: AsOf = None,
+    horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
+    discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
+    margin: Annotated[
+        float, typer.Option("--margin", callback=_margin, help="Gross margin, in the discounted values only.")
+    ] = 1.0,
+    fiscal_start: Annotated[
+        int,
+        typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12."),
+    ] = 1,
+    draws: Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")] = 1000,
+    seed: Seed = 7,
+) -> None:
+    """Show one account: its past, contracts, next renewal, value ahead and what drives it.
+
+    \b
+    Example:
+      clvforecast account A000123 events.csv --accounts accounts.csv --posterior posterior.nc \\
+        --plans plans.csv -o A000123.png
+    """
+    from clvforecast.calendars import FiscalCalendar
+    from clvforecast.plans import read_plans
+    from clvforecast.posterior import load_posterior
+    from clvforecast.report.account import view_account
+    from clvforecast.report.account_text import plot_account_view, show_account
+    from clvforecast.report.files import write_plot
+    from clvforecast.report.terminal import make_console, say, working
+
+    console = make_console()
+    trained = load_posterior(posterior)
+    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    planned = None if plans is None else read_plans(plans, ledger)
+    with working(console, "simulating"):
+        view = view_account(
+            trained,
+            ledger,
+            account_id,
+            planned,
+            horizon_months=horizon,
+            annual_discount_rate=discount,
+            gross_margin=margin,
+            calendar=FiscalCalendar(fiscal_start),
+            draws=draws,
+            seed=seed,
+        )
+    for warning in (*view.warnings, *(() if planned is None else planned.warnings)):
+        typer.echo(f"warning: {warning}", err=True)
+    show_account(console, view)
+    if output is not None:
+        write_plot(plot_account_view(view), output)
+        say(console, f"picture: {output}")
 
 
 @app.command()

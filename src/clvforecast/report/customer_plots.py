@@ -24,7 +24,7 @@ from clvforecast.report.axes import (
     quiet,
 )
 from clvforecast.report.colours import BANDS, GAIN, LOSS, MEDIAN, PAST, SERIES
-from clvforecast.report.units import counted, in_unit, money_unit
+from clvforecast.report.units import amount_text, counted, in_unit, money_unit
 
 if TYPE_CHECKING:
     from clvforecast.plan_value import PlanValue
@@ -79,10 +79,10 @@ def _step_label(step: dict[str, Any]) -> str:
 
 def _plan_title(total: pd.Series, steps: int, shown: int, currency: str) -> str:
     unit = money_unit(float(max(abs(total["lower"]), abs(total["upper"]))))
-    mean, low, high = (in_unit(total[name], unit) for name in ("mean", "lower", "upper"))
+    low, high = (in_unit(total[name], unit) for name in ("lower", "upper"))
     some = f"; the {shown} that carry most" if shown < steps else ""
     return (
-        f"{counted(steps, 'step')} add {unit.label(currency)} {mean}\n({low} to {high}, 90% range){some}\n"
+        f"{counted(steps, 'step')} add {amount_text(total['mean'], unit, currency)}\n({low} to {high}, 90% range){some}\n"
         "stated → learned probability"
     )
 

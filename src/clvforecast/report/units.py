@@ -52,3 +52,14 @@ def in_unit(amount: float, unit: MoneyUnit) -> str:
     ('23.4', '850')
     """
     return f"{amount / unit.size:,.{0 if unit.size == 1.0 else 1}f}"
+
+
+def amount_text(amount: float, unit: MoneyUnit, currency: str) -> str:
+    """An amount in a sentence.
+
+    Examples
+    --------
+    >>> amount_text(23_410_000, money_unit(23_410_000), "USD")
+    'USD 23.4 million'
+    """
+    return f"{currency} {in_unit(amount, unit)} {unit.name}".strip()

@@ -307,7 +307,7 @@ def _ranges(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
     for place in zip(*np.nonzero(unknown), strict=True):
         known = draws[(slice(None), *place)]
         known = known[~np.isnan(known)]
-        figures = describe(known, ci_prob, ci_kind) if known.size else dict.fromkeys(ranges, np.float64(np.nan))
+        figures = describe(known, ci_prob, ci_kind) if known.size else dict.fromkeys(ranges, np.array(np.nan))
         for name, values in figures.items():
             ranges[name][place] = values
     return ranges

@@ -32,7 +32,7 @@ LEAST_PART = 0.01
 
 def show_account(console: Console, view: AccountView) -> None:
     """All that a customer-success manager asks of an account, on one page."""
-    made, row = view.forecast, view.row
+    made = view.forecast
     unit = _unit(view)
     money = unit.label(made.currency)
     say(console, view.account_id, "bold")

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from datetime import date, datetime
-from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clvforecast.cli.finance import account, report
+from clvforecast.cli.options import (
+    Accounts,
+    AsOf,
+    Billing,
+    Currency,
+    Events,
+    Export,
+    FormatName,
+    IntervalKind,
+    MappingFile,
+    MaxRejected,
+    Quiet,
+    Rates,
+    Seed,
+    Timing,
+    as_days,
+    as_frequency,
+    as_margin,
+    as_probability,
+    as_split,
+    check_rejected,
+    names_in,
+    read_events,
+    shows_progress,
+)
 from clvforecast.errors import ClvError, LedgerError
 
 if TYPE_CHECKING:
@@ -30,129 +52,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-
-class IntervalKind(StrEnum):
-    """How an interval is chosen: equal tails, or the narrowest."""
-
-    eti = "eti"
-    hdi = "hdi"
-
-
-class Timing(StrEnum):
-    """When money counts: as it is served, or on the day of booking."""
-
-    recognised = "recognised"
-    booked = "booked"
-
-
-MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
-FREQUENCY = re.compile(rf"ME|[QY]E(-({MONTHS}))?")
-
-
-def _frequency(value: str) -> str:
-    if not FREQUENCY.fullmatch(value):
-        raise typer.BadParameter(f"{value!r} is not ME, QE or YE (or fiscal ones by their last month, as YE-JUN).")
-    return value
-
-
-def _split(value: str) -> str:
-    if len(_names(value)) > 1 and "origin" in _names(value):
-        raise typer.BadParameter("origin cannot be combined with account columns; ask for them one at a time.")
-    return value
-
-
-def _days(value: str) -> str:
-    days = _names(value)
-    if not days:
-        raise typer.BadParameter("give at least one day, YYYY-MM-DD.")
-    for day in days:
-        try:
-            date.fromisoformat(day)
-        except ValueError as error:
-            raise typer.BadParameter(f"{day!r} is not a day as YYYY-MM-DD.") from error
-    return value
-
-
-def _percentage(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"\d+(\.\d+)?%", value):
-        raise typer.BadParameter(f"{value!r} is not a percentage; for example 1%.")
-    return value
-
-
-def _probability(value: float) -> float:
-    if not 0.0 < value < 1.0:
-        raise typer.BadParameter(f"{value} is not between 0 and 1; for example 0.9.")
-    return value
-
-
-def _png(value: Path | None) -> Path | None:
-    if value is not None and value.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{str(value)!r} does not end in .png, which is what is written.")
-    return value
-
-
-def _margin(value: float) -> float:
-    if not 0.0 < value <= 1.0:
-        raise typer.BadParameter(f"{value} is not above 0 and at most 1; for example 0.75.")
-    return value
-
-
-Events = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="EVENTS", help="CSV or Parquet files of events, or another system's export, told by its columns."
-    ),
-]
-Accounts = Annotated[
-    str | None, typer.Option("--accounts", metavar="FILE", help="Accounts table: account_id, segments, observed_from.")
-]
-MappingFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--mapping",
-        metavar="FILE",
-        help="This TOML says how the export's columns become events.",
-    ),
-]
-FormatName = Annotated[
-    str | None,
-    typer.Option(
-        "--format", metavar="NAME", help="EVENTS is the export of this system, as stripe, salesforce or periods."
-    ),
-]
-Rates = Annotated[
-    str | None,
-    typer.Option("--rates", metavar="FILE", help="Exchange rates, to convert an export: date, currency, rate."),
-]
-Currency = Annotated[
-    str | None,
-    typer.Option(
-        "--currency",
-        metavar="CODE",
-        help="Of the ledger: what --rates convert into, or that of an export that names none.",
-    ),
-]
-AsOf = Annotated[
-    datetime | None,
-    typer.Option(
-        "--as-of",
-        formats=["%Y-%m-%d"],
-        metavar="YYYY-MM-DD",
-        help="Use only what was booked by this day. Default: the latest booking.",
-    ),
-]
-MaxRejected = Annotated[
-    str | None,
-    typer.Option(
-        "--max-rejected",
-        metavar="N%",
-        callback=_percentage,
-        help="Exit 1 when more of the rows are rejected; rows that are no revenue do not count.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
 
 @app.command()
@@ -191,7 +90,7 @@ def validate(
 
     console = make_console()
     try:
-        ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+        ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     except LedgerError as error:
         # no row can be used: all the more are the reasons wanted
         if rejected is not None and error.rejected is not None:
@@ -210,7 +109,7 @@ def validate(
             say(console, f"rejected rows: {rejected}")
     if report is not None:
         _write_report(None if quiet else console, ledger, histories, report)
-    _check_rejected(ledger, max_rejected)
+    check_rejected(ledger, max_rejected)
 
 
 @app.command()
@@ -245,11 +144,11 @@ def fit(
     from clvforecast.report.parameters import show_parameters
     from clvforecast.report.terminal import make_console, say
 
-    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
-    _check_rejected(ledger, max_rejected)
+    ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    check_rejected(ledger, max_rejected)
     output.parent.mkdir(parents=True, exist_ok=True)
     posterior = fit_models(
-        ledger, _names(segments), seed=seed, draws=draws, tune=tune, chains=chains, progress=_shows_progress(quiet)
+        ledger, names_in(segments), seed=seed, draws=draws, tune=tune, chains=chains, progress=shows_progress(quiet)
     )
     posterior.save(output)
     if not quiet:
@@ -275,12 +174,12 @@ def score(
     horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
     discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
     margin: Annotated[
-        float, typer.Option("--margin", callback=_margin, help="Gross margin, in the discounted values only.")
+        float, typer.Option("--margin", callback=as_margin, help="Gross margin, in the discounted values only.")
     ] = 1.0,
     draws: Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")] = 1000,
     seed: Seed = 7,
     ci_prob: Annotated[
-        float, typer.Option("--ci-prob", callback=_probability, help="Probability of the interval.")
+        float, typer.Option("--ci-prob", callback=as_probability, help="Probability of the interval.")
     ] = 0.9,
     ci_kind: Annotated[IntervalKind, typer.Option("--ci-kind", help="Equal-tailed or highest density.")] = (
         IntervalKind.eti
@@ -288,18 +187,31 @@ def score(
     freq: Annotated[
         str,
         typer.Option(
-            "--freq", callback=_frequency, metavar="ME|QE|YE", help="Periods of the portfolio; fiscal: YE-JUN."
+            "--freq", callback=as_frequency, metavar="ME|QE|YE", help="Periods of the portfolio; fiscal: YE-JUN."
         ),
     ] = "QE",
     by: Annotated[
         str,
         typer.Option(
-            "--by", callback=_split, metavar="A,B", help="Split the portfolio by account columns, or by origin."
+            "--by", callback=as_split, metavar="A,B", help="Split the portfolio by account columns, or by origin."
         ),
     ] = "",
-    timing: Annotated[Timing, typer.Option("--timing", help="Count money when it is served or when booked.")] = (
+    timing: Annotated[Timing, typer.Option("--timing", help="Count money when served, when booked or when paid.")] = (
         Timing.recognised
     ),
+    billing: Annotated[
+        Billing | None, typer.Option("--billing", help="Of --timing cash: what is invoiced at a time, in advance.")
+    ] = None,
+    payment_days: Annotated[
+        int | None,
+        typer.Option(
+            "--payment-days", min=0, max=365, help="Of --timing cash: from invoice to payment.  [default: 30]"
+        ),
+    ] = None,
+    cost_to_serve: Annotated[
+        float,
+        typer.Option("--cost-to-serve", min=0.0, help="Of an active account and month, in the discounted values only."),
+    ] = 0.0,
     save: Annotated[
         Path | None,
         typer.Option("--save", metavar="FILE", help="Keep the whole forecast there too, for clv.load_forecast."),
@@ -319,11 +231,13 @@ def score(
     from clvforecast.report.portfolio import show_portfolio
     from clvforecast.report.terminal import make_console, say, working
 
+    if (timing is Timing.cash) != (billing is not None) or (payment_days is not None and timing is not Timing.cash):
+        raise typer.BadParameter("--timing cash needs --billing, and only it takes --billing and --payment-days.")
     console = make_console()
     trained = load_posterior(posterior)
-    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
-    _check_rejected(ledger, max_rejected)
-    split = _names(by)
+    ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    check_rejected(ledger, max_rejected)
+    split = names_in(by)
     with working(console, "simulating", quiet):
         forecast = make_forecast(
             trained,
@@ -334,6 +248,9 @@ def score(
             draws=draws,
             seed=seed,
             timing=timing.value,
+            billing=None if billing is None else billing.value,
+            payment_days=payment_days,
+            cost_to_serve=cost_to_serve,
             group_by=None if split in ([], ["origin"]) else split,
             ci_probs=(ci_prob,),
         )
@@ -357,7 +274,7 @@ def backtest(
     events: Events,
     origins: Annotated[
         str,
-        typer.Option("--origins", callback=_days, metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD."),
+        typer.Option("--origins", callback=as_days, metavar="DAY,DAY", help="Days to forecast from, YYYY-MM-DD."),
     ],
     accounts: Accounts = None,
     mapping: MappingFile = None,
@@ -395,18 +312,18 @@ def backtest(
     from clvforecast.report.backtests import show_backtest, write_backtest
     from clvforecast.report.terminal import make_console, say
 
-    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
-    _check_rejected(ledger, max_rejected)
+    ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
+    check_rejected(ledger, max_rejected)
     result = run_backtest(
         ledger,
-        _names(origins),
+        names_in(origins),
         horizon,
-        _names(segments),
+        names_in(segments),
         clusters=cluster,
         seed=seed,
         draws=draws,
         tune=tune,
-        progress=_shows_progress(quiet),
+        progress=shows_progress(quiet),
     )
     paths = write_backtest(result, output)
     for note in result.notes:
@@ -418,76 +335,8 @@ def backtest(
             say(console, f"written: {path}")
 
 
-@app.command()
-def account(
-    account_id: Annotated[str, typer.Argument(metavar="ID", help="The account, as the events name it.")],
-    events: Events,
-    posterior: Annotated[Path, typer.Option("--posterior", metavar="FILE", help="From `clvforecast fit`.")],
-    plans: Annotated[
-        str | None, typer.Option("--plans", metavar="FILE", help="Lifecycle plans; the account's open steps count.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", callback=_png, help="Write its picture there: history, fan, distribution."
-        ),
-    ] = None,
-    accounts: Accounts = None,
-    mapping: MappingFile = None,
-    export_format: FormatName = None,
-    rates: Rates = None,
-    currency: Currency = None,
-    as_of: AsOf = None,
-    horizon: Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")] = 60,
-    discount: Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")] = 0.10,
-    margin: Annotated[
-        float, typer.Option("--margin", callback=_margin, help="Gross margin, in the discounted values only.")
-    ] = 1.0,
-    fiscal_start: Annotated[
-        int,
-        typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12."),
-    ] = 1,
-    draws: Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")] = 1000,
-    seed: Seed = 7,
-) -> None:
-    """Show one account: its past, contracts, next renewal, value ahead and what drives it.
-
-    \b
-    Example:
-      clvforecast account A000123 events.csv --accounts accounts.csv --posterior posterior.nc \\
-        --plans plans.csv -o A000123.png
-    """
-    from clvforecast.calendars import FiscalCalendar
-    from clvforecast.plans import read_plans
-    from clvforecast.posterior import load_posterior
-    from clvforecast.report.account import view_account
-    from clvforecast.report.account_text import plot_account_view, show_account
-    from clvforecast.report.files import write_plot
-    from clvforecast.report.terminal import make_console, say, working
-
-    console = make_console()
-    trained = load_posterior(posterior)
-    ledger = _read(events, accounts, as_of, Export(mapping, export_format, rates, currency))
-    planned = None if plans is None else read_plans(plans, ledger)
-    with working(console, "simulating"):
-        view = view_account(
-            trained,
-            ledger,
-            account_id,
-            planned,
-            horizon_months=horizon,
-            annual_discount_rate=discount,
-            gross_margin=margin,
-            calendar=FiscalCalendar(fiscal_start),
-            draws=draws,
-            seed=seed,
-        )
-    for warning in (*view.warnings, *(() if planned is None else planned.warnings)):
-        typer.echo(f"warning: {warning}", err=True)
-    show_account(console, view)
-    if output is not None:
-        write_plot(plot_account_view(view), output)
-        say(console, f"picture: {output}")
+app.command()(report)
+app.command()(account)
 
 
 @app.command()
@@ -508,31 +357,7 @@ def demo(
     from clvforecast.demo import run_demo
     from clvforecast.report.terminal import make_console
 
-    run_demo(output, make_console(), seed=seed, progress=_shows_progress(False))
-
-
-class Export(NamedTuple):
-    """What is said of an export of another system."""
-
-    mapping: Path | None
-    name: str | None
-    rates: str | None
-    currency: str | None
-
-
-def _read(events: list[str], accounts: str | None, as_of: datetime | None, export: Export) -> Ledger:
-    from clvforecast.adapters import holds_events, read_export
-    from clvforecast.ledger import read_ledger
-
-    day: date | None = None if as_of is None else as_of.date()
-    if not any(export) and holds_events(events):
-        return read_ledger(events, accounts, as_of=day)
-    mapping = export.mapping
-    if mapping is not None and export.name is not None:
-        raise typer.BadParameter("give --format or --mapping; a mapping can name its format, as format = 'stripe'.")
-    return read_export(
-        events, export.name if mapping is None else mapping, accounts, day, rates=export.rates, currency=export.currency
-    )
+    run_demo(output, make_console(), seed=seed, progress=shows_progress(False))
 
 
 def _write_report(console: Console | None, ledger: Ledger, histories: Histories, folder: Path) -> None:
@@ -543,19 +368,6 @@ def _write_report(console: Console | None, ledger: Ledger, histories: Histories,
     for path in write_report(data_report(ledger, histories), folder):
         if console is not None:
             say(console, f"written: {path}")
-
-
-def _check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
-    if max_rejected is not None:
-        ledger.check_rejected(float(Decimal(max_rejected.removesuffix("%")) / 100))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _shows_progress(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
 
 
 def main() -> None:

@@ -132,14 +132,15 @@ def past_years(view: AccountView) -> pd.DataFrame:
     made = view.forecast
     assert made.ledger is not None
     items, origin = made.history.items, int(made.grid.bounds[0])
-    booked_day = made.ledger.events["event_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    cents = made.ledger.events["amount_cents"].fill_null(0).to_numpy().astype(np.int64)
+    # an early termination without an amount de-books what was not served: the histories know how much
+    place = pc.index_in(items["event_id"], made.ledger.events["event_id"])
+    booked_day = made.ledger.events["event_date"].take(place).to_numpy().astype("datetime64[D]").astype(np.int64)
     first = min(int(pc.min(items["start_day"]).as_py()), int(booked_day.min()), origin - 1)
     labels, bounds = made.calendar.spans(first, origin - 1, "year")
     recognised = recognised_in_periods(made.history, made.table["account_id"], np.minimum(bounds, origin))
     year = np.searchsorted(bounds, booked_day, side="right") - 1
     booked = np.zeros(len(labels), dtype=np.int64)
-    np.add.at(booked, year, cents)
+    np.add.at(booked, year, items["cents"].to_numpy())
     return pd.DataFrame({"label": labels, "recognised": recognised, "booked": booked / 100.0})
 
 

@@ -32,7 +32,7 @@ LEAST_PART = 0.01
 
 def show_account(console: Console, view: AccountView) -> None:
     """All that a customer-success manager asks of an account, on one page."""
-    made, row = view.forecast, view.row
+    made = view.forecast
     unit = _unit(view)
     money = unit.label(made.currency)
     say(console, view.account_id, "bold")
@@ -100,7 +100,7 @@ def _event_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
         {
             "booked": pd.to_datetime(events["event_date"]).dt.strftime("%Y-%m-%d"),
             "kind": events["kind"].str.replace("_", " "),
-            "amount": events["amount"].map(lambda amount: in_unit(amount, unit)),
+            "amount": ["" if pd.isna(amount) else in_unit(amount, unit) for amount in events["amount"]],
             "from": pd.to_datetime(events["start_date"]).dt.strftime("%Y-%m-%d"),
             "months": ["" if pd.isna(months) else f"{months:.0f}" for months in events["term_months"]],
         }

@@ -365,10 +365,10 @@ def test_account_prints_what_score_says_of_it_and_draws_it(run, files: Files, tm
     assert lines[0] == row["account_id"] and f"segment: {row['segment']}" in lines[1]
     low, high = row["p_next_renewal_q05"], row["p_next_renewal_q95"]
     assert f"{row['p_next_renewal']:.0%} probable (90% range {low:.0%} to {high:.0%})" in outcome.out
-    (whole,) = (line.split() for line in lines if line.startswith("18 months "))
-    assert whole[2] == "2025-06-30"
+    (whole,) = (line.split() for line in lines if line.startswith("18 months ") and "from" not in line)
+    assert whole[2].startswith("2025-06-")
     # one unit for all of its money
-    unit = {"thousand,": 1e3, "million,": 1e6}.get(
+    unit = {"thousand": 1e3, "million": 1e6}.get(
         next(line for line in lines if line.startswith("so far")).split()[-1], 1.0
     )
     assert float(whole[3].replace(",", "")) * unit == pytest.approx(row["q50"], abs=0.51 * max(unit / 10, 1))

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from clvforecast.actuals import recognised_in_periods
 from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
-from clvforecast.events import TERM_KINDS
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
@@ -97,17 +96,14 @@ def view_account(
 
 def _only(ledger: Ledger, account_id: str) -> Ledger:
     one = with_accounts(ledger, pa.chunked_array([[account_id]], pa.string()))
-    if not one.events.num_rows:
-        near = near_names(account_id, pc.unique(ledger.accounts["account_id"]).to_pylist())
+    if one.events.num_rows:
+        return one
+    if one.accounts.num_rows:
         raise ForecastError(
-            f"the ledger has no account {account_id!r} booked by {ledger.as_of}{near}. Check the id, or take a later as_of."
+            f"account {account_id!r} has no contract booked by {ledger.as_of}: there is nothing to forecast. Take a later as_of."
         )
-    if not pc.any(pc.is_in(one.events["kind"], pa.array(TERM_KINDS))).as_py():
-        raise ForecastError(
-            f"account {account_id!r} has {one.events.num_rows} events booked by {ledger.as_of}, but no initial or renewal: "
-            "without a contract there is nothing to forecast."
-        )
-    return one
+    near = near_names(account_id, ledger.accounts["account_id"].to_pylist())
+    raise ForecastError(f"the ledger has no account {account_id!r}{near}. Check the id: it is the one of the events.")
 
 
 # --- what was -----------------------------------------------------------------------------------------------

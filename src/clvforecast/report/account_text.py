@@ -200,7 +200,7 @@ def drivers(view: AccountView) -> list[str]:
         else f"{booked:.0%} of the expected revenue is already under contract or only late in being booked."
     ]
     lost = renewals_cost(view)
-    if value > 0.0 and abs(lost) >= LEAST_PART * value:
+    if value > 0.0 and lost >= LEAST_PART * value:
         told.append(
             f"Renewals: were each {100 * POINTS:.0f} points less likely, its CLV would be "
             f"{amount_text(lost, _unit(view), view.forecast.currency)} ({lost / value:.0%}) lower."

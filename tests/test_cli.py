@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return call
 
 
-@pytest.mark.parametrize("command", [[], ["validate"], ["fit"], ["score"], ["backtest"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["validate"], ["fit"], ["score"], ["backtest"], ["account"], ["demo"]])
 def test_help_tells_the_call_and_an_example(run, command: list[str]) -> None:
     outcome = run(*command, "--help")
     assert outcome.code == 0
@@ -321,6 +321,10 @@ def test_a_folder_that_cannot_be_written_ends_with_1(run, files: Files, tmp_path
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--freq", "Q"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--timing", "cash"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--by", "origin,plan"],
+        ["account", "A000001"],
+        ["account", "A000001", "events.csv"],
+        ["account", "A000001", "events.csv", "--posterior", "p.nc", "-o", "picture.pdf"],
+        ["account", "A000001", "events.csv", "--posterior", "p.nc", "--fiscal-start", "13"],
         ["backtest", "events.csv", "--origins", "30/06/2016"],
         ["backtest", "events.csv", "--origins", ","],
     ],
@@ -340,6 +344,60 @@ def test_a_file_that_cannot_be_written_is_named_and_other_errors_keep_their_word
     with pytest.raises(OSError, match="no such compression"), replacing(tmp_path / "file"):
         raise OSError("no such compression")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+# --- account ------------------------------------------------------------------------------------------------
+
+
+def account(run, files: Files, account_id: str, *more: str) -> Outcome:
+    call = ["account", account_id, files.events, "--accounts", files.accounts, "--posterior", files.posterior]
+    return run(*call, "--horizon", "18", "--draws", "40", *more)
+
+
+def test_account_prints_what_score_says_of_it_and_draws_it(run, files: Files, tmp_path: Path) -> None:
+    assert score(run, files, tmp_path / "s").code == 0
+    scored = pd.read_parquet(tmp_path / "s" / "accounts.parquet")
+    row = scored[scored["p_next_renewal"].notna() & scored["from_renewal"].gt(0)].iloc[0]
+    picture = tmp_path / "new" / "account.png"
+    outcome = account(run, files, row["account_id"], "--fiscal-start", "7", "-o", str(picture))
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0] == row["account_id"] and f"segment: {row['segment']}" in lines[1]
+    low, high = row["p_next_renewal_q05"], row["p_next_renewal_q95"]
+    assert f"{row['p_next_renewal']:.0%} probable (90% range {low:.0%} to {high:.0%})" in outcome.out
+    (whole,) = (line.split() for line in lines if line.startswith("18 months ") and "from" not in line)
+    assert whole[2].startswith("2025-06-")
+    # one unit for all of its money
+    unit = {"thousand": 1e3, "million": 1e6}.get(
+        next(line for line in lines if line.startswith("so far")).split()[-1], 1.0
+    )
+    assert float(whole[3].replace(",", "")) * unit == pytest.approx(row["q50"], abs=0.51 * max(unit / 10, 1))
+    assert "what drives it" in outcome.out and str(picture) in lines[-1]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_account_tells_its_plan_by_step(run, files: Files, tmp_path: Path) -> None:
+    assert score(run, files, tmp_path / "s").code == 0
+    scored = pd.read_parquet(tmp_path / "s" / "accounts.parquet")
+    account_id = scored.loc[scored["from_renewal"].idxmax(), "account_id"]
+    plans = tmp_path / "plans.csv"
+    plans.write_text(
+        "account_id,planned_date,kind,amount,probability\n"
+        f"{account_id},2024-04-01,expansion,5000,0.7\n{account_id},2024-06-01,change_order,800,\nnobody,2024-04-01,expansion,1,\n"
+    )
+    outcome = account(run, files, account_id, "--plans", str(plans))
+    assert outcome.code == 0, outcome.err
+    told = outcome.out.split("the plan, ")[1].splitlines()
+    assert told[2].startswith("expansion") and "2024-04-01" in told[2] and "70%" in told[2]
+    assert told[3].startswith("change order") and "Its plan (2 open steps)" in outcome.out
+    assert "unknown_account" in outcome.err
+    assert "the plan" not in account(run, files, account_id).out
+
+
+def test_account_that_is_not_there_ends_with_1_and_the_nearest(run, files: Files) -> None:
+    outcome = account(run, files, "a00001")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no account 'a00001'" in outcome.err and "near are 'A00001" in outcome.err
 
 
 # --- backtest -----------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from clvforecast.actuals import recognised_in_periods
 from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
-from clvforecast.events import TERM_KINDS
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
@@ -97,17 +96,14 @@ def view_account(
 
 def _only(ledger: Ledger, account_id: str) -> Ledger:
     one = with_accounts(ledger, pa.chunked_array([[account_id]], pa.string()))
-    if not one.events.num_rows:
-        near = near_names(account_id, pc.unique(ledger.accounts["account_id"]).to_pylist())
+    if one.events.num_rows:
+        return one
+    if one.accounts.num_rows:
         raise ForecastError(
-            f"the ledger has no account {account_id!r} booked by {ledger.as_of}{near}. Check the id, or take a later as_of."
+            f"account {account_id!r} has no contract booked by {ledger.as_of}: there is nothing to forecast. Take a later as_of."
         )
-    if not pc.any(pc.is_in(one.events["kind"], pa.array(TERM_KINDS))).as_py():
-        raise ForecastError(
-            f"account {account_id!r} has {one.events.num_rows} events booked by {ledger.as_of}, but no initial or renewal: "
-            "without a contract there is nothing to forecast."
-        )
-    return one
+    near = near_names(account_id, ledger.accounts["account_id"].to_pylist())
+    raise ForecastError(f"the ledger has no account {account_id!r}{near}. Check the id: it is the one of the events.")
 
 
 # --- what was -----------------------------------------------------------------------------------------------
@@ -132,14 +128,15 @@ def past_years(view: AccountView) -> pd.DataFrame:
     made = view.forecast
     assert made.ledger is not None
     items, origin = made.history.items, int(made.grid.bounds[0])
-    booked_day = made.ledger.events["event_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    cents = made.ledger.events["amount_cents"].fill_null(0).to_numpy().astype(np.int64)
+    # an early termination without an amount de-books what was not served: the histories know how much
+    place = pc.index_in(items["event_id"], made.ledger.events["event_id"])
+    booked_day = made.ledger.events["event_date"].take(place).to_numpy().astype("datetime64[D]").astype(np.int64)
     first = min(int(pc.min(items["start_day"]).as_py()), int(booked_day.min()), origin - 1)
     labels, bounds = made.calendar.spans(first, origin - 1, "year")
     recognised = recognised_in_periods(made.history, made.table["account_id"], np.minimum(bounds, origin))
     year = np.searchsorted(bounds, booked_day, side="right") - 1
     booked = np.zeros(len(labels), dtype=np.int64)
-    np.add.at(booked, year, cents)
+    np.add.at(booked, year, items["cents"].to_numpy())
     return pd.DataFrame({"label": labels, "recognised": recognised, "booked": booked / 100.0})
 
 

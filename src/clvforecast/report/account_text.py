@@ -100,7 +100,7 @@ def _event_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
         {
             "booked": pd.to_datetime(events["event_date"]).dt.strftime("%Y-%m-%d"),
             "kind": events["kind"].str.replace("_", " "),
-            "amount": events["amount"].map(lambda amount: in_unit(amount, unit)),
+            "amount": ["" if pd.isna(amount) else in_unit(amount, unit) for amount in events["amount"]],
             "from": pd.to_datetime(events["start_date"]).dt.strftime("%Y-%m-%d"),
             "months": ["" if pd.isna(months) else f"{months:.0f}" for months in events["term_months"]],
         }
@@ -200,7 +200,7 @@ def drivers(view: AccountView) -> list[str]:
         else f"{booked:.0%} of the expected revenue is already under contract or only late in being booked."
     ]
     lost = renewals_cost(view)
-    if value > 0.0 and abs(lost) >= LEAST_PART * value:
+    if value > 0.0 and lost >= LEAST_PART * value:
         told.append(
             f"Renewals: were each {100 * POINTS:.0f} points less likely, its CLV would be "
             f"{amount_text(lost, _unit(view), view.forecast.currency)} ({lost / value:.0%}) lower."

@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("periods",),
     ("portfolio", "account_tables"),
     ("metrics",),
-    ("steering",),
+    ("steering", "new_business"),
     ("forecast",),
     ("forecast_file",),
     ("actuals", "comparison", "plan_value", "calibration", "baselines", "predictive", "prospects"),

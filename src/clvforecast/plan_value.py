@@ -20,7 +20,7 @@ from clvforecast.posterior import Posterior
 
 Floats = NDArray[np.float64]
 KEPT = ("revenue", "clv")
-TAKEN = ("scenario", "plans", "reliability", "keep_draws")
+TAKEN = ("scenario", "plans", "reliability", "keep_draws", "new_customers")
 
 
 def plan_value(

@@ -18,7 +18,7 @@ from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
 from clvforecast.intervals import check_interval, describe
 from clvforecast.periods import window_periods
-from clvforecast.simulation.slots import N_ORIGINS, ORIGINS, UNITS_PER_CURRENCY
+from clvforecast.simulation.slots import ORIGINS, UNITS_PER_CURRENCY
 
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
@@ -28,6 +28,8 @@ Longs = NDArray[np.int64]
 LARGEST = 10
 """Accounts that a concentration is the share of."""
 DISCOUNTED_RANGE = ("mean", "q05", "q50", "q95", "lower", "upper")
+NEW_CUSTOMERS = "new_customers"
+"""The origin of all that new customers bring."""
 
 
 class Groups(NamedTuple):
@@ -46,12 +48,13 @@ class Groups(NamedTuple):
 def groups_by(forecast: Forecast, by: str | Sequence[str] | None) -> Groups:
     """The groups by "origin", or by one or more of the group columns; by None there is one, of all accounts.
 
+    The new customers' revenue is in them, where there are any: by origin it is a group of its own.
+
     Raises ForecastError for a column that the forecast was not made by, and for origin together with others.
     """
     names = [] if by is None else [by] if isinstance(by, str) else list(by)
-    totals = forecast.totals
     if names == ["origin"]:
-        return Groups(names, list(ORIGINS), totals.origins, np.arange(N_ORIGINS))
+        return _origins(forecast)
     if "origin" in names:
         raise ForecastError(f"by={names}: origin cannot be combined with account columns. Ask for them one at a time.")
     for name in names:
@@ -60,12 +63,28 @@ def groups_by(forecast: Forecast, by: str | Sequence[str] | None) -> Groups:
                 f"by={name!r}: the forecast was made by {', '.join(forecast.groups.columns) or 'no column'}; "
                 "name it in forecast(..., group_by=[...])."
             )
+    units = forecast.totals.groups
+    if forecast.new_totals is not None:
+        units = units + forecast.new_totals.groups
     if not names:
-        return Groups(names, ["all"], totals.groups, np.zeros(totals.groups.shape[1], dtype=np.int64))
+        return Groups(names, ["all"], units, np.zeros(units.shape[1], dtype=np.int64))
     index = _numbered(forecast.groups[names])
     _, first = np.unique(index, return_index=True)
     labels = forecast.groups[names].iloc[first].itertuples(index=False, name=None)
-    return Groups(names, [label[0] if len(names) == 1 else label for label in labels], totals.groups, index)
+    return Groups(names, [label[0] if len(names) == 1 else label for label in labels], units, index)
+
+
+def _origins(forecast: Forecast) -> Groups:
+    labels, units = list(ORIGINS), forecast.totals.origins
+    if forecast.new_totals is not None:
+        new = forecast.new_totals.origins.sum(axis=1, keepdims=True)
+        labels, units = [*labels, NEW_CUSTOMERS], np.concatenate([units, new], axis=1)
+    return Groups(["origin"], labels, units, np.arange(len(labels)))
+
+
+def existing_only(groups: Groups, forecast: Forecast) -> Groups:
+    """The same groups, by columns of the accounts, with the revenue of existing customers alone."""
+    return groups._replace(units=forecast.totals.groups)
 
 
 def _numbered(levels: pd.DataFrame) -> Longs:
@@ -77,7 +96,10 @@ def portfolio_draws(
     forecast: Forecast, freq: str | None, by: str | Sequence[str] | None, discounted: bool
 ) -> xr.DataArray:
     """See `Forecast.portfolio_draws`."""
-    groups = groups_by(forecast, by)
+    return _draws_of(forecast, groups_by(forecast, by), freq, discounted)
+
+
+def _draws_of(forecast: Forecast, groups: Groups, freq: str | None, discounted: bool) -> xr.DataArray:
     periods = window_periods(forecast.grid, freq, forecast.settings)
     summed = _summed(forecast, groups, periods.of_month, discounted)
     return xr.DataArray(
@@ -116,8 +138,34 @@ def portfolio_table(
     """See `Forecast.portfolio`."""
     check_interval(ci_prob, ci_kind)
     groups = groups_by(forecast, by)
+    ranges = describe(_draws_of(forecast, groups, freq, discounted).values, ci_prob, ci_kind)
+    return _table_of_periods(forecast, groups, freq, ranges, ci_prob, ci_kind)
+
+
+def new_customer_table(
+    forecast: Forecast, freq: str | None, by: str | Sequence[str] | None, ci_prob: float, ci_kind: str
+) -> pd.DataFrame:
+    """See `Forecast.new_customer_counts`."""
+    check_interval(ci_prob, ci_kind)
+    if forecast.new_won is None:
+        raise ForecastError(
+            "the forecast is of existing customers only. Call forecast(..., new_customers=clv.TrailingNewCustomers())."
+        )
+    groups = groups_by(forecast, by)
+    if groups.names == ["origin"]:
+        raise ForecastError("by='origin': customers have no origin. Group them by account columns.")
     periods = window_periods(forecast.grid, freq, forecast.settings)
-    ranges = describe(portfolio_draws(forecast, freq, by, discounted).values, ci_prob, ci_kind)
+    won = _summed(forecast, groups._replace(units=forecast.new_won), periods.of_month, discounted=False)
+    return _table_of_periods(
+        forecast, groups, freq, describe(won.astype(np.float64), ci_prob, ci_kind), ci_prob, ci_kind
+    )
+
+
+def _table_of_periods(
+    forecast: Forecast, groups: Groups, freq: str | None, ranges: dict[str, Any], ci_prob: float, ci_kind: str
+) -> pd.DataFrame:
+    """One row a group and period, with the ranges (G, P)."""
+    periods = window_periods(forecast.grid, freq, forecast.settings)
     each_period = {
         "label": np.array(periods.labels),
         "period_start": as_days(periods.starts),
@@ -151,8 +199,9 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
             "by='origin': a summary counts accounts, and an account has revenue of every origin. Ask for "
             "forecast.portfolio(freq=None, by='origin')."
         )
+    existing = existing_only(groups, forecast)
     revenue, value = (
-        describe(portfolio_draws(forecast, None, by, discounted).values[:, :, 0], ci_prob, ci_kind)
+        describe(_draws_of(forecast, existing, None, discounted).values[:, :, 0], ci_prob, ci_kind)
         for discounted in (False, True)
     )
     member = group_of_accounts(forecast, groups)
@@ -169,12 +218,21 @@ def summary_table(forecast: Forecast, by: str | Sequence[str] | None, ci_prob: f
             **revenue,
             "ci_prob": ci_prob,
             "ci_kind": ci_kind,
+            **_of_new_customers(forecast, groups),
             **{f"discounted_{name}": value[name] for name in DISCOUNTED_RANGE},
             "beyond_horizon": beyond,
             "beyond_share": _share(beyond, value["mean"] + beyond),
             **_concentration(forecast, member, revenue["mean"]),
         }
     )
+
+
+def _of_new_customers(forecast: Forecast, groups: Groups) -> dict[str, Floats]:
+    """Their mean revenue of the window by group; nothing where there are none."""
+    if forecast.new_totals is None:
+        return {}
+    new = groups._replace(units=forecast.new_totals.groups)
+    return {f"{NEW_CUSTOMERS}_mean": _draws_of(forecast, new, None, discounted=False).values[:, :, 0].mean(axis=0)}
 
 
 def group_of_accounts(forecast: Forecast, groups: Groups) -> Longs:
@@ -198,9 +256,10 @@ def _concentration(forecast: Forecast, member: Longs, expected: Floats) -> dict[
     ranked = pd.DataFrame({"group": member, "mean": mean, "account_id": forecast.table["account_id"]})
     ranked = ranked.sort_values(["group", "mean"], ascending=[True, False], kind="stable")
     top = ranked.groupby("group").head(LARGEST).groupby("group")
+    every = range(len(expected))  # a group of new customers alone has no accounts
     return {
-        "top10_share": _share(top["mean"].sum().to_numpy(), expected),
-        "top10_accounts": top["account_id"].agg("; ".join).to_numpy(),
+        "top10_share": _share(top["mean"].sum().reindex(every, fill_value=0.0).to_numpy(), expected),
+        "top10_accounts": top["account_id"].agg("; ".join).reindex(every, fill_value="").to_numpy(),
     }
 
 

@@ -29,7 +29,7 @@ DEFAULT_CI_PROBS = (0.5, 0.8, 0.9, 0.95)
 NEEDS_ALL = {"revenue_by_origin", "mrr"}
 ROWS_EACH = 128
 """Accounts that are described at a time: their draws stay in the processor's cache."""
-ADDED_LATER = {"calendar", "bridge", "pending", "scenario", "plans"}
+ADDED_LATER = {"calendar", "bridge", "pending", "scenario", "plans", "new_customers"}
 """Settings that the first files did not have: written only where they are not what they are by default."""
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,8 @@ class ForecastSettings(BaseModel):
     annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
     only bookings made by that day count, for a comparison with a ledger that is itself only known by then. Months are those
     of ``calendar``, calendar months and years from January without one; what is written of settings without one is what was
-    written before there were any, so that files and their checksums stay as they are.
+    written before there were any, so that files and their checksums stay as they are.  ``scenario``, ``plans`` and ``new_customers``
+    say in words what was given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class ForecastSettings(BaseModel):
     pending: Literal["in_force", "lapsed"] = "in_force"
     scenario: str | None = None
     plans: str | None = None
+    new_customers: str | None = None
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

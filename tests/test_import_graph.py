@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("metrics",),
     ("steering", "new_business"),
     ("forecast",),
+    ("forecast_parts",),
     ("forecast_file",),
     ("actuals", "comparison", "plan_value", "calibration", "baselines", "predictive", "prospects"),
     ("scores",),

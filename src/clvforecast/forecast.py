@@ -375,7 +375,8 @@ class Forecast:
         return replace(self, ledger=ledger)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one sealed file for `load_forecast`, complete or not at all: all tables, and the draws where they were kept.
+        """Write one sealed file for `load_forecast`, complete or not at all: all tables, the bridge of ARR, planned
+        steps and new customers, and the draws where they were kept.
 
         Raises ForecastFileError when it cannot be written.
         """

@@ -47,7 +47,8 @@ class NewBusiness(NamedTuple):
 def sample_business(ledger: Ledger, source: Source, settings: ForecastSettings) -> pd.DataFrame:
     """`sample_new_customers` of a forecast's draws and window, segment levels as texts.
 
-    Where only bookings made by ``known_by`` count, those who are booked later are left out.  Raises ForecastError for a source that cannot be.
+    Where only bookings made by ``known_by`` count, those who are booked later are left out.  Raises ForecastError for a source
+    that cannot be.
     """
     sampled = sample_new_customers(ledger, source, settings.horizon_months, settings.draws, settings.seed)
     if settings.known_by is not None:

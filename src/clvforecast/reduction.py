@@ -40,8 +40,8 @@ class ForecastSettings(BaseModel):
     annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
     only bookings made by that day count, for a comparison with a ledger that is itself only known by then. Months are those
     of ``calendar``, calendar months and years from January without one; what is written of settings without one is what was
-    written before there were any, so that files and their checksums stay as they are.  ``scenario``, ``plans`` and ``new_customers``
-    say in words what was given.
+    written before there were any, so that files and their checksums stay as they are.  ``scenario``, ``plans`` and
+    ``new_customers`` say in words what was given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -134,7 +134,11 @@ def read_parts(content: Content, parts: Parts, settings: ForecastSettings, grid:
         found = found._replace(planned=_read_planned(content, parts.planned))
     if parts.new is not None:
         each = (settings.draws, n_groups, grid.discount.size)
-        shapes: dict[str, tuple[int, ...]] = {"groups": each, "origins": (settings.draws, N_ORIGINS, each[2]), "won": each}
+        shapes: dict[str, tuple[int, ...]] = {
+            "groups": each,
+            "origins": (settings.draws, N_ORIGINS, each[2]),
+            "won": each,
+        }
         blocks = Stream(content).blocks(shapes)
         totals = Totals(blocks["groups"], blocks["origins"], parts.new.changes, parts.new.clips)
         if snapshots is not None:

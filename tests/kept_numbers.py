@@ -42,8 +42,23 @@ def table_numbers(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def parts_numbers(forecast: Forecast) -> dict[str, Any]:
+    """Of what not every forecast has, as schema 1 had nothing of it."""
+    found: dict[str, Any] = {}
+    if forecast.totals.bridge is not None:
+        found["bridge"] = table_numbers(forecast.bridge("quarter", "segment", history=0))
+        found["retention"] = table_numbers(forecast.retention("quarter", trailing_year=True, history=0))
+    if forecast.planned is not None:
+        found["planned"] = table_numbers(forecast.planned)
+    if forecast.new_totals is not None:
+        found["new customers"] = table_numbers(forecast.new_customer_counts("month", "segment"))
+        found["summary"] = table_numbers(forecast.summary("segment"))
+    return found
+
+
 def forecast_numbers(forecast: Forecast) -> dict[str, Any]:
     return {
+        **parts_numbers(forecast),
         "settings": forecast.settings.model_dump(mode="json"),
         "provenance": asdict(forecast.provenance),
         "warnings": list(forecast.warnings),

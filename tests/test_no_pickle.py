@@ -72,12 +72,13 @@ from pathlib import Path
 import clvforecast as clv
 
 fixtures, folder = Path(sys.argv[1]), Path(sys.argv[2])
-for name in ("posterior-schema-3.nc", "forecast-schema-1.clv"):
+for name in ("posterior-schema-3.nc", "forecast-schema-1.clv", "forecast-schema-2.clv"):
     (folder / name).write_bytes(gzip.decompress((fixtures / f"{name}.gz").read_bytes()))
 found = []
 sys.addaudithook(lambda event, arguments: found.append(event) if event == "pickle.find_class" else None)
 clv.load_posterior(folder / "posterior-schema-3.nc")
 clv.load_forecast(folder / "forecast-schema-1.clv")
+clv.load_forecast(folder / "forecast-schema-2.clv")
 assert not found, found
 """
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from clvforecast.account_tables import account_levels, account_ranges, group_columns, number_groups
@@ -33,8 +34,17 @@ from clvforecast.metrics.policies import policies
 from clvforecast.metrics.recurring import Pending
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.metrics.windows import plan_snapshots
+from clvforecast.new_business import (
+    NewBusiness,
+    levels_of_both,
+    rows_of_both,
+    sample_business,
+    simulate_business,
+)
+from clvforecast.new_customers import new_customer_policy
+from clvforecast.new_customers.sample import Source
 from clvforecast.plans import PlanReliability, Plans
-from clvforecast.portfolio import portfolio_draws, portfolio_table, summary_table
+from clvforecast.portfolio import new_customer_table, portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
 from clvforecast.provenance import Provenance, package_versions
@@ -81,6 +91,7 @@ def forecast(
     scenario: Scenario | None = None,
     plans: Plans | None = None,
     reliability: PlanReliability | None = None,
+    new_customers: Source | None = None,
     threads: int | None = None,
     batch_accounts: int | None = None,
 ) -> Forecast:
@@ -147,13 +158,19 @@ def forecast(
     plans, reliability
         Lifecycle plans, from `read_plans`, and how far they can be relied on: from `fit_plan_reliability`, or
         `PlanReliability.prior` by default. In its window an open step stands for what the model expects of its account and kind.
+    new_customers
+        Customers still to be won: `PlannedNewCustomers` or `TrailingNewCustomers`, or what else `sample_new_customers` takes;
+        None for existing customers only. They are in `Forecast.portfolio` and `Forecast.bridge`, and change nothing of what the
+        existing customers bring. With ``timing="booked"`` their first terms count on the day on which they are booked, too. A
+        scenario holds for those who have the segments that it names.
     threads, batch_accounts
         How to spread the work; they change no result.
 
     Raises
     ------
     ForecastError
-        For settings out of range, a currency unlike the posterior's, a ledger without any contract, or an unknown column.
+        For settings out of range, a currency unlike the posterior's, a ledger without any contract, an unknown column, or new
+        customers that nothing can be learned of.
 
     Examples
     --------
@@ -170,12 +187,16 @@ def forecast(
             f"known_by={settings.known_by} is before the ledger's as_of {ledger.as_of}: nothing could be booked by then. Give a "
             "later day, or None to count every booking."
         )
+    sampled = None if new_customers is None else sample_business(ledger, new_customers, settings)
+    settings = settings if new_customers is None else _with_new_customers(settings, new_customers)
     slices = account_slices(ledger, ACCOUNTS_AT_A_TIME)
     account_ids = pa.chunked_array([part.account_ids for part in slices])
     columns = list(posterior.frame.segments if group_by is None else group_by)
     accounts = group_columns(ledger, account_ids, columns)
-    group, groups = number_groups(accounts, columns)
-    new_levels = unseen_levels(account_levels(ledger, account_ids, posterior.frame.segments), posterior.frame)
+    group, groups = number_groups(rows_of_both(accounts, sampled, columns), columns)
+    group, new_group = group[: len(accounts)], group[len(accounts) :]
+    levels = levels_of_both(account_levels(ledger, account_ids, posterior.frame.segments), sampled)
+    new_levels = unseen_levels(levels, posterior.frame)
     grid = make_grid(ledger.as_of, settings.horizon_months, settings.annual_discount_rate, settings.calendar)
     parameters = make_parameters(
         posterior.idata["posterior"].to_dataset(),
@@ -186,7 +207,7 @@ def forecast(
         last_year=date_of(grid.bounds[-1]).year,
     )
     classes = make_classes(posterior.frame)
-    steered = None if scenario is None else steer(scenario, ledger, account_ids, classes.term_values)
+    steered = None if scenario is None else steer(scenario, ledger, account_ids, classes.term_values, sampled)
     if steered is not None:
         classes, parameters = with_term_values(classes, parameters, steered.term_values)
     reduction = Reduction(len(account_ids), settings)
@@ -198,20 +219,21 @@ def forecast(
     if plans is not None and reliability is None:
         reliability = PlanReliability.prior(plans.window_days, seed=settings.seed)
     steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
+    simulated = Settings(
+        seed=settings.seed,
+        grace_days=-1 if ledger.grace_days is None else ledger.grace_days,
+        max_ratio=posterior.frame.max_ratio,
+        known_by=day_number(settings.known_by or FAR_AWAY),
+        booked=settings.timing == "booked",
+        billing_months=settings.months_billed,
+        payment_days=settings.payment_days or 0,
+        daily_cost=settings.daily_cost,
+    )
     totals = simulate_portfolio(
         _states_of(slices, posterior.frame, new_levels, to_date, settings, steering),
         parameters,
         classes,
-        Settings(
-            seed=settings.seed,
-            grace_days=-1 if ledger.grace_days is None else ledger.grace_days,
-            max_ratio=posterior.frame.max_ratio,
-            known_by=day_number(settings.known_by or FAR_AWAY),
-            booked=settings.timing == "booked",
-            billing_months=settings.months_billed,
-            payment_days=settings.payment_days or 0,
-            daily_cost=settings.daily_cost,
-        ),
+        simulated,
         grid,
         group,
         len(groups),
@@ -222,6 +244,22 @@ def forecast(
         snapshots,
         NOTHING_ASSUMED if steered is None else steered.assumed,
     )
+    new: NewBusiness | None = None
+    if sampled is not None:
+        new = simulate_business(
+            sampled,
+            posterior.frame,
+            new_levels,
+            parameters,
+            classes,
+            simulated,
+            grid,
+            new_group,
+            len(groups),
+            snapshots,
+            steered,
+            settings.threads,
+        )
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,
@@ -234,6 +272,8 @@ def forecast(
         kept=reduction.kept(accounts["account_id"]),
         ledger=ledger,
         planned=pd.concat(steering.planned, ignore_index=True) if steering.planned else None,
+        new_totals=None if new is None else new.totals,
+        new_won=None if new is None else new.won,
         warnings=scoring_warnings(posterior, ledger, new_levels),
         provenance=Provenance(
             ledger=ledger.fingerprint,
@@ -255,6 +295,7 @@ def _settings(
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
         "plans": None if plans is None else f"{len(plans):,} steps; {reliability or 'reliability by its prior'}",
+        "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
         said["annual_discount_rate"] = scenario.annual_discount_rate
@@ -270,6 +311,10 @@ def _settings(
     for ci_prob in settings.ci_probs:
         check_interval(ci_prob, "eti")
     return settings
+
+
+def _with_new_customers(settings: ForecastSettings, source: Source) -> ForecastSettings:
+    return settings.model_copy(update={"new_customers": new_customer_policy(source)})
 
 
 def _states_of(
@@ -315,6 +360,9 @@ class Forecast:
     discount rate, the gross margin and the cost to serve in them. ``warnings`` say what to know of the ledger and the
     posterior behind it, ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
     ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans.
+
+    ``totals`` are of the existing customers. ``new_totals`` are of the new ones, of the same groups, and ``new_won`` (draw,
+    group, month) is how many of them are booked; both None where they are not asked for.
     """
 
     settings: ForecastSettings
@@ -330,12 +378,15 @@ class Forecast:
     warnings: tuple[str, ...]
     provenance: Provenance
     planned: pd.DataFrame | None = None
+    new_totals: Totals | None = None
+    new_won: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None)
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
         return (
-            f"<Forecast of {len(self.table):,} accounts, {self.settings.horizon_months} months from {self.as_of}, "
+            f"<Forecast of {len(self.table):,} accounts{'' if self.new_totals is None else ' and new customers'}, "
+            f"{self.settings.horizon_months} months from {self.as_of}, "
             f"{self.settings.draws:,} draws: {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%)>"
         )
 
@@ -361,7 +412,8 @@ class Forecast:
         return replace(self, ledger=ledger)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one sealed file for `load_forecast`, complete or not at all: all tables, and the draws where they were kept.
+        """Write one sealed file for `load_forecast`, complete or not at all: all tables, the bridge of ARR, planned
+        steps and new customers, and the draws where they were kept.
 
         Raises ForecastFileError when it cannot be written.
         """
@@ -370,7 +422,7 @@ class Forecast:
         save_forecast(self, path)
 
     def accounts(self, ci_prob: float = 0.9, ci_kind: str = "eti") -> pd.DataFrame:
-        """One row an account, ordered by account_id.
+        """One row an account, ordered by account_id: existing customers, also where new ones are in the portfolio.
 
         Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``, with timing="cash" also
         ``paid_to_date`` (all that was due, less what early terminations had given back); forward revenue of the window: mean,
@@ -409,7 +461,8 @@ class Forecast:
         ci_kind: str = "eti",
         discounted: bool = False,
     ) -> pd.DataFrame:
-        """Revenue by period (and group), one row each; ranges are of summed draws.
+        """Revenue by period (and group), one row each; ranges are of summed draws.  With the new customers where they were
+        asked for: in every group, and as one more origin, "new_customers", of all that they bring.
 
         Columns: the columns of ``by``; ``label`` ("FY27 Q1"; of the whole window "24 months"), ``period_start``, ``period``
         (its last day), ``days``, ``partial``; mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.  The first and last period
@@ -441,14 +494,15 @@ class Forecast:
     def summary(
         self, by: str | Sequence[str] | None = None, ci_prob: float = 0.9, ci_kind: str = "eti"
     ) -> pd.DataFrame:
-        """The whole window in one row, or in one row a level of the group columns ``by``.
+        """The whole window in one row, or in one row a level of the group columns ``by``: of the existing customers.
 
         Columns: those of ``by``; ``accounts``, ``clv_to_date`` (recognised), ``booked_to_date``; forward revenue mean, sd,
         q05 … q95, lower, upper, ci_prob, ci_kind; ``discounted_mean``, ``_q05``, ``_q50``, ``_q95``, ``_lower``, ``_upper``
         (with the gross margin); ``beyond_horizon`` (mean discounted value after the window) and ``beyond_share`` (its part of
         window and beyond), NaN without discounting; ``top10_share``, the part of the expected revenue that the ten accounts
         with the largest have, NaN where none is expected, and ``top10_accounts``, who they are, the largest first, as a text
-        "A; B; C".  Ranges are of summed draws.
+        "A; B; C".  Ranges are of summed draws.  Where there are new customers, ``new_customers_mean`` (behind ci_kind) is their
+        mean revenue, which is in no other column.
 
         Raises
         ------
@@ -460,6 +514,19 @@ class Forecast:
         >>> forecast.summary(by="plan")[["plan", "accounts", "q50", "discounted_q50", "top10_share"]]  # doctest: +SKIP
         """
         return summary_table(self, by, ci_prob, ci_kind)
+
+    def new_customer_counts(
+        self,
+        freq: str | None = "quarter",
+        by: str | Sequence[str] | None = None,
+        ci_prob: float = 0.9,
+        ci_kind: str = "eti",
+    ) -> pd.DataFrame:
+        """How many new customers are won, by period of their booking (and group): the columns of `portfolio`, in customers.
+
+        Raises ForecastError without ``forecast(..., new_customers=...)``, and as `portfolio` does.
+        """
+        return new_customer_table(self, freq, by, ci_prob, ci_kind)
 
     def bridge_draws(self, freq: str = "quarter", by: str | Sequence[str] | None = None) -> xr.Dataset:
         """Draws of the lines of `bridge` for the periods that end after ``as_of``: dims (draw, group, period), in currency.
@@ -485,7 +552,8 @@ class Forecast:
             start + new + expansion + reactivation + late_renewals − contraction − churn = end.
 
         `late_renewals` are contracts that had ended by ``as_of`` and do renew, where they do not count as in force meanwhile.
-        Customers not yet won are not among the new.
+        The new are customers whose contracts are booked but begin later, and with ``forecast(..., new_customers=...)`` those
+        still to be won, who are in the lines of later periods as any customer is.
 
         Columns: those of ``by``; ``label``, ``period_start``, ``period`` (its last day), ``basis`` ("actual": as the ledger
         knows it, all figures alike; "part actual": the period that is running; "forecast"), ``partial`` (the window ends

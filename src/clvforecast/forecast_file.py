@@ -1,7 +1,9 @@
 """A forecast on disk: its tables and sums one after the other as Arrow streams, a JSON that tells what they are, and a seal.
 
 Streams: accounts (its schema's metadata, key ``clvforecast``, is the JSON), intervals, groups, totals, and the draws where they
-were kept. The histories of the ledger are not among them: `load_forecast` takes the ledger for what needs them.
+were kept; then, from schema 2 on, what not every forecast has (`forecast_parts`). A forecast without any of that is written as
+schema 1, which earlier versions of the package read. The histories of the ledger are not among them: `load_forecast` takes the
+ledger for what needs them.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ from dataclasses import asdict
 from datetime import date
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from clvforecast.arrow_streams import Block, Content, Stream, write_blocks, write_frame
 from clvforecast.durable import put_in_place
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.forecast import Forecast
+from clvforecast.forecast_parts import Found, Parts, parts_of, read_parts, said_of_parts, streams_of, write_parts
 from clvforecast.intervals import CI_KINDS
 from clvforecast.ledger import Ledger
 from clvforecast.provenance import Provenance
@@ -34,7 +37,8 @@ from clvforecast.simulation.calendar import make_grid
 from clvforecast.simulation.run import Totals
 from clvforecast.simulation.slots import N_ORIGINS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+VERSION_WITHOUT_PARTS = 1
 KIND = "forecast"
 METADATA_KEY = b"clvforecast"
 NEEDED = ("account_id", "clv_to_date", "booked_to_date", "mean", "q95", "discounted_mean", "discounted_q95", "p_zero")
@@ -46,7 +50,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    schema_version: int
+    schema_version: Literal[1, 2]
     as_of: str
     currency: str
     settings: dict[str, Any]
@@ -57,7 +61,14 @@ class About(BaseModel):
     changes: int
     clips: int
     kept: dict[str, tuple[int, ...]]
+    parts: Parts | None = None
     checksum: str
+
+    @model_validator(mode="after")
+    def _parts_have_their_version(self) -> About:
+        if (self.schema_version == VERSION_WITHOUT_PARTS) != (self.parts is None):
+            raise ValueError(f"schema {self.schema_version} with parts {self.parts}")
+        return self
 
 
 ABOUT = TypeAdapter(About)
@@ -77,14 +88,16 @@ def describe_forecast(forecast: Forecast) -> dict[str, Any]:
 def save_forecast(forecast: Forecast, path: str | os.PathLike[str]) -> None:
     """Write `Forecast.save`'s file, complete or not at all. Raises ForecastFileError when it cannot be written."""
     target = Path(path)
+    parts = parts_of(forecast)
     about = {
         **describe_forecast(forecast),
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERSION_WITHOUT_PARTS if parts is None else SCHEMA_VERSION,
         "n_accounts": len(forecast.table),
         "n_groups": len(forecast.groups),
         "changes": int(forecast.totals.changes),
         "clips": int(forecast.totals.clips),
         "kept": {name: block.shape for name, block in _kept_blocks(forecast).items()},
+        **({} if parts is None else {"parts": parts.model_dump()}),
         "checksum": checksum(forecast),
     }
     try:
@@ -106,6 +119,7 @@ def _write(forecast: Forecast, about: dict[str, Any], file: BinaryIO) -> None:
     write_blocks(file, _total_blocks(forecast))
     if filled := {name: block for name, block in _kept_blocks(forecast).items() if block.size}:
         write_blocks(file, filled)
+    write_parts(forecast, file)
 
 
 def _total_blocks(forecast: Forecast) -> dict[str, Block]:
@@ -124,15 +138,25 @@ def checksum(forecast: Forecast) -> str:
     said = describe_forecast(forecast)
     said["provenance"].pop("versions")
     said["totals"] = [int(forecast.totals.changes), int(forecast.totals.clips)]
+    if (parts := parts_of(forecast)) is not None:
+        said["parts"] = said_of_parts(parts)
     digest.update(json.dumps(said, sort_keys=True).encode())
     for table in (forecast.table, forecast.intervals, forecast.groups):
-        digest.update(f"table of {len(table)}\n".encode())
-        for place, name in enumerate(table.columns):
-            _add_column(digest, str(name), table.iloc[:, place])
-    blocks = {**_total_blocks(forecast), **_kept_blocks(forecast)}
-    for name, block in blocks.items():
-        _add_numbers(digest, name, block)
+        _add_stream(digest, table)
+    _add_stream(digest, {**_total_blocks(forecast), **_kept_blocks(forecast)})
+    for stream in streams_of(forecast):
+        _add_stream(digest, stream)
     return digest.hexdigest()
+
+
+def _add_stream(digest: Any, stream: pd.DataFrame | dict[str, Block]) -> None:
+    if isinstance(stream, pd.DataFrame):
+        digest.update(f"table of {len(stream)}\n".encode())
+        for place, name in enumerate(stream.columns):
+            _add_column(digest, str(name), stream.iloc[:, place])
+    else:
+        for name, block in stream.items():
+            _add_numbers(digest, name, block)
 
 
 def _add_column(digest: Any, name: str, column: pd.Series) -> None:
@@ -193,7 +217,7 @@ def _read(content: Content, source: Path) -> Forecast:
         accounts = Stream(content)
         about = json.loads((accounts.schema.metadata or {})[METADATA_KEY])
         version = about["schema_version"]
-        if version == SCHEMA_VERSION:
+        if version in (VERSION_WITHOUT_PARTS, SCHEMA_VERSION):
             return _checked(_forecast(content, accounts, ABOUT.validate_json(json.dumps(about))), about["checksum"])
     except (
         Exception
@@ -202,8 +226,8 @@ def _read(content: Content, source: Path) -> Forecast:
             f"{source}: is no forecast file of this package ({_first_line(error)}). Give a file that forecast.save(path) wrote."
         ) from error
     raise ForecastFileError(
-        f"{source}: schema version {version}, this package reads {SCHEMA_VERSION}. Load it with the version of clvforecast that "
-        "wrote it or a later one, or forecast and save again."
+        f"{source}: schema version {version}, this package reads {VERSION_WITHOUT_PARTS} and {SCHEMA_VERSION}. Load it with the "
+        "version of clvforecast that wrote it or a later one, or forecast and save again."
     )
 
 
@@ -238,6 +262,7 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
         written = Stream(content).blocks(filled) if filled else {}
         arrays = {name: written.get(name, np.empty(shape)) for name, shape in about.kept.items()}
         kept = kept_dataset(arrays, table["account_id"], settings)
+    found = Found() if about.parts is None else read_parts(content, about.parts, settings, grid, about.n_groups)
     if content.left:
         raise ValueError(f"{content.left:,} bytes follow its last table")
     _check_columns(table, intervals, settings)
@@ -252,6 +277,7 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
             origins=totals["origins"],
             changes=about.changes,
             clips=about.clips,
+            bridge=found.bridge,
             active_days=totals.get("active_days"),
         ),
         table=table,
@@ -260,6 +286,9 @@ def _forecast(content: Content, accounts: Stream, about: About) -> Forecast:
         ledger=None,
         warnings=tuple(about.warnings),
         provenance=about.provenance,
+        planned=found.planned,
+        new_totals=found.new_totals,
+        new_won=found.new_won,
     )
 
 

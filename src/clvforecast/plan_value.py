@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 KEPT = ("revenue", "clv")
-TAKEN = ("scenario", "plans", "reliability", "keep_draws")
+TAKEN = ("scenario", "plans", "reliability", "keep_draws", "new_customers")
 
 
 def plan_value(

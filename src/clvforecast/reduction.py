@@ -38,7 +38,7 @@ MONTHS_BILLED: dict[Billing, int] = {"upfront": 0, "annual": 12, "quarterly": 3,
 """Months of one instalment; 0 for the whole of what is booked."""
 USUAL_PAYMENT_DAYS = 30
 ADDED_SETTINGS = (
-    "billing", "payment_days", "cost_to_serve", "calendar", "bridge", "pending", "scenario", "plans",
+    "billing", "payment_days", "cost_to_serve", "calendar", "bridge", "pending", "scenario", "plans", "new_customers",
 )  # fmt: skip
 """Settings that the first files of forecasts do not have. At their defaults they are not written, so that those stay valid."""
 
@@ -49,7 +49,8 @@ class ForecastSettings(BaseModel):
     annual_discount_rate is a yearly effective rate; gross_margin multiplies discounted values only; with ``known_by``
     only bookings made by that day count, for a comparison with a ledger that is itself only known by then. Months are those
     of ``calendar``, calendar months and years from January without one. billing and payment_days (`USUAL_PAYMENT_DAYS` where not
-    given) are those of timing "cash" and None otherwise; cost_to_serve is in currency an active account and month.
+    given) are those of timing "cash" and None otherwise; cost_to_serve is in currency an active account and month. ``scenario``,
+    ``plans`` and ``new_customers`` say in words what was given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class ForecastSettings(BaseModel):
     pending: Literal["in_force", "lapsed"] = "in_force"
     scenario: str | None = None
     plans: str | None = None
+    new_customers: str | None = None
 
     @model_validator(mode="before")
     @classmethod

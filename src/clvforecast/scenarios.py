@@ -49,7 +49,8 @@ class Assume:
         Months of a renewed contract -> share, which add up to 1: the mix that ``term_mix_share`` of the renewals are drawn from;
         the others are as the model has them.
     where
-        Account columns -> level, or levels: accounts that it holds for, all by default. "account_id" may be among them.
+        Account columns -> level, or levels: accounts that it holds for, all by default. "account_id" may be among them. New
+        customers go by their segment columns.
     start, end
         First and last day, dates or texts YYYY-MM-DD; by default from the forecast's first day on, and to its last. Renewals
         count by the day on which they fall due; those that are overdue are decided on the first day.
@@ -203,22 +204,32 @@ class Steered(NamedTuple):
     """A scenario in the kernel's terms, for A accounts in their order.
 
     effect: (A,) row of ``assumed``, −1 for none; stop_day: (A,); term_values: (V,) months, the posterior's and those assumed
+    new_effect: (N,) the same of customers still to be won, none of whom is lost on a day that is known
     """
 
     effect: Longs
+    new_effect: Longs
     stop_day: Longs
     assumed: Assumed
     term_values: Longs
 
 
-def steer(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray, term_values: Longs) -> Steered:
-    """Which assumptions hold for each account, and when.
+def steer(
+    scenario: Scenario,
+    ledger: Ledger,
+    account_ids: pa.ChunkedArray,
+    term_values: Longs,
+    sampled: pd.DataFrame | None = None,
+) -> Steered:
+    """Which assumptions hold for each account, and when; also for each of the ``sampled`` new customers, by their segments.
 
     Raises ForecastError for a column, level or account that the ledger does not have, and for days before the forecast.
     """
+    n_accounts = len(account_ids)
+    sampled = pd.DataFrame(index=pd.RangeIndex(0)) if sampled is None else sampled
     held = np.column_stack(
-        [_holds(assumption, ledger, account_ids) for assumption in scenario.assumptions]
-        or [np.zeros(len(account_ids), dtype=bool)]
+        [_holds(assumption, ledger, account_ids, sampled) for assumption in scenario.assumptions]
+        or [np.zeros(n_accounts + len(sampled), dtype=bool)]
     )
     sets, row = np.unique(held, axis=0, return_inverse=True)
     months = sorted(
@@ -231,12 +242,15 @@ def steer(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray, term
         for chosen in sets
     ]
     effect = np.where(sets.any(axis=1), np.arange(len(sets)), -1)[row.ravel()]
-    return Steered(effect, _stop_days(scenario, ledger, account_ids), _joined(rows, values.size), values)
+    stop_day = _stop_days(scenario, ledger, account_ids)
+    return Steered(effect[:n_accounts], effect[n_accounts:], stop_day, _joined(rows, values.size), values)
 
 
-def _holds(assumption: Assume, ledger: Ledger, account_ids: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Whether the assumption holds for each account."""
-    found = np.ones(len(account_ids), dtype=bool)
+def _holds(
+    assumption: Assume, ledger: Ledger, account_ids: pa.ChunkedArray, sampled: pd.DataFrame
+) -> NDArray[np.bool_]:
+    """Whether the assumption holds for each account, and then for each sampled customer."""
+    found = np.ones(len(account_ids) + len(sampled), dtype=bool)
     rows = pc.index_in(account_ids, ledger.accounts["account_id"])
     for column, level in assumption.where.items():
         if column not in ledger.accounts.column_names:
@@ -245,6 +259,7 @@ def _holds(assumption: Assume, ledger: Ledger, account_ids: pa.ChunkedArray) -> 
                 f"{', '.join(ledger.accounts.column_names)}."
             )
         levels = ledger.accounts[column].take(rows).to_pandas()
+        levels = pd.concat([levels, _levels_of_new(sampled, column)], ignore_index=True) if len(sampled) else levels
         for one in _listed(level):
             if not (levels == one).any():
                 known = ", ".join(map(repr, levels.dropna().unique()[:8]))
@@ -253,6 +268,18 @@ def _holds(assumption: Assume, ledger: Ledger, account_ids: pa.ChunkedArray) -> 
                 )
         found &= levels.isin(_listed(level)).to_numpy()
     return found
+
+
+def _levels_of_new(sampled: pd.DataFrame, column: str) -> pd.Series:
+    """A column of the accounts for customers still to be won, who have no id yet."""
+    if column == "account_id":
+        return pd.Series([None] * len(sampled), dtype=object)
+    if column not in sampled.columns:
+        raise ForecastError(
+            f"where={{{column!r}: ...}}: new customers have no column {column!r}, so it cannot be told whether the assumption "
+            "holds for them. Name segment columns or account_id, or forecast without new customers."
+        )
+    return sampled[column]
 
 
 def _stop_days(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray) -> Longs:

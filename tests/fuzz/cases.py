@@ -8,7 +8,7 @@ import gzip
 import io
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ FEW_VARIABLES = ("renewal_mu", "renewal_segment_effect", "term_length", "booking
 
 @dataclass(frozen=True)
 class Case:
-    """A file's bytes and what is known of loading them."""
+    """A file's bytes and what is known of loading them; ``kind`` is that of its seal."""
 
+    name: str
     kind: str
     data: bytes
     load: Callable[[Path], Any]
@@ -50,20 +51,22 @@ class Case:
 
 
 def cases(folder: Path) -> list[Case]:
-    """A posterior and a forecast, sealed."""
-    made = {
-        name: gzip.decompress((FIXTURES / f"{name}.gz").read_bytes())
-        for name in ("posterior-schema-3.nc", "forecast-schema-1.clv")
+    """A posterior, a forecast, and one with a bridge, plans and new customers, sealed."""
+    of_forecast = ("forecast", clv.load_forecast, forecast_numbers, clv.ForecastFileError)
+    said = {
+        "posterior-schema-3.nc": ("posterior", clv.load_posterior, posterior_numbers, clv.PosteriorFileError),
+        "forecast-schema-1.clv": of_forecast,
+        "forecast-schema-2.clv": of_forecast,
     }
     return [
-        Case("posterior", made["posterior-schema-3.nc"], clv.load_posterior, posterior_numbers, clv.PosteriorFileError),
-        Case("forecast", made["forecast-schema-1.clv"], clv.load_forecast, forecast_numbers, clv.ForecastFileError),
+        Case(name, kind, gzip.decompress((FIXTURES / f"{name}.gz").read_bytes()), load, numbers, error)
+        for name, (kind, load, numbers, error) in said.items()
     ]
 
 
 def small_cases(folder: Path) -> list[Case]:
     """The same, the posterior of few variables: what gets past its seal takes a second to read otherwise."""
-    posterior, forecast = cases(folder)
+    posterior, *forecasts = cases(folder)
     path = folder / "small.nc"
     path.write_bytes(posterior.data)
     whole = clv.load_posterior(path)
@@ -71,11 +74,15 @@ def small_cases(folder: Path) -> list[Case]:
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = dict(whole.idata.attrs)
     Posterior(idata=tree, frame=whole.frame).save(path)
-    return [Case("posterior", path.read_bytes(), posterior.load, posterior.numbers, posterior.error), forecast]
+    return [replace(posterior, data=path.read_bytes()), *forecasts]
 
 
 def random_of(seed: int, number: int) -> Random:
     return np.random.default_rng([seed, number])
+
+
+def other_than(of: list[Case], which: int) -> Case:
+    return of[(which + 1) % len(of)]
 
 
 def mutated(of: list[Case], seed: int, number: int) -> tuple[Case, str, bytes]:
@@ -83,7 +90,7 @@ def mutated(of: list[Case], seed: int, number: int) -> tuple[Case, str, bytes]:
     random = random_of(seed, number)
     which = int(random.integers(0, len(of)))
     mutation = ALL[int(random.integers(0, len(ALL)))]
-    return of[which], mutation.__name__, mutation(of[which].data, of[1 - which].data, random)
+    return of[which], mutation.__name__, mutation(of[which].data, other_than(of, which).data, random)
 
 
 def resealed(of: list[Case], seed: int, number: int, path: Path) -> tuple[Case, str]:
@@ -91,7 +98,7 @@ def resealed(of: list[Case], seed: int, number: int, path: Path) -> tuple[Case, 
     random = random_of(seed, number)
     which = int(random.integers(0, len(of)))
     mutation = OF_CONTENT[int(random.integers(0, len(OF_CONTENT)))]
-    content = mutation(of[which].data[:-SEAL_BYTES], of[1 - which].data[:-SEAL_BYTES], random)
+    content = mutation(of[which].data[:-SEAL_BYTES], other_than(of, which).data[:-SEAL_BYTES], random)
     path.write_bytes(content)
     add_seal(path, of[which].kind)
     return of[which], mutation.__name__

@@ -41,7 +41,7 @@ def fuzz_here(mutations: int, seed: int) -> Counter[str]:
         expected = {}
         for case in of:
             path.write_bytes(case.data)
-            expected[case.kind] = case.numbers(case.load(path))
+            expected[case.name] = case.numbers(case.load(path))
         ran = forbid_running_code()
         for number in range(mutations):
             case, name, data = mutated(of, seed, number)
@@ -52,7 +52,7 @@ def fuzz_here(mutations: int, seed: int) -> Counter[str]:
             else:
                 counts["unchanged"] += 1
                 if counts["unchanged"] <= UNCHANGED_CHECKED:
-                    assert loads_the_same(case, path, expected[case.kind], SECONDS_WHOLE), (
+                    assert loads_the_same(case, path, expected[case.name], SECONDS_WHOLE), (
                         f"mutation {number} ({name}) changed nothing"
                     )
         assert not ran, ran
@@ -115,11 +115,11 @@ def resealed_batch(first: int, last: int, seed: int) -> None:
         of, path, expected = small_cases(Path(folder)), Path(folder) / "file", {}
         for case in of:
             path.write_bytes(case.data)
-            expected[case.kind] = case.numbers(case.load(path))
+            expected[case.name] = case.numbers(case.load(path))
         ran = forbid_running_code()
         for number in range(first, last):
             case, _ = resealed(of, seed, number, path)
-            print("same numbers" if loads_the_same(case, path, expected[case.kind]) else "refused", flush=True)
+            print("same numbers" if loads_the_same(case, path, expected[case.name]) else "refused", flush=True)
         assert not ran, ran
 
 

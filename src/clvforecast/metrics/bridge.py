@@ -24,6 +24,7 @@ from clvforecast.intervals import check_interval, describe
 from clvforecast.metrics.recurring import arr_by_account, first_days, known_renewals
 from clvforecast.metrics.windows import TRAILING, Window, plan_snapshots
 from clvforecast.portfolio import Groups, beside, group_labels, group_of_accounts, groups_by, numbered
+from clvforecast.simulation.run import Bridge
 from clvforecast.simulation.slots import (
     CHURNED,
     CONTRACTED_BY,
@@ -71,6 +72,8 @@ def forecast_movements(forecast: Forecast, groups: Groups, freq: str) -> Movemen
     bridge = forecast.totals.bridge
     if bridge is None:
         raise ForecastError("the forecast did not follow ARR. Call forecast(..., bridge=True).")
+    if forecast.new_totals is not None and forecast.new_totals.bridge is not None:
+        bridge = added_bridges(bridge, forecast.new_totals.bridge)
     plan = plan_snapshots(forecast.grid, forecast.calendar)
     if freq not in plan.rows:
         raise ForecastError(
@@ -95,6 +98,18 @@ def forecast_movements(forecast: Forecast, groups: Groups, freq: str) -> Movemen
         renewed[..., last] - renewed[..., first],
         accounts[..., first],
         moved[..., LOST],
+    )
+
+
+def added_bridges(bridge: Bridge, other: Bridge) -> Bridge:
+    """Two bridges of the same draws, groups and snapshots as one: of the customers of both."""
+    return Bridge(
+        snapshots=bridge.snapshots,
+        in_force=bridge.in_force + other.in_force,
+        accounts=bridge.accounts + other.accounts,
+        due=bridge.due + other.due,
+        renewed=bridge.renewed + other.renewed,
+        moved=bridge.moved + other.moved,
     )
 
 

@@ -14,6 +14,11 @@ PENDING = {
     "lapsed": "A contract that has ended counts as lapsed until its renewal is booked; renewals that come late are a line of "
     "their own.",
 }
+EXISTING_ONLY = "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it."
+NEW_CUSTOMERS_BESIDE = (
+    "They are in totals of the portfolio and its groups, and in the ARR bridge; tables of accounts and the summary are of "
+    "existing customers, and new contracts beside those of existing customers are in nothing."
+)
 
 
 def policies(forecast: Forecast) -> dict[str, str]:
@@ -21,7 +26,9 @@ def policies(forecast: Forecast) -> dict[str, str]:
     settings = forecast.settings
     rate, margin = settings.annual_discount_rate, settings.gross_margin
     said = {
-        "accounts": "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it.",
+        "accounts": EXISTING_ONLY
+        if settings.new_customers is None
+        else f"{settings.new_customers} {NEW_CUSTOMERS_BESIDE}",
         "window": f"{settings.horizon_months} calendar months from the day after {forecast.as_of}.",
         **money_policies(settings),
         "currency": f"All money is in {forecast.currency}.",

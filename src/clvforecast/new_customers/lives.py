@@ -3,8 +3,10 @@ books."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +20,24 @@ from clvforecast.histories.keys import line_keys
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import term_ends
 from clvforecast.machine import available_threads
+from clvforecast.simulation.batches import given_of
 from clvforecast.simulation.calendar import Grid
-from clvforecast.simulation.run import Simulated, Totals, simulate_portfolio
+from clvforecast.simulation.run import Bridge, Simulated, Totals, simulate_portfolio
 from clvforecast.simulation.states import States
-from clvforecast.simulation.structures import Classes, NewLevels, Parameters, Settings
+from clvforecast.simulation.structures import (
+    NO_SNAPSHOTS,
+    NOTHING_ASSUMED,
+    Assumed,
+    Classes,
+    NewLevels,
+    Parameters,
+    Settings,
+    Snapshots,
+)
 
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
-POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0, "rc_ptr": 1}
+POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0}
 """Entries that every line has in the blocks of `States`: one booked term, one item on the books, no renewal behind it."""
 
 
@@ -48,10 +60,13 @@ def new_customer_ledger(sampled: pd.DataFrame, ledger: Ledger) -> tuple[Ledger, 
     return fictional, sampled["draw"].to_numpy(np.int32)
 
 
-def new_customer_states(sampled: pd.DataFrame, frame: Frame, new_levels: NewLevels, as_of_day: int) -> States:
+def new_customer_states(
+    sampled: pd.DataFrame, frame: Frame, new_levels: NewLevels, as_of_day: int, receivables: bool = False
+) -> States:
     """What `account_states` makes of `new_customer_ledger`, without the way through a ledger: a million customers in seconds.
 
-    ``new_levels`` must hold every level of the sampled customers that the frame does not have.
+    ``new_levels`` must hold every level of the sampled customers that the frame does not have. With ``receivables`` their first
+    terms, booked when their service starts, are still to be paid.
     """
     n = len(sampled)
     ids = new_customer_ids(sampled)
@@ -105,15 +120,7 @@ def new_customer_states(sampled: pd.DataFrame, frame: Frame, new_levels: NewLeve
         ci_end=end.astype(np.int32),
         ci_cents=cents,
         ci_tied=np.ones(n, dtype=np.bool_),
-        rc_ptr=np.arange(n + 1, dtype=np.int64),
-        rc_start=start.astype(np.int32),
-        rc_end=end.astype(np.int32),
-        rc_booked=start.astype(np.int32),
-        rc_cents=cents,
-        rc_tied=np.ones(n, dtype=np.bool_),
-        rc_back_day=none,
-        rc_known_day=none,
-        rc_back_cents=np.zeros(n, dtype=np.int64),
+        **_first_receivables(start, end, cents, receivables),
         booked_cents=cents,
         recognised_cents=np.zeros(n, dtype=np.int64),
     )
@@ -135,14 +142,34 @@ def _columns(sampled: pd.DataFrame, frame: Frame, new_levels: NewLevels) -> Ints
     return found
 
 
+def _first_receivables(start: Longs, end: Longs, cents: Longs, wanted: bool) -> dict[str, NDArray[Any]]:
+    """The first terms as items that may still be paid; none when they are not wanted."""
+    n = len(start)
+    rows = slice(None) if wanted else slice(0)
+    none = np.zeros(n, dtype=np.int32)
+    return {
+        "rc_ptr": int(wanted) * np.arange(n + 1, dtype=np.int64),
+        "rc_start": start.astype(np.int32)[rows],
+        "rc_end": end.astype(np.int32)[rows],
+        "rc_booked": start.astype(np.int32)[rows],
+        "rc_cents": cents[rows],
+        "rc_tied": np.ones(n, dtype=np.bool_)[rows],
+        "rc_back_day": none[rows],
+        "rc_known_day": none[rows],
+        "rc_back_cents": np.zeros(n, dtype=np.int64)[rows],
+    }
+
+
 def states_of_draw(states: States, rows: slice) -> States:
     """Some of the sampled customers, one line each."""
     n = len(states.account[rows])
     taken = {
         name: value[rows] for name, value in states._asdict().items() if name not in ("as_of", "new_levels", "given")
     }
-    pointers = {name: each * np.arange(n + 1, dtype=np.int64) for name, each in POINTERS.items()}
-    return states._replace(**{**taken, **pointers, "account": np.arange(n, dtype=np.int64)})
+    billed = int(states.rc_ptr[-1] > 0)
+    pointers = {name: each * np.arange(n + 1, dtype=np.int64) for name, each in {**POINTERS, "rc_ptr": billed}.items()}
+    given = given_of(states.given, rows, rows)
+    return states._replace(**{**taken, **pointers, "account": np.arange(n, dtype=np.int64), "given": given})
 
 
 def simulate_new_customers(
@@ -155,17 +182,19 @@ def simulate_new_customers(
     group: Longs,
     n_groups: int,
     threads: int | None = None,
+    snapshots: Snapshots = NO_SNAPSHOTS,
+    assumed: Assumed = NOTHING_ASSUMED,
 ) -> Totals:
     """Totals of new customers in every draw, each simulated under the parameters of its own draw alone.
 
     ``states`` from `new_customer_states`, in the order of ``only_draw`` (A,), which rises; ``group`` (A,). Random numbers are
     keyed by the account's id, which names the draw, so each draw is simulated as the first of its own. The cost is that of
     one life a customer, and a few milliseconds a draw. What is added to the totals of a ledger's accounts gives those of a
-    company.
+    company.  ``snapshots`` asks for what becomes of ARR, ``assumed`` is what the rows say that ``states.given`` names.
     """
     n_draws = parameters.phi.size
     edges = np.searchsorted(only_draw, np.arange(n_draws + 1))
-    live = partial(_live_in_draw, states, parameters, classes, settings, grid, group, n_groups)
+    live = partial(_live_in_draw, states, parameters, classes, settings, grid, group, n_groups, snapshots, assumed)
     with ThreadPoolExecutor(threads or available_threads()) as pool:
         found = list(pool.map(live, range(n_draws), edges[:-1].tolist(), edges[1:].tolist()))
     return Totals(
@@ -173,6 +202,26 @@ def simulate_new_customers(
         origins=np.concatenate([totals.origins for totals in found]),
         changes=sum(totals.changes for totals in found),
         clips=sum(totals.clips for totals in found),
+        bridge=_bridge_of_draws([totals.bridge for totals in found if totals.bridge is not None]),
+        active_days=_joined_days([totals.active_days for totals in found if totals.active_days is not None]),
+    )
+
+
+def _joined_days(parts: list[Longs]) -> Longs | None:
+    return np.concatenate(parts) if parts else None
+
+
+def _bridge_of_draws(parts: Sequence[Bridge]) -> Bridge | None:
+    """The draws' bridges one after the other; None where ARR was not followed."""
+    if not parts:
+        return None
+    return Bridge(
+        snapshots=parts[0].snapshots,
+        in_force=np.concatenate([part.in_force for part in parts]),
+        accounts=np.concatenate([part.accounts for part in parts]),
+        due=np.concatenate([part.due for part in parts]),
+        renewed=np.concatenate([part.renewed for part in parts]),
+        moved=np.concatenate([part.moved for part in parts]),
     )
 
 
@@ -184,6 +233,8 @@ def _live_in_draw(
     grid: Grid,
     group: Longs,
     n_groups: int,
+    snapshots: Snapshots,
+    assumed: Assumed,
     draw: int,
     first: int,
     last: int,
@@ -192,7 +243,17 @@ def _live_in_draw(
     own = Parameters(*(values[draw : draw + 1] for values in parameters))
     part = [states_of_draw(states, slice(first, last))] if last > first else []
     return simulate_portfolio(
-        part, own, classes, settings, grid, group[first:last], n_groups, _let_go, threads=1, accounts_each=None
+        part,
+        own,
+        classes,
+        settings,
+        grid,
+        group[first:last],
+        n_groups,
+        _let_go,
+        threads=1,
+        snapshots=snapshots,
+        assumed=assumed,
     )
 
 

@@ -262,6 +262,5 @@ def test_ranges_hold_with_plans() -> None:
 @pytest.mark.slow
 def test_ranges_hold_with_plans_within_two_points() -> None:
     found = coverage(12_000, 800, 6)
-    print(found)
     for level, share in found.items():
         assert share == pytest.approx(level, abs=0.02), found

@@ -142,7 +142,7 @@ def test_a_lost_account_brings_nothing_after_its_day(timing: str, day: str) -> N
     alone = forecast(posterior, only, 30, draws=DRAWS, scenario=scenario, timing=timing, bridge=True)
     month = alone.portfolio("month").set_index("period_start")
     # By booking day the money goes back on the day itself.
-    after = month[month.index > pd.Timestamp(day)] if timing == "booked" else month[month.index > pd.Timestamp(day)]
+    after = month[month.index > pd.Timestamp(day)]
     assert (after[["q05", "mean", "q95", "sd"]] == 0).all(axis=None)
     assert (alone.totals.groups[:, 0, len(month) - len(after) :] == 0).all()
     end = alone.bridge("month", history=0).query("line == 'end'").set_index("period")["mean"]
@@ -279,5 +279,4 @@ def test_differences_are_much_narrower_than_with_random_numbers_apart() -> None:
         "points": ratio_of_widths(Scenario("points", Assume(renewal_points=-0.02)), 3000),
         "uplift": ratio_of_widths(Scenario("uplift", Assume(price_uplift=0.03)), 3000),
     }
-    print(found)
     assert min(found.values()) > 5

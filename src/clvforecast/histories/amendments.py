@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from clvforecast.histories.engine import text_ranks, values, with_columns
 from clvforecast.histories.lines import kind_names, of_kinds
-from clvforecast.histories.records import Histories
 from clvforecast.histories.runs import last_before, run_starts, running_sums
 from clvforecast.histories.terms import DAYS_PER_MONTH
 
@@ -58,16 +57,6 @@ def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     earlier[starts] = 0.0
     in_force = values(terms, "mrr")[term] + earlier
     return with_columns(table, amount=amount, mrr=mrr, **_sizes(table, terms, amount, mrr, in_force))
-
-
-def recurring_amendments(histories: Histories) -> NDArray[np.float64]:
-    """The monthly revenue that each amendment adds to its term: none where it comes when the term is over.
-
-    Its money is recognised at once then; spread over a day it would look like a large contract.
-    """
-    added = histories.amendments
-    lasts = values(added, "day") < values(histories.terms, "end_day")[values(added, "term")]
-    return np.where(lasts, values(added, "mrr"), 0.0)
 
 
 def _sizes(

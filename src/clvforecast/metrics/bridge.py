@@ -316,8 +316,8 @@ def _ranges(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:
     """`describe` of what is known: draws without a rate say nothing of it, and what is sure is exactly that."""
     ranges = describe(draws, ci_prob, ci_kind)
     sure = (draws == draws[0]).all(axis=0)  # else its mean would be off by roundings, and its SD not 0
-    for name, values in ranges.items():
-        values[sure] = 0.0 if name == "sd" else draws[0][sure]
+    for name, figure in ranges.items():
+        figure[sure] = 0.0 if name == "sd" else draws[0][sure]
     unknown = np.isnan(draws).any(axis=0)
     for place in zip(*np.nonzero(unknown), strict=True):
         known = draws[(slice(None), *place)]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.histories import Histories
-from clvforecast.histories.amendments import recurring_amendments
 from clvforecast.histories.engine import is_text, values
 
 Longs = NDArray[np.int64]
@@ -38,7 +37,7 @@ def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs
     account = values(histories.lines, "account")[values(terms, "line")]
     start, stop, mrr = values(terms, "start_day"), ends_in_force(histories, pending), values(terms, "mrr")
     of_term = values(added, "term")
-    begins, more = np.maximum(values(added, "day"), start[of_term]), recurring_amendments(histories)
+    begins, more = np.maximum(values(added, "day"), start[of_term]), values(added, "mrr")
     found = np.zeros((account.max(initial=-1) + 1, days.size), dtype=np.int64)
     for place, day in enumerate(days):
         begun = begins <= day
@@ -84,7 +83,7 @@ def known_renewals(histories: Histories, days: Longs) -> Renewals:
     place = np.searchsorted(days, stop)
     rows = np.flatnonzero(told & (place > 0) & (place < days.size))
     of_term = values(histories.amendments, "term")
-    amended = values(terms, "mrr") + np.bincount(of_term, recurring_amendments(histories), minlength=stop.size)
+    amended = values(terms, "mrr") + np.bincount(of_term, values(histories.amendments, "mrr"), minlength=stop.size)
     due = annual_cents(amended[rows])
     following = np.append(values(terms, "mrr"), 0.0)[rows + 1]
     renewed = np.where(values(terms, "renewed")[rows], np.minimum(due, annual_cents(following)), 0)

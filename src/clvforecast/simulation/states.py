@@ -15,7 +15,6 @@ from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
 from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
-from clvforecast.histories.amendments import recurring_amendments
 from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted, flat_ranges, offsets
 from clvforecast.simulation.receivables import NO_RECEIVABLES, receivable_items
@@ -251,8 +250,8 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
     kept = values(terms, "stop_day") > histories.origin_day
     kept[last] = True
     rows = np.flatnonzero(kept)
-    of_term = values(histories.amendments, "term")
-    added = np.bincount(of_term, recurring_amendments(histories), minlength=terms.num_rows)
+    amendments = histories.amendments
+    added = np.bincount(values(amendments, "term"), weights=values(amendments, "mrr"), minlength=terms.num_rows)
     return {
         "bt_ptr": offsets(counted(values(terms, "line")[rows], histories.lines.num_rows)),
         "bt_start": values(terms, "start_day")[rows].astype(np.int32),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -320,6 +323,11 @@ def test_a_folder_that_cannot_be_written_ends_with_1(run, files: Files, tmp_path
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--margin", "0"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--freq", "Q"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--timing", "cash"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--billing", "annual"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--payment-days", "30"],
+        ["report", "events.csv", "--posterior", "p.nc"],
+        ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--weeks", "4-4-4"],
+        ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--fiscal-start", "13"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--by", "origin,plan"],
         ["account", "A000001"],
         ["account", "A000001", "events.csv"],
@@ -398,6 +406,57 @@ def test_account_that_is_not_there_ends_with_1_and_the_nearest(run, files: Files
     outcome = account(run, files, "a00001")
     assert (outcome.code, outcome.out) == (1, "")
     assert "no account 'a00001'" in outcome.err and "near are 'A00001" in outcome.err
+
+
+def test_score_counts_cash(run, files: Files, tmp_path: Path) -> None:
+    call = ["score", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "-o", str(tmp_path)]
+    outcome = run(*call, "--draws", "20", "--timing", "cash", "--billing", "annual", "--payment-days", "45", "-q")
+    assert outcome.code == 0
+    metadata = json.loads(pq.read_schema(tmp_path / "accounts.parquet").metadata[b"clvforecast"])
+    assert metadata["settings"]["timing"] == "cash" and metadata["settings"]["payment_days"] == 45
+    assert "paid_to_date" in pq.read_schema(tmp_path / "accounts.parquet").names
+
+
+# --- report -------------------------------------------------------------------------------------------------
+
+
+def test_report_writes_a_workbook_and_a_page_of_the_same_forecast(run, files: Files, tmp_path: Path) -> None:
+    scenarios, plans = tmp_path / "scenarios.toml", tmp_path / "plans.csv"
+    scenarios.write_text('[[scenario]]\nname = "Fewer renew"\n[[scenario.assume]]\nrenewal_points = -0.05\n')
+    ledger = clv.read_ledger(files.events, files.accounts)
+    account_id = ledger.accepted["account_id"].iloc[-1]
+    planned = ledger.as_of + timedelta(days=60)
+    plans.write_text(f"account_id,planned_date,kind,amount,probability\n{account_id},{planned},expansion,1000,0.8\n")
+    call = ["report", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "--draws", "40"]
+    outcome = run(
+        *call, "--scenarios", str(scenarios), "--plans", str(plans), "--fiscal-start", "7", "-o", str(tmp_path / "pack")
+    )
+    assert outcome.code == 0
+    assert sorted(path.name for path in (tmp_path / "pack").iterdir()) == ["forecast.html", "forecast.xlsx"]
+    assert "24 months" in outcome.out and "FY" in outcome.out
+    made = clv.forecast(
+        clv.load_posterior(files.posterior),
+        ledger,
+        24,
+        draws=40,
+        bridge=True,
+        calendar=clv.FiscalCalendar(7),
+        plans=clv.read_plans(plans, ledger),
+    )
+    sheet = openpyxl.load_workbook(tmp_path / "pack" / "forecast.xlsx", data_only=True)
+    assert {"Summary", "Bridge", "Segments", "Accounts", "Plans", "Scenarios"} <= set(sheet.sheetnames)
+    values = {cell for row in sheet["Accounts"].iter_rows(values_only=True) for cell in row if isinstance(cell, float)}
+    largest = float(made.accounts()["mean"].max())
+    assert any(math.isclose(value, largest, abs_tol=0.005) for value in values)
+    page = (tmp_path / "pack" / "forecast.html").read_text(encoding="utf-8")
+    assert account_id in page and "Fewer renew" in page
+
+
+def test_report_names_the_place_of_a_wrong_scenario(run, files: Files, tmp_path: Path) -> None:
+    (tmp_path / "scenarios.toml").write_text('[[scenario]]\nname = "x"\n[[scenario.assume]]\nrenewal = 0.5\n')
+    call = ["report", files.events, "--posterior", files.posterior, "-o", str(tmp_path / "pack")]
+    outcome = run(*call, "--scenarios", str(tmp_path / "scenarios.toml"))
+    assert outcome.code == 1 and "scenario 1, assume: 'renewal' is not known" in outcome.err
 
 
 # --- backtest -----------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def _columns(sampled: pd.DataFrame, frame: Frame, new_levels: NewLevels) -> Ints
     return found
 
 
-def _first_receivables(start: Longs, end: Longs, cents: Longs, wanted: bool) -> dict[str, NDArray[Any]]:
+def _first_receivables(start: Longs, end: Longs, cents: Longs, wanted: bool) -> dict[str, Any]:
     """The first terms as items that may still be paid; none when they are not wanted."""
     n = len(start)
     rows = slice(None) if wanted else slice(0)

@@ -86,6 +86,7 @@ def test_public_names_are_there_and_forecast_is_the_function() -> None:
     code = (
         "import clvforecast as clv; from clvforecast.forecast import Forecast; assert callable(clv.forecast);"
         "import clvforecast.forecast; assert clv.forecast.__name__ == 'forecast' and clv.Forecast is Forecast;"
+        "import clvforecast.plan_value, clvforecast.prospects; assert callable(clv.plan_value) and callable(clv.prospects);"
         "print(*(name for name in clv.__all__ if not hasattr(clv, name)))"
     )
     missing = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

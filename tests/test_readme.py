@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 HELP = [text for language, text in BLOCKS if language == "text" and "--help" in text.splitlines()[0]]
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+TOML = [text for language, text in BLOCKS if language == "toml"]
 
 
 @pytest.mark.parametrize("block", HELP, ids=lambda block: block.splitlines()[0])
@@ -37,9 +38,8 @@ def test_help_is_what_the_command_prints(block: str) -> None:
 
 
 def test_the_mapping_reads_the_export_it_speaks_of(tmp_path: Path) -> None:
-    (text,) = (text for language, text in BLOCKS if language == "toml")
     path = tmp_path / "subscriptions.toml"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(TOML[0], encoding="utf-8")
     export = pd.DataFrame(
         [
             ["a", "s1", "01/02/2023", None, "1,200", "year", "active"],
@@ -52,8 +52,14 @@ def test_the_mapping_reads_the_export_it_speaks_of(tmp_path: Path) -> None:
     assert ledger.accepted["kind"].tolist() == ["initial", "renewal", "churn"]
 
 
+def test_the_scenarios_are_read(tmp_path: Path) -> None:
+    (tmp_path / "scenarios.toml").write_text(TOML[1], encoding="utf-8")
+    (scenario,) = clv.read_scenarios(tmp_path / "scenarios.toml")
+    assert scenario.assumptions[0].renewal_points == -0.05 and scenario.assumptions[0].where == {"segment": "pro"}
+
+
 def test_there_is_help_to_compare() -> None:
-    assert len(HELP) == 3 and len(PYTHON) == 2
+    assert len(HELP) == 3 and len(PYTHON) == 5 and len(TOML) == 2
 
 
 def test_tables_are_those_of_the_schema() -> None:
@@ -76,9 +82,18 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events, truth = clv.simulate_events(n_accounts=300, seed=1)
     events.to_csv(tmp_path / "events.csv", index=False)
     truth.accounts.to_csv(tmp_path / "accounts.csv", index=False)
+    planned = [["A000001", "2024-03-01", "expansion", 5000, 0.8], ["A000002", "2024-05-01", "renewal", None, 0.9]]
+    columns = ["account_id", "planned_date", "kind", "amount", "probability"]
+    pd.DataFrame(planned, columns=columns).to_csv(tmp_path / "plans.csv", index=False)
     monkeypatch.chdir(tmp_path)
     session: dict[str, object] = {}
     for number, block in enumerate(PYTHON, start=1):
         exec(compile(block, f"README.md, Python block {number}", "exec"), session)  # noqa: S102
     assert str(truth.as_of) == "2023-12-31"
+    assert sorted(path.name for path in tmp_path.glob("forecast.*")) == [
+        "forecast.clv",
+        "forecast.html",
+        "forecast.xlsx",
+    ]
+    assert session["bridge"]["line"].nunique() == 8  # type: ignore[index]
     assert len(session["happened"]) == len(session["then"].table)  # type: ignore[attr-defined,arg-type]

@@ -173,6 +173,8 @@ def test_plans_that_cannot_be_used_at_all_say_why() -> None:
         clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)).iloc[:0])
     with pytest.raises(clv.PlanError, match="window_days=0"):
         clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)), window_days=0)
+    with pytest.raises(clv.PlanError, match="renewal_days=60: give whole days from 90 to 730, for example 365"):
+        clv.read_plans(steps_of(("a", "2024-06-01", "renewal", 1.0)), renewal_days=60)
 
 
 # --- matching ---------------------------------------------------------------------------------------------------------
@@ -267,8 +269,8 @@ def test_a_renewal_is_the_decision_whose_term_ends_in_the_window() -> None:
         ("2024-02-15", "2024-02-10", "hit", -5),
         ("2024-01-01", "2023-09-01", "hit", -90),
         ("2024-06-15", "2024-02-10", "open", 999),
-        ("2023-07-01", "2023-07-01", "missed", 999),
-        ("2023-12-20", "2024-03-25", "missed", 999),
+        ("2023-07-01", "2023-07-01", "open", 999),
+        ("2023-12-20", "2024-03-25", "hit", 96),
     ):
         found = outcomes(steps_of(("a", planned, "renewal", 1200.0)), renewed(booked))
         assert (found["outcome"].item(), found["delay_days"].fillna(999).item()) == (outcome, delay), (planned, booked)
@@ -366,4 +368,4 @@ def test_a_step_before_the_ledger_knew_the_account_is_no_miss() -> None:
 
 def test_matching_knows_nothing_of_accounts_that_the_ledger_does_not_have() -> None:
     plans = clv.read_plans(steps_of(("stranger", "2023-05-01", "expansion", 1.0)))
-    assert match_steps(plans.steps, ledger_of(("a", "2023-05-01", "expansion", 1.0)), 90).event.tolist() == [-1]
+    assert match_steps(plans.steps, ledger_of(("a", "2023-05-01", "expansion", 1.0)), 90, 365).event.tolist() == [-1]

@@ -125,9 +125,9 @@ def simulated(
     return plans, ledger, pd.DataFrame(truth)
 
 
-def counted(plans: Plans, ledger: Ledger) -> tuple[PlanCounts, PlanFrame]:
+def counted(plans: Plans, ledger: Ledger, segments: tuple[str, ...] = ("region",)) -> tuple[PlanCounts, PlanFrame]:
     matches = match_steps(plans.steps, ledger, plans.window_days, plans.renewal_days)
-    frame = plan_frame(plans, ledger, ("region",), matches)
+    frame = plan_frame(plans, ledger, segments, matches)
     return count_steps(plans, ledger, matches, frame), frame
 
 

@@ -100,7 +100,10 @@ class PlanCounts:
 
 
 def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...], matches: Matches) -> PlanFrame:
-    """The levels of segments and CSMs among the plans' accounts, and bins for renewals' delays. Raises FitError for a column the accounts do not have."""
+    """The levels of segments and CSMs among the plans' accounts, and bins for renewals' delays.
+
+    Raises FitError for a column the accounts do not have.
+    """
     available = segment_columns(ledger.accounts)
     for name in segments:
         if name not in available:

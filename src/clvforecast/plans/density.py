@@ -75,8 +75,8 @@ DATA = (
     PRIOR_PLACE,
     PRIOR_EFFECT,
 ) = range(len(DATA))
-"""delay_cells and open_cells (3, cells): lower, day, n. share_sums (3, kinds): n, mean, squares. lag_base (J,): the bins' log shares
-before the data. prior_place (7, 2) is next."""
+"""delay_cells and open_cells (3, cells): lower, day, n. share_sums (3, kinds): n, mean, squares. lag_base (J,): the
+bins' log shares before the data. prior_place (7, 2) is next."""
 INTERCEPT, SLOPE, UNSTATED, DELAY_MEAN, DELAY_SCALE, SHARE_MEAN, SHARE_SD = range(7)
 """Rows of prior_place: mean and SD of the intercept, of the slope on stated log odds, of the offset of steps without a stated
 probability, of delays' means and log scales, of the mean log share, and of the log SD of shares."""

@@ -57,8 +57,8 @@ class PlanOutcomes:
     stated : float64 (S,), the probability that the plan states, NaN without.
     probability : float64 (S, D), that the step still comes, given that it had not by `as_of`.
     hit : bool (S, D), whether it does.
-    day : int32 (S, D), on which it is booked, after `as_of` and at most the window (of a renewal: `renewal_days`) after the planned
-        day; -1 where it does not.
+    day : int32 (S, D), on which it is booked, after `as_of` and at most the window (of a renewal: `renewal_days`) after
+        the planned day; -1 where it does not.
     cents : int64 (S, D), planned amount times the drawn share; 0 where it does not come or no amount is planned.
     draw : int64 (D,), the draw of the reliability's parameters that each draw has.
     as_of_day : the day up to which events were known.

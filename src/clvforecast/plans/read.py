@@ -219,6 +219,7 @@ def _place(rule: str) -> int:
 
 def _first_broken(ledger: Ledger | None, window_days: int, renewal_days: int) -> str:
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
+    last = f"CASE WHEN kind = 'renewal' THEN {renewal_days} ELSE {window_days} END"
     conditions = {
         "missing_account": "account_id IS NULL",
         "unknown_account": "false" if ledger is None else "known_id IS NULL",
@@ -236,7 +237,7 @@ def _first_broken(ledger: Ledger | None, window_days: int, renewal_days: int) ->
         "invalid_term": f"kind = 'renewal' AND term_text IS NOT NULL "
         f"AND coalesce(months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
         "invalid_probability": "probability_text IS NOT NULL AND coalesce(probability NOT BETWEEN 0 AND 1, true)",
-        "recorded_after_window": f"recorded_on >= planned_date + CASE WHEN kind = 'renewal' THEN {renewal_days} ELSE {window_days} END",
+        "recorded_after_window": f"recorded_on >= planned_date + {last}",
     }
     cases = " ".join(f"WHEN {condition} THEN {_place(rule)}" for rule, condition in conditions.items())
     return f"CASE {cases} END"

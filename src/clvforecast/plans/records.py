@@ -92,9 +92,9 @@ class Plans:
         """What came of every step by the ledger's `as_of`: `accepted` and outcome, event_id, event_date, delay_days, share.
 
         outcome: hit, open (it may still come), missed, not yet written, or not covered (the ledger did not have the account
-        on its planned day). A renewal that the ledger knows to have lapsed is missed from then on. event_date: of the booking. delay_days: from
-        the planned day to it (of renewals booked before the window its first day). share: actual over planned amount; of
-        renewals whose planned term is known, by the month.
+        on its planned day). A renewal that the ledger knows to have lapsed is missed from then on.
+        event_date: of the booking. delay_days: from the planned day to it (of renewals booked before the window its first day).
+        share: actual over planned amount; of renewals whose planned term is known, by the month.
         """
         found = match_steps(self.steps, ledger, self.window_days, self.renewal_days)
         hit, event = found.event >= 0, np.maximum(found.event, 0)

@@ -71,7 +71,8 @@ class PlanReliability:
         share_mean and share_sd (log of actual over planned); by kind of event delay_mean and delay_scale (days), and of
         renewals renewal_delay (shares by delay_days). None where plans are taken at their word.
     frame
-        The columns that effects belong to, their levels, the window and renewal_days, and the bins of renewals' delays; None as for draws.
+        The columns that effects belong to, their levels, the window, renewal_days, and the bins of renewals' delays; None as
+        for draws.
     record
         The steps whose last day was over, counted: what `calibration` compares with.
     about
@@ -177,13 +178,13 @@ class PlanReliability:
         Raises
         ------
         PlanError
-            For another window or renewal_days than was learned, or steps without a probability where plans are taken at their word.
+            For another window or renewal_days than was learned, or steps without a probability where plans are taken at
+            their word.
         """
         if draws < 1 or seed < 0:
             raise PlanError(f"resolve: draws={draws}, seed={seed}: give at least one draw, and a seed from 0 on.")
         for name in ("window_days", "renewal_days") if self.frame is not None else ():
-            read, fitted = getattr(steps, name), getattr(self.frame, name)
-            if read != fitted:
+            if (read := getattr(steps, name)) != (fitted := getattr(self.frame, name)):
                 raise PlanError(
                     f"resolve: the plans were read with {name}={read}, the reliability was learned with {fitted}. Read them "
                     "with that one."
@@ -229,9 +230,9 @@ class PlanReliability:
             of_unseen = {column: (places[part], effects) for column, (places, effects) in unseen.items()}
             p = expit(log_odds(frame, numbers[part], steps.stated, flat, of_unseen))
             event = np.maximum(steps.kind - RENEWAL - 1, 0)
-            delay = (flat[name].T[event] for name in ("delay_mean", "delay_scale"))
-            share = (flat[name].T[steps.kind] for name in ("share_mean", "share_sd"))
-            given = Drawn(p, *delay, *share, flat["renewal_delay"], frame.lag_edges)
+            mean, scale = (flat[name].T[event] for name in ("delay_mean", "delay_scale"))
+            share_mean, share_sd = (flat[name].T[steps.kind] for name in ("share_mean", "share_sd"))
+            given = Drawn(p, mean, scale, share_mean, share_sd, flat["renewal_delay"], frame.lag_edges)
             return outcomes_of(steps, seed, given, frame.window_days, len(index))
 
         return in_parts(some, len(still), len(index), threads)
@@ -280,8 +281,9 @@ def fit_plan_reliability(
 ) -> PlanReliability:
     """Learn from past plans and what came of them how far plans can be relied on.
 
-    ``P(hit by d days after the planned day) = p F(d)``, up to the window's end, of renewals up to `renewal_days`; logit p is a kind's intercept plus effects of segment
-    levels and CSMs (partially pooled) plus a slope on the stated log odds; steps that may still come count 1 - p F(d).
+    ``P(hit by d days after the planned day) = p F(d)`` up to the window's end, or `renewal_days`; logit p is a kind's intercept
+    plus effects of segment levels and CSMs (partially pooled) plus a slope on the stated log odds; steps that may still come
+    count 1 - p F(d).
 
     Parameters
     ----------

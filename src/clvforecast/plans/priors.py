@@ -38,14 +38,14 @@ class PlanPriors(Priors):
     delay_scale_spread: float = Field(0.7, gt=0, description="lognormal, 95% between 5 and 80 days")
     lag_mean: float = Field(10.0, description="days: middle of the delays of renewals; late rather than early")
     lag_scale: float = Field(
-        40.0,
+        80.0,
         gt=0,
-        description="days: half of the renewals are booked within a month of that, one in sixteen after a quarter",
+        description="days: half of the renewals are booked within two months of that, one in six after a quarter",
     )
     lag_spread: float = Field(
-        1.5,
+        2.0,
         gt=0,
-        description="SD of the log share of each bin of days: ledgers book by quarters, at once, or months late",
+        description="SD of the log share of each bin of days: ledgers book early, at once, by quarters, or months late",
     )
     share_mean_mean: float = Field(-0.05, description="log of actual over planned amount: 95% of the plan")
     share_mean_sd: float = Field(0.25, gt=0, description="58% to 157% of the plan")

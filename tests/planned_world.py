@@ -13,18 +13,22 @@ from clvforecast.laplace import prepared
 from clvforecast.ledger import Ledger
 from clvforecast.plans import PlanPriors, Plans
 from clvforecast.plans.counts import PlanCounts, PlanFrame, count_steps, plan_frame
+from clvforecast.plans.lags import lag_edges, parts
 from clvforecast.plans.matching import match_steps
 from clvforecast.plans.model import plan_component
-from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.steps import EVENT_STEPS, STEP_KINDS
 
 AS_OF = date(2024, 6, 30)
 DAY = timedelta(days=1)
+LAGS = np.array([0.02, 0.02, 0.04, 0.08, 0.3, 0.06, 0.05, 0.08, 0.2, 0.05, 0.04, 0.03, 0.03])
+"""Shares of renewals that are booked (-91, -61], (-61, -31] ... days late: the bins of `lags.GRID`, even within each."""
+LAG_EDGES = lag_edges(np.zeros(0, dtype=np.int64), 90, 365)
 History = tuple[Plans, Ledger, pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class PlannedWorld:
-    """Truth of a company whose managers write plans; delays are Student-t(4), cut to the window."""
+    """Truth of a company whose managers write plans; delays are Student-t(4), cut to the window; of renewals `LAGS`."""
 
     intercept: dict[str, float] = field(
         default_factory=lambda: {"renewal": 0.9, "expansion": -0.3, "contraction": 0.2, "change_order": -0.6}
@@ -35,7 +39,6 @@ class PlannedWorld:
     csm: dict[str, float] = field(default_factory=lambda: {"ann": 0.3, "bob": -0.3})
     delay: dict[str, tuple[float, float]] = field(
         default_factory=lambda: {
-            "renewal": (-5.0, 12.0),
             "expansion": (20.0, 18.0),
             "contraction": (10.0, 25.0),
             "change_order": (30.0, 25.0),
@@ -59,6 +62,9 @@ def probability(world: PlannedWorld, kind: str, stated: float, region: str, csm:
 
 
 def drawn_delay(rng: np.random.Generator, world: PlannedWorld, kind: str) -> int:
+    if kind == "renewal":
+        j = rng.choice(len(LAGS), p=LAGS)
+        return int(rng.integers(LAG_EDGES[j] + 1, LAG_EDGES[j + 1] + 1))
     mean, scale = world.delay[kind]
     while True:
         day = int(np.floor(mean + scale * rng.standard_t(4) + 0.5))
@@ -119,12 +125,13 @@ def simulated(
     return plans, ledger, pd.DataFrame(truth)
 
 
-def counted(plans: Plans, ledger: Ledger) -> tuple[PlanCounts, PlanFrame]:
-    frame = plan_frame(plans, ledger, ("region",))
-    return count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame), frame
+def counted(plans: Plans, ledger: Ledger, segments: tuple[str, ...] = ("region",)) -> tuple[PlanCounts, PlanFrame]:
+    matches = match_steps(plans.steps, ledger, plans.window_days, plans.renewal_days)
+    frame = plan_frame(plans, ledger, segments, matches)
+    return count_steps(plans, ledger, matches, frame), frame
 
 
-def truth_of(world: PlannedWorld) -> dict[str, np.ndarray]:
+def truth_of(world: PlannedWorld, frame: PlanFrame) -> dict[str, np.ndarray]:
     """The named variables of a world; effects are about their mean, as the model has them."""
     kinds = np.array([world.intercept[kind] for kind in STEP_KINDS])
     effects = [kinds - kinds.mean(), *([of[level] for level in sorted(of)] for of in (world.region, world.csm))]
@@ -133,8 +140,9 @@ def truth_of(world: PlannedWorld) -> dict[str, np.ndarray]:
         "stated_slope": np.array(world.slope),
         "unstated_offset": np.array(world.unstated),
         "effect": np.concatenate(effects),
-        "delay_mean": np.array([world.delay[kind][0] for kind in STEP_KINDS]),
-        "delay_scale": np.array([world.delay[kind][1] for kind in STEP_KINDS]),
+        "delay_mean": np.array([world.delay[kind][0] for kind in EVENT_STEPS]),
+        "delay_scale": np.array([world.delay[kind][1] for kind in EVENT_STEPS]),
+        "renewal_delay": parts(frame.lag_edges[:-1], frame.lag_edges[1:], LAG_EDGES) @ LAGS,
         "share_mean": np.array([world.share[kind][0] for kind in STEP_KINDS]),
         "share_sd": np.array([world.share[kind][1] for kind in STEP_KINDS]),
     }

@@ -21,7 +21,9 @@ def with_record() -> PlanReliability:
     return PlanReliability(prior.draws, prior.frame, record, about=prior.about)
 
 
-@pytest.mark.parametrize("make", [with_record, lambda: PlanReliability.prior(draws=10, window_days=45)])
+@pytest.mark.parametrize(
+    "make", [with_record, lambda: PlanReliability.prior(draws=10, window_days=45, renewal_days=200)]
+)
 def test_what_is_loaded_is_what_was_saved(make: object, tmp_path: Path) -> None:
     saved: PlanReliability = make()  # type: ignore[operator]
     saved.save(tmp_path / "plans.clv")

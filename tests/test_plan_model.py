@@ -15,8 +15,8 @@ from clvforecast.plans import PlanPriors
 from clvforecast.plans.counts import PlanCounts, PlanFrame
 from clvforecast.plans.delays import between, cdf, drawn_day, quantile, still_to_come
 from clvforecast.plans.model import plan_component, plan_design
-from clvforecast.plans.steps import STEP_KINDS
-from planned_world import History, PlannedWorld, counted, normal_draws, simulated, truth_of
+from clvforecast.plans.steps import EVENT_STEPS, STEP_KINDS
+from planned_world import LAGS, History, PlannedWorld, counted, normal_draws, simulated, truth_of
 from test_densities import assert_like_its_graph
 
 WORLD = PlannedWorld()
@@ -27,7 +27,7 @@ def misses(counts: PlanCounts, frame: PlanFrame) -> dict[str, np.ndarray]:
     draws = normal_draws(counts, frame)
     return {
         name: np.ravel((draws[name].mean(axis=0) - true) / draws[name].std(axis=0))
-        for name, true in truth_of(WORLD).items()
+        for name, true in truth_of(WORLD, frame).items()
     }
 
 
@@ -70,14 +70,16 @@ def history() -> History:
     return simulated(WORLD, 4000, seed=11)
 
 
-def by_scipy(counts: PlanCounts, v: dict[str, np.ndarray], window: int) -> float:
+def by_scipy(counts: PlanCounts, v: dict[str, np.ndarray], frame: PlanFrame) -> float:
     """The log likelihood, step by step of the cells, from scipy's distributions."""
     total = 0.0
-    of_kind = [stats.t(4, mean, scale) for mean, scale in zip(v["delay_mean"], v["delay_scale"], strict=True)]
+    bins = stats.rv_histogram((v["renewal_delay"], np.array(frame.lag_edges) + 0.5), density=False)
+    of_kind = [bins] + [stats.t(4, mean, scale) for mean, scale in zip(v["delay_mean"], v["delay_scale"], strict=True)]
+    last = [365] + 3 * [90]
 
     def passed(kind: int, low: float, day: float) -> float:
         of = of_kind[kind]
-        return float((of.cdf(day + 0.5) - of.cdf(low - 0.5)) / (of.cdf(window + 0.5) - of.cdf(low - 0.5)))
+        return float((of.cdf(day + 0.5) - of.cdf(low - 0.5)) / (of.cdf(last[kind] + 0.5) - of.cdf(low - 0.5)))
 
     first = np.cumsum([0, len(STEP_KINDS), 2])
     p = np.empty(len(counts.hits))
@@ -118,6 +120,7 @@ def test_the_density_is_likelihood_and_priors_worked_out_apart(history: History)
         prior += stats.norm(priors.stated_slope_mean, priors.stated_slope_sd).logpdf(v["stated_slope"])
         prior += stats.norm(priors.unstated_mean, priors.unstated_sd).logpdf(v["unstated_offset"])
         prior += stats.norm(priors.delay_mean_mean, priors.delay_mean_sd).logpdf(v["delay_mean"]).sum()
+        prior += stats.norm(0.0, 1.0).logpdf(raw["lag"]).sum()
         centre = v["share_mean"].mean()
         prior += stats.norm(priors.share_mean_mean, priors.share_mean_sd).logpdf(centre)
         for name, at, spread in (
@@ -127,7 +130,7 @@ def test_the_density_is_likelihood_and_priors_worked_out_apart(history: History)
             prior += stats.norm(np.log(at), spread).logpdf(np.log(v[name])).sum()
         assert P + design.share.n_coords == len(coords)
         found.append(target.value_and_slope(x)[0])
-        expected.append(by_scipy(counts, v, frame.window_days) + prior)
+        expected.append(by_scipy(counts, v, frame) + prior)
     assert np.diff(found) == pytest.approx(np.diff(expected), rel=1e-9)
 
 
@@ -137,11 +140,11 @@ def test_the_density_and_its_slope_are_those_of_the_pymc_model(history: History)
 
 
 def test_what_was_simulated_is_found_within_posterior_sds() -> None:
-    """Six companies of 3,000 steps: no parameter beyond 4.2 SDs of 168, and as many beyond 1.645 as ought to be (10%)."""
+    """Six companies of 3,000 steps: no parameter beyond 4.2 SDs of some 230, and as many beyond 1.645 as ought to be (10%)."""
     found = np.concatenate(
         [np.concatenate(list(misses(*counted(*simulated(WORLD, 3000, seed)[:2])).values())) for seed in range(6)]
     )
-    assert len(found) == 6 * 27
+    assert len(found) >= 6 * (25 + len(LAGS))
     assert np.abs(found).max() < 4.2
     assert 0.03 < (np.abs(found) > 1.645).mean() < 0.20
 
@@ -150,7 +153,7 @@ def test_counts_do_not_depend_on_the_number_of_steps(history: History) -> None:
     """Groups by levels and per cent stated, delays by kind and day: bounded, however long the history."""
     counts, _ = counted(*history[:2])
     assert len(counts.hits) <= 4 * 2 * 2 * 5
-    assert len(counts.delay_n) <= 4 * 181
+    assert len(counts.delay_n) <= 3 * 181 + 456
     assert counts.hits.sum() + counts.misses.sum() + counts.open_n.sum() == counts.n_steps
     assert counts.delay_n.sum() == counts.hits.sum()
 
@@ -167,7 +170,7 @@ def test_leaving_out_open_steps_is_biased_and_counting_them_jointly_is_not() -> 
     def log_odds(c: PlanCounts) -> tuple[float, float, float]:
         draws = normal_draws(c, frame)
         level = draws["intercept"] + draws["effect"][:, STEP_KINDS.index("expansion")]
-        delay = draws["delay_mean"][:, STEP_KINDS.index("change_order")]
+        delay = draws["delay_mean"][:, EVENT_STEPS.index("change_order")]
         return float((level.mean() - true) / level.std()), float(level.mean() - true), float(delay.mean())
 
     in_sds, off, delay = log_odds(counts)

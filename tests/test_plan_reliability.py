@@ -15,7 +15,7 @@ from clvforecast.plans.delays import between, probability_left, still_to_come
 from clvforecast.plans.outcomes import uniforms
 from clvforecast.plans.steps import STEP_KINDS
 from clvforecast.simulation.random import WORDS, start_stream
-from planned_world import AS_OF, DAY, History, PlannedWorld, counted, normal_draws, simulated
+from planned_world import AS_OF, DAY, LAG_EDGES, LAGS, History, PlannedWorld, counted, normal_draws, simulated
 
 WORLD = PlannedWorld()
 
@@ -107,8 +107,14 @@ def fixed(
     data["effect_sd"] = (("chain", "draw", "column"), np.ones((1, draws, 1)))  # type: ignore[assignment]
     pairs = {"delay_mean": delay[0], "delay_scale": delay[1], "share_mean": share[0], "share_sd": share[1]}
     for name, value in pairs.items():
-        data[name] = (("chain", "draw", "kind"), np.full((1, draws, kinds), value))  # type: ignore[assignment]
-    return PlanReliability(xr.Dataset(data), PlanFrame(("kind",), {"kind": STEP_KINDS}, 90), about={"note": "fixed"})
+        dim, n = ("kind", kinds) if name.startswith("share") else ("event_kind", kinds - 1)
+        data[name] = (("chain", "draw", dim), np.full((1, draws, n), value))  # type: ignore[assignment]
+    data["renewal_delay"] = (("chain", "draw", "delay_days"), np.tile(LAGS, (1, draws, 1)))  # type: ignore[assignment]
+    return PlanReliability(xr.Dataset(data), frame_of(("kind",), {"kind": STEP_KINDS}), about={"note": "fixed"})
+
+
+def frame_of(columns: tuple[str, ...], levels: dict[str, tuple[str, ...]]) -> PlanFrame:
+    return PlanFrame(columns, levels, 90, 365, LAG_EDGES)
 
 
 def waiting(*planned: int, **columns: object) -> tuple[Plans, Ledger]:
@@ -256,8 +262,10 @@ def test_what_cannot_be_is_refused_with_the_way_out(history: History) -> None:
         PlanReliability.prior(priors={"intercept_mean": 0})
     with pytest.raises(clv.PlanError, match="window_days=90, the reliability was learned with 60"):
         PlanReliability.prior(window_days=60).resolve(plans, ledger)
+    with pytest.raises(clv.PlanError, match="renewal_days=365, the reliability was learned with 200"):
+        PlanReliability.prior(renewal_days=200).resolve(plans, ledger)
     with pytest.raises(clv.PlanError, match="was learned by size, but the accounts have no column 'size'"):
-        frame = PlanFrame(("kind", "size"), {"kind": STEP_KINDS, "size": ("small",)}, 90)
+        frame = frame_of(("kind", "size"), {"kind": STEP_KINDS, "size": ("small",)})
         PlanReliability(fixed(0.5).draws, frame, about={"note": "fixed"}).resolve(plans, ledger)
     for needs_history in (PlanReliability.prior().calibration, PlanReliability.as_stated().summary):
         with pytest.raises(clv.PlanError):

@@ -173,6 +173,8 @@ def test_plans_that_cannot_be_used_at_all_say_why() -> None:
         clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)).iloc[:0])
     with pytest.raises(clv.PlanError, match="window_days=0"):
         clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)), window_days=0)
+    with pytest.raises(clv.PlanError, match="renewal_days=60: give whole days from 90 to 730, for example 365"):
+        clv.read_plans(steps_of(("a", "2024-06-01", "renewal", 1.0)), renewal_days=60)
 
 
 # --- matching ---------------------------------------------------------------------------------------------------------
@@ -267,13 +269,67 @@ def test_a_renewal_is_the_decision_whose_term_ends_in_the_window() -> None:
         ("2024-02-15", "2024-02-10", "hit", -5),
         ("2024-01-01", "2023-09-01", "hit", -90),
         ("2024-06-15", "2024-02-10", "open", 999),
-        ("2023-07-01", "2023-07-01", "missed", 999),
-        ("2023-12-20", "2024-03-25", "missed", 999),
+        ("2023-07-01", "2023-07-01", "open", 999),
+        ("2023-12-20", "2024-03-25", "hit", 96),
     ):
         found = outcomes(steps_of(("a", planned, "renewal", 1200.0)), renewed(booked))
         assert (found["outcome"].item(), found["delay_days"].fillna(999).item()) == (outcome, delay), (planned, booked)
     later = renewed("2024-03-01", as_of=date(2024, 2, 28))
     assert outcomes(steps_of(("a", "2024-01-01", "renewal", 1200.0)), later)["outcome"].item() == "open"
+
+
+def with_row(as_of: date, **row: object) -> Ledger:
+    """One account whose first term ends on 2023-01-01, and one event more."""
+    first = {"account_id": "a", "event_date": "2022-01-01", "kind": "initial", "amount": 1200.0, "term_months": 12}
+    return clv.read_ledger(pd.DataFrame([first, {"account_id": "a", **row}]).assign(currency="USD"), as_of=as_of)
+
+
+def test_a_renewal_counts_however_late_it_is_booked_up_to_its_own_bound() -> None:
+    """The term ended on 2023-01-01: day 200 is 2023-07-20."""
+    steps = steps_of(("a", "2023-01-01", "renewal", 1200.0))
+    row = {"event_date": "2023-07-20", "start_date": "2023-01-01", "kind": "renewal", "amount": 1200.0}
+    for as_of, days, outcome, delay in (
+        (date(2023, 4, 30), 365, "open", 999),
+        (date(2023, 7, 19), 365, "open", 999),
+        (date(2023, 7, 20), 365, "hit", 200),
+        (date(2024, 7, 20), 200, "hit", 200),
+        (date(2024, 7, 20), 199, "missed", 999),
+        (date(2023, 7, 19), 199, "missed", 999),
+    ):
+        ledger = with_row(as_of, **row, term_months=12)
+        plans = clv.read_plans(steps, ledger, renewal_days=days)
+        found = plans.outcomes(ledger)
+        assert (found["outcome"].item(), found["delay_days"].fillna(999).item()) == (outcome, delay), (as_of, days)
+        assert len(plans.open(ledger)) == (outcome == "open")
+        assert len(plans.open(as_of)) == (as_of < date(2023, 1, 1) + timedelta(days))
+
+
+def test_a_renewal_that_is_known_to_have_lapsed_is_missed_at_once() -> None:
+    steps = steps_of(("a", "2023-01-01", "renewal", 1200.0))
+    notice = {"event_date": "2022-12-01", "start_date": "2023-01-01", "kind": "churn"}
+    early = {"event_date": "2022-11-01", "start_date": "2022-11-10", "kind": "churn"}
+    back = {"event_date": "2023-06-15", "start_date": "2023-06-15", "kind": "renewal", "amount": 9.0, "term_months": 12}
+    for row, before, after in (
+        (notice, date(2022, 11, 30), date(2022, 12, 1)),
+        (early, date(2022, 10, 31), date(2022, 11, 10)),
+        (back, date(2023, 6, 14), date(2023, 6, 15)),
+    ):
+        for as_of, outcome in ((before, "open"), (after, "missed")):
+            ledger = with_row(as_of, **row)
+            plans = clv.read_plans(steps, ledger)
+            assert plans.outcomes(ledger)["outcome"].item() == outcome, (row, as_of)
+
+
+def test_of_monthly_terms_the_step_is_the_decision_nearest_to_its_day() -> None:
+    """Terms end on the first of each month; that of April is open, and that of March, which was renewed, is not meant."""
+    rows = [
+        {"account_id": "a", "event_date": f"2023-0{month}-01", "kind": kind, "amount": 100.0, "term_months": 1}
+        for month, kind in ((1, "initial"), (2, "renewal"), (3, "renewal"))
+    ]
+    ledger = clv.read_ledger(pd.DataFrame(rows).assign(currency="USD"), as_of=date(2023, 3, 10))
+    for planned, outcome in (("2023-04-01", "open"), ("2023-03-01", "hit")):
+        found = outcomes(steps_of(("a", planned, "renewal", 100.0)), ledger)
+        assert found["outcome"].item() == outcome, planned
 
 
 def test_shares_of_renewals_are_by_the_month_where_the_plan_gives_a_term() -> None:
@@ -366,4 +422,4 @@ def test_a_step_before_the_ledger_knew_the_account_is_no_miss() -> None:
 
 def test_matching_knows_nothing_of_accounts_that_the_ledger_does_not_have() -> None:
     plans = clv.read_plans(steps_of(("stranger", "2023-05-01", "expansion", 1.0)))
-    assert match_steps(plans.steps, ledger_of(("a", "2023-05-01", "expansion", 1.0)), 90).event.tolist() == [-1]
+    assert match_steps(plans.steps, ledger_of(("a", "2023-05-01", "expansion", 1.0)), 90, 365).event.tolist() == [-1]

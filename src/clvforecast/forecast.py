@@ -217,7 +217,7 @@ def forecast(
     )
     tracking = Tracking(snapshots, settings.pending) if settings.bridge else None
     if plans is not None and reliability is None:
-        reliability = PlanReliability.prior(plans.window_days, seed=settings.seed)
+        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
     steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
     simulated = Settings(
         seed=settings.seed,

@@ -55,7 +55,7 @@ def plan_value(
         if name in settings:
             raise ForecastError(f"{name}=...: plan_value sets it itself. Leave it out.")
     if reliability is None:
-        reliability = PlanReliability.prior(plans.window_days, seed=settings.get("seed", 7))
+        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.get("seed", 7))
     open_plans = plans.open(ledger)
     if not len(open_plans):
         raise ForecastError(

@@ -17,9 +17,10 @@ from clvforecast.errors import FitError, PlanError
 from clvforecast.events import NOT_RECORDED
 from clvforecast.histories.lines import segment_columns
 from clvforecast.ledger import Ledger
+from clvforecast.plans.lags import lag_edges
 from clvforecast.plans.matching import HIT, UNCOVERED, UNWRITTEN, Matches, kind_codes
 from clvforecast.plans.records import Plans
-from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -35,11 +36,20 @@ MAX_SHARE = 20.0
 
 @dataclass(frozen=True)
 class PlanFrame:
-    """What effects are indexed by: the columns with their levels, the kind first; and the window in days."""
+    """What effects are indexed by: the columns with their levels, the kind first; the window and a renewal's last day in days;
+    and the edges of the bins of renewals' delays (`lags`)."""
 
     columns: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]
     window_days: int
+    renewal_days: int
+    lag_edges: tuple[int, ...]
+
+    @property
+    def lag_labels(self) -> list[str]:
+        """First and last day of every bin of renewals' delays."""
+        pairs = zip(self.lag_edges[:-1], self.lag_edges[1:], strict=True)
+        return [str(high) if high == low + 1 else f"{low + 1} to {high}" for low, high in pairs]
 
     @property
     def labels(self) -> list[str]:
@@ -59,10 +69,10 @@ class PlanCounts:
     ----------
     group_levels : (G, columns) level of each group, negative where it has none.
     group_stated : (G,) per cent stated, `UNSTATED` without.
-    hits, misses : (G,) steps that came, and whose window ended without.
-    ripe, ripe_hits : (G,) steps whose window is over, and how many of them came: what a calibration table may count.
+    hits, misses : (G,) steps that came, and whose last day passed without.
+    ripe, ripe_hits : (G,) steps whose last day is over, and how many of them came: what a calibration table may count.
     delay_kind, delay_lower, delay_day, delay_n : delays of hits; days from the planned day.
-    open_group, open_lower, open_day, open_n : steps not hit by day `open_day` within their window.
+    open_group, open_lower, open_day, open_n : steps not hit by day `open_day`, before their last.
     share_n, share_mean, share_squares : (kinds,) hits with a log share, its mean, and squares about it.
     n_steps : steps that say something.
     n_clipped : shares beyond `MAX_SHARE`.
@@ -89,8 +99,11 @@ class PlanCounts:
     n_clipped: int
 
 
-def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...]) -> PlanFrame:
-    """The levels of segments and CSMs among the plans' accounts. Raises FitError for a column the accounts do not have."""
+def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...], matches: Matches) -> PlanFrame:
+    """The levels of segments and CSMs among the plans' accounts, and bins for renewals' delays.
+
+    Raises FitError for a column the accounts do not have.
+    """
     available = segment_columns(ledger.accounts)
     for name in segments:
         if name not in available:
@@ -107,7 +120,9 @@ def plan_frame(plans: Plans, ledger: Ledger, segments: tuple[str, ...]) -> PlanF
         levels[name] = tuple(sorted(set(_segment(plans, ledger, name).to_pylist())))
     if plans.steps["csm"].null_count < len(plans):
         levels[CSM] = tuple(sorted(set(plans.steps["csm"].drop_null().to_pylist())))
-    return PlanFrame(tuple(levels), levels, plans.window_days)
+    renewed = matches.is_(HIT) & (kind_codes(plans.steps) == RENEWAL)
+    edges = lag_edges(matches.delay[renewed], plans.window_days, plans.renewal_days)
+    return PlanFrame(tuple(levels), levels, plans.window_days, plans.renewal_days, edges)
 
 
 def _segment(plans: Plans, ledger: Ledger, name: str) -> pa.ChunkedArray:
@@ -148,6 +163,8 @@ def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame
     """The cells of all steps that were written down by `as_of`, whose window has begun and whose account the ledger had.
 
     A renewal that was booked before its window counts when that begins, as one that was not booked does.
+    One that is known to have lapsed counts as one that had not come by `as_of`, until its last day is over: were lapses counted
+    from their notice on, while renewals are still to be booked, those that wait would seem to lapse too.
     """
     known = ~matches.is_(UNWRITTEN) & ~matches.is_(UNCOVERED) & (matches.elapsed >= matches.lower)
     stated = plans.steps["probability"].to_numpy()
@@ -157,7 +174,7 @@ def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame
     features = np.column_stack([level_numbers(level_texts(plans, ledger, frame), frame), per_cent])[known]
     groups, group = np.unique(features, axis=0, return_inverse=True)
     group, G = group.ravel(), len(groups)
-    hit, ripe = matches.is_(HIT)[known], (matches.elapsed >= plans.window_days)[known]
+    hit, ripe = matches.is_(HIT)[known], (matches.elapsed >= matches.last)[known]
     lower, elapsed, kind = matches.lower[known], matches.elapsed[known], kind_codes(plans.steps)[known]
     delays, delay_n = _distinct(np.column_stack([kind, lower, matches.delay[known]])[hit])
     waiting = ~hit & ~ripe

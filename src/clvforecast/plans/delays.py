@@ -1,4 +1,5 @@
-"""How late steps come: Student's t with four degrees of freedom, in whole days, within a step's window.
+"""How late steps but renewals come (see `lags` for those): Student's t with four degrees of freedom, in whole days,
+within a step's window.
 
 Day d has the probability of (d - 1/2, d + 1/2), given (lower - 1/2, window + 1/2). Four degrees of freedom: most steps come
 near their day, a few slip by months; and distribution and quantile have closed forms.

@@ -42,6 +42,9 @@ DATA = (
     "share_X_mean",
     "share_sums",
     "window",
+    "lag_edges",
+    "lag_base",
+    "lag_spread",
     "prior_place",
     "prior_effect",
 )
@@ -66,10 +69,14 @@ DATA = (
     SHARE_X_MEAN,
     SHARE_SUMS,
     WINDOW,
+    LAG_EDGES,
+    LAG_BASE,
+    LAG_SPREAD,
     PRIOR_PLACE,
     PRIOR_EFFECT,
 ) = range(len(DATA))
-"""delay_cells and open_cells (3, cells): lower, day, n. share_sums (3, kinds): n, mean, squares. prior_place (7, 2) is next."""
+"""delay_cells and open_cells (3, cells): lower, day, n. share_sums (3, kinds): n, mean, squares. lag_base (J,): the
+bins' log shares before the data. prior_place (7, 2) is next."""
 INTERCEPT, SLOPE, UNSTATED, DELAY_MEAN, DELAY_SCALE, SHARE_MEAN, SHARE_SD = range(7)
 """Rows of prior_place: mean and SD of the intercept, of the slope on stated log odds, of the offset of steps without a stated
 probability, of delays' means and log scales, of the mean log share, and of the log SD of shares."""
@@ -101,12 +108,60 @@ def interval(low: float, high: float, mean: float, log_scale: float) -> tuple[fl
     return mass, (at_a - at_b) / scale, a * at_a - b * at_b
 
 
+@inner
+def part_of_bin(low: float, high: float, edges: Floats, j: int) -> float:
+    """The part of bin j that lies in the days (low, high]."""
+    return max(min(high, edges[j + 1]) - max(low, edges[j]), 0.0) / (edges[j + 1] - edges[j])
+
+
+@inner
+def booked_between(low: float, high: float, edges: Floats, shares: Floats) -> float:
+    """The share of renewals that are booked on the days (low, high]."""
+    mass = 0.0
+    for j in range(shares.size):
+        mass += part_of_bin(low, high, edges, j) * shares[j]
+    return mass
+
+
+@inner
+def add_booked_slope(slope: Floats, factor: float, low: float, high: float, edges: Floats, shares: Floats) -> None:
+    """``slope += factor d mass / d log shares``; that the shares add up to one cancels in a ratio of two masses."""
+    for j in range(shares.size):
+        slope[j] += factor * part_of_bin(low, high, edges, j) * shares[j]
+
+
 @native
-def add_delays(slope: Floats, mean: Floats, log_scale: Floats, kind: Integers, cells: Floats, window: float) -> float:
-    """``sum n log P(D = d | lower <= D <= window)``; slope is (2 kinds,), by means and by log scales."""
-    value, kinds = 0.0, mean.size
+def lag_shares(z: Floats, base: Floats, spread: float) -> Floats:
+    """``softmax(log base + spread z)``."""
+    logits = base + spread * z
+    odds = np.exp(logits - logits.max())
+    return odds / odds.sum()
+
+
+@native
+def add_delays(
+    slope: Floats,
+    by_lag: Floats,
+    mean: Floats,
+    log_scale: Floats,
+    shares: Floats,
+    edges: Floats,
+    kind: Integers,
+    cells: Floats,
+    window: float,
+) -> float:
+    """``sum n log P(D = d | lower <= D <= the last day)``; slope is (2 kinds but renewals,), by means and by log scales; by_lag
+    (J,) by the log shares of renewals' bins."""
+    value, kinds, last = 0.0, mean.size, edges[-1]
     for i in range(kind.size):
-        k, lower, day, n = kind[i], cells[0, i], cells[1, i], cells[2, i]
+        k, lower, day, n = kind[i] - 1, cells[0, i], cells[1, i], cells[2, i]
+        if k < 0:
+            mass = booked_between(day - 1.0, day, edges, shares)
+            whole = booked_between(lower - 1.0, last, edges, shares)
+            value += n * (math.log(mass) - math.log(whole))
+            add_booked_slope(by_lag, n / mass, day - 1.0, day, edges, shares)
+            add_booked_slope(by_lag, -n / whole, lower - 1.0, last, edges, shares)
+            continue
         mass, by_mean, by_scale = interval(day - 0.5, day + 0.5, mean[k], log_scale[k])
         whole, whole_by_mean, whole_by_scale = interval(lower - 0.5, window + 0.5, mean[k], log_scale[k])
         value += n * (math.log(mass) - math.log(whole))
@@ -118,34 +173,47 @@ def add_delays(slope: Floats, mean: Floats, log_scale: Floats, kind: Integers, c
 @native
 def add_open(
     slope: Floats,
+    by_lag: Floats,
     by_log_odds: Floats,
     log_odds: Floats,
     mean: Floats,
     log_scale: Floats,
+    shares: Floats,
+    edges: Floats,
     group: Integers,
     kind: Integers,
     cells: Floats,
     window: float,
 ) -> float:
-    """``sum n log(1 - p F(d))``, F(d) the share of delays up to day d of those from lower to the window's end."""
-    value, kinds = 0.0, mean.size
+    """``sum n log(1 - p F(d))``, F(d) the share of delays up to day d of those from lower to the last day."""
+    value, kinds, last = 0.0, mean.size, edges[-1]
+    rest_by_mean = rest_by_scale = whole_by_mean = whole_by_scale = 0.0
     for i in range(group.size):
-        k, g, lower, day, n = kind[i], group[i], cells[0, i], cells[1, i], cells[2, i]
-        rest, rest_by_mean, rest_by_scale = interval(day + 0.5, window + 0.5, mean[k], log_scale[k])
-        whole, whole_by_mean, whole_by_scale = interval(lower - 0.5, window + 0.5, mean[k], log_scale[k])
+        k, g, lower, day, n = kind[i] - 1, group[i], cells[0, i], cells[1, i], cells[2, i]
+        if k < 0:
+            rest = booked_between(day, last, edges, shares)
+            whole = booked_between(lower - 1.0, last, edges, shares)
+        else:
+            rest, rest_by_mean, rest_by_scale = interval(day + 0.5, window + 0.5, mean[k], log_scale[k])
+            whole, whole_by_mean, whole_by_scale = interval(lower - 0.5, window + 0.5, mean[k], log_scale[k])
         p, to_come = logistic(log_odds[g]), rest / whole
         not_yet = logistic(-log_odds[g]) + p * to_come
         value += n * math.log(not_yet)
         by_to_come = n * p / not_yet
-        slope[k] += by_to_come * (rest_by_mean - to_come * whole_by_mean) / whole
-        slope[kinds + k] += by_to_come * (rest_by_scale - to_come * whole_by_scale) / whole
+        if k < 0:
+            add_booked_slope(by_lag, by_to_come / whole, day, last, edges, shares)
+            add_booked_slope(by_lag, -by_to_come * to_come / whole, lower - 1.0, last, edges, shares)
+        else:
+            slope[k] += by_to_come * (rest_by_mean - to_come * whole_by_mean) / whole
+            slope[kinds + k] += by_to_come * (rest_by_scale - to_come * whole_by_scale) / whole
         by_log_odds[g] += n * (to_come - 1.0) / not_yet * p * (1.0 - p)
     return value
 
 
 @native
 def plan_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -> tuple[float, Floats]:
-    """x: log SDs (S + 1), raw (K), level, slope, offset, delays' means and log scales, share's level, log SDs of shares."""
+    """x: log SDs (S + 1), raw (K), level, slope, offset, delays' means and log scales, z of renewals' bins
+    of days, share's level, log SDs of shares."""
     column_of, prior_effect = vector(wholes, layout, COLUMN_OF), vector(reals, layout, PRIOR_EFFECT)
     guess, error, mean_X = vector(reals, layout, GUESS), vector(reals, layout, ERROR), vector(reals, layout, X_MEAN)
     stated, is_stated = vector(reals, layout, STATED), vector(reals, layout, IS_STATED)
@@ -154,7 +222,10 @@ def plan_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     S, K, P, kinds = prior_effect.size, guess.size, mean_X.size, sums.shape[1]
     log_sd, raw = x[:S], x[S : S + K]
     level, slope_at, offset = S + K, S + K + 1, S + K + 2
-    delays, share_level = S + K + 3, S + K + 3 + 2 * kinds
+    edges, spread = vector(reals, layout, LAG_EDGES), vector(reals, layout, LAG_SPREAD)[0]
+    events, n_lags, delays = kinds - 1, edges.size - 1, S + K + 3
+    lags = delays + 2 * events
+    share_level = lags + n_lags
     s = scales_of(log_sd, np.ones(K), column_of)
     coords = coords_of_raw(raw, s, guess, error)
     level_off = x[level] - dot(mean_X, coords[:P]) / prior[INTERCEPT, 1]
@@ -170,13 +241,17 @@ def plan_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
         log_odds[g] += is_stated[g] * by_stated * stated[g] + (1.0 - is_stated[g]) * by_unstated
         value -= hits[g] * log1p_exp(-log_odds[g]) + misses[g] * log1p_exp(log_odds[g])
         by_log_odds[g] = hits[g] * logistic(-log_odds[g]) - misses[g] * logistic(log_odds[g])
-    mean = prior[DELAY_MEAN, 0] + prior[DELAY_MEAN, 1] * x[delays : delays + kinds]
-    log_scale = prior[DELAY_SCALE, 0] + prior[DELAY_SCALE, 1] * x[delays + kinds : delays + 2 * kinds]
-    by_delay = np.zeros(2 * kinds)
+    mean = prior[DELAY_MEAN, 0] + prior[DELAY_MEAN, 1] * x[delays : delays + events]
+    log_scale = prior[DELAY_SCALE, 0] + prior[DELAY_SCALE, 1] * x[delays + events : lags]
+    shares = lag_shares(x[lags:share_level], vector(reals, layout, LAG_BASE), spread)
+    by_delay, by_lag = np.zeros(2 * events), np.zeros(n_lags)
     delay_cells, open_cells = matrix(reals, layout, DELAY_CELLS), matrix(reals, layout, OPEN_CELLS)
-    value += add_delays(by_delay, mean, log_scale, vector(wholes, layout, DELAY_KIND), delay_cells, window)
+    kind = vector(wholes, layout, DELAY_KIND)
+    value += add_delays(by_delay, by_lag, mean, log_scale, shares, edges, kind, delay_cells, window)
     group, kind = vector(wholes, layout, OPEN_GROUP), vector(wholes, layout, OPEN_KIND)
-    value += add_open(by_delay, by_log_odds, log_odds, mean, log_scale, group, kind, open_cells, window)
+    value += add_open(
+        by_delay, by_lag, by_log_odds, log_odds, mean, log_scale, shares, edges, group, kind, open_cells, window
+    )
 
     slope, by_coords = np.zeros_like(x), np.zeros(K)
     share_centre = np.full(kinds, prior[SHARE_MEAN, 0] + prior[SHARE_MEAN, 1] * x[share_level])
@@ -204,9 +279,11 @@ def plan_density(x: Floats, reals: Floats, wholes: Integers, layout: Integers) -
     slope[level] += prior[INTERCEPT, 1] * by_log_odds.sum() - level_off
     slope[slope_at] += prior[SLOPE, 1] * dot(by_log_odds, is_stated * stated)
     slope[offset] += prior[UNSTATED, 1] * dot(by_log_odds, 1.0 - is_stated)
-    for k in range(kinds):
+    for k in range(events):
         slope[delays + k] += prior[DELAY_MEAN, 1] * by_delay[k]
-        slope[delays + kinds + k] += prior[DELAY_SCALE, 1] * by_delay[kinds + k]
+        slope[delays + events + k] += prior[DELAY_SCALE, 1] * by_delay[events + k]
+    for j in range(n_lags):
+        slope[lags + j] += spread * by_lag[j]
     slope[share_level] += prior[SHARE_MEAN, 1] * by_centre.sum() - share_off
     return value, slope
 

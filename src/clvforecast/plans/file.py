@@ -1,6 +1,6 @@
 """A plan reliability on disk: the record and the draws as Arrow streams, a JSON that tells what they are, and a seal.
 
-Streams: the record of steps whose window was over (its schema's metadata, key ``clvforecast``, is the JSON), and the draws. The
+Streams: the record of steps whose last day was over (its schema's metadata, key ``clvforecast``, is the JSON), and the draws. The
 sampler's statistics are not among them: the gate has been passed.
 """
 
@@ -33,6 +33,8 @@ DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("intercept", "stated_slope", "unstated_offset"), ()),
     "effect": ("level",),
     "effect_sd": ("column",),
+    **dict.fromkeys(("delay_mean", "delay_scale"), ("event_kind",)),
+    "renewal_delay": ("delay_days",),
 }
 """Variable -> its dims after (chain, draw)."""
 
@@ -46,6 +48,8 @@ class About(BaseModel):
     about: dict[str, str]
     levels: dict[str, list[str]]
     window_days: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_DAYS)]
+    renewal_days: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_DAYS)]
+    lag_edges: list[int]
     chains: Annotated[int, Field(ge=1)]
     draws: Annotated[int, Field(ge=1)]
     n_data: dict[str, int]
@@ -65,6 +69,8 @@ def save_reliability(reliability: PlanReliability, path: str | os.PathLike[str])
         about=reliability.about,
         levels={name: list(levels) for name, levels in frame.levels.items()},
         window_days=frame.window_days,
+        renewal_days=frame.renewal_days,
+        lag_edges=list(frame.lag_edges),
         chains=draws.sizes["chain"],
         draws=draws.sizes["draw"],
         n_data={str(name): int(of.attrs["n_data"]) for name, of in draws.data_vars.items()},
@@ -140,7 +146,11 @@ def _reliability(content: Content, stream: Stream, about: About) -> PlanReliabil
     levels = {name: tuple(of) for name, of in about.levels.items()}
     if tuple(levels)[:1] != (KIND,) or levels[KIND] != STEP_KINDS or set(about.n_data) != set(DIMS):
         raise ValueError("it speaks of other kinds of steps, or of other parameters")
-    frame = PlanFrame(tuple(levels), levels, about.window_days)
+    frame = PlanFrame(tuple(levels), levels, about.window_days, about.renewal_days, tuple(about.lag_edges))
+    if about.lag_edges[:1] + about.lag_edges[-1:] != [-about.window_days - 1, about.renewal_days] or any(
+        low >= high for low, high in zip(about.lag_edges[:-1], about.lag_edges[1:], strict=True)
+    ):
+        raise ValueError("its bins of renewals' delays do not rise from the window's first day to renewal_days")
     table = stream.frame(about.n_groups or 0)
     labels = labels_of(frame)
     n = about.chains * about.draws

@@ -1,7 +1,8 @@
 """What came of planned steps: each is paired with the event that it foresaw, or is still open, or was missed.
 
 The day of an event is that of its booking, for the ledger knows of it from then on: what is not booked by `as_of` may still
-come. Of a renewal the end of the term that it renews lies in the step's window; the delay is that of its booking all the same.
+come. Of a renewal the window says which decision the step is of, the one whose term ends nearest to the planned day; it came when
+that decision was renewed, whenever that was booked up to a longer bound, for ledgers book late. The delay is that of the booking.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.histories import build_histories
-from clvforecast.histories.engine import text_ranks, values
+from clvforecast.histories.decisions import OPEN as STILL_OPEN
+from clvforecast.histories.engine import is_text, text_ranks, values
 from clvforecast.histories.records import EPOCH
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import whole_days
-from clvforecast.plans.steps import RENEWAL, STEP_KINDS
+from clvforecast.plans.steps import EVENT_STEPS, RENEWAL, STEP_KINDS
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 HIT, OPEN, MISSED, UNWRITTEN, UNCOVERED = "hit", "open", "missed", "not yet written", "not covered"
 OUTCOMES = (HIT, OPEN, MISSED, UNWRITTEN, UNCOVERED)
+CAME, UNSETTLED, LAPSED = range(3)
+"""States of what a step can be paired with: an event or a renewal that was booked; an open decision; one that lapsed."""
 NO_DAY, NO_EVENT = -(10**9), 10**9
 """Before and after all days."""
 DAY_BITS, FIRST_DAY = 18, -(2**17)
@@ -37,21 +41,23 @@ class Matches:
 
     Attributes
     ----------
-    outcome : int8, place in `OUTCOMES`: hit, open (its window is not over), missed, not yet written down, or not covered: on
+    outcome : int8, place in `OUTCOMES`: hit, open (it may still come), missed, not yet written down, or not covered: on
         its planned day the ledger did not have the account, so that nobody knows what came of it.
     event : row among `events` of the event that it foresaw, -1 without.
-    delay : days from the planned day to the booking of that event, within the window; 0 without.
+    delay : days from the planned day to the booking of that event, from the window's first day to `last`; 0 without.
     lower : first day after (before, if negative) the planned day on which it can come: the window's first, or the day after
         it was written down.
+    last : last day after the planned day on which it can come, by its kind.
     elapsed : days from the planned day to `as_of`, negative before it.
     share : actual over planned amount, NaN where one is not known; of renewals whose planned term is known, by the month.
-    events : event_id, booked_day, amount_cents, months of the events that steps can foresee.
+    events : event_id, booked_day, amount_cents, months of the events that steps can foresee, and decisions that have none.
     """
 
     outcome: NDArray[np.int8]
     event: Longs
     delay: Longs
     lower: Longs
+    last: Longs
     elapsed: Longs
     share: Floats
     events: pa.Table
@@ -66,12 +72,13 @@ class Matches:
         return replace(self, **arrays)
 
 
-def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
+def match_steps(steps: pa.Table, ledger: Ledger, window_days: int, renewal_days: int) -> Matches:
     """Pair steps (`steps.STEP_SCHEMA`) with what the ledger knows on its `as_of`.
 
     A step takes an event of its account and kind that lies at most `window_days` from its planned day and was booked after the
-    step was written down. Each event is taken once: the nearest pairs first; of equally near ones the earlier event, then the
-    earlier step.
+    step was written down; a renewal takes a decision, settled or not, and is missed at once where that lapsed: by a notice, an
+    early termination or a later return. Each is taken once: the nearest pairs first; of equally near ones the earlier, on the
+    same day the renewed one, then the open one; then the earlier step.
     """
     account_ids = ledger.accounts["account_id"]
     planned, written = whole_days(steps["planned_date"]), _days_or(steps["recorded_on"], NO_DAY)
@@ -79,23 +86,25 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int) -> Matches:
     events = _foreseeable(ledger, account_ids)
     step, event = _pairs(_group(steps, account_ids), planned, events, window_days)
     booked = values(events, "booked_day")
-    possible = (
-        (booked[event] > written[step]) & (booked[event] <= planned[step] + window_days) & (written[step] <= as_of)
-    )
+    state, last = values(events, "state"), last_delays(kind_codes(steps), window_days, renewal_days)
+    in_time = (booked[event] > written[step]) & (booked[event] <= planned[step] + last[step])
+    possible = (in_time | (state[event] != CAME)) & (written[step] <= as_of)
     step, event = step[possible], event[possible]
     near = np.abs(values(events, "day")[event] - planned[step])
     order = np.lexsort((step, event, near))
     taken = _nearest_first(step[order], event[order], steps.num_rows)
+    its_state = np.where(taken >= 0, state[taken], UNSETTLED) if len(state) else np.full(len(taken), UNSETTLED)
+    taken = np.where(its_state == CAME, taken, -1)
     found = taken >= 0
     elapsed = as_of - planned
-    outcome = np.where(found, 0, np.where(elapsed < window_days, 1, 2))
+    outcome = np.where(found, 0, np.where((elapsed < last) & (its_state != LAPSED), 1, 2))
     outcome = np.where(~found & (planned < _first_days(steps, ledger)), 4, outcome)
     outcome = np.where(written > as_of, 3, outcome).astype(np.int8)
     delay = (
         np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
     )
     lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
-    return Matches(outcome, taken, delay, lower, elapsed, _shares(steps, events, taken), events)
+    return Matches(outcome, taken, delay, lower, last, elapsed, _shares(steps, events, taken), events)
 
 
 def _first_days(steps: pa.Table, ledger: Ledger) -> Longs:
@@ -115,6 +124,11 @@ def kind_codes(steps: pa.Table) -> Longs:
     return np.asarray(pc.index_in(steps["kind"], pa.array(STEP_KINDS)).to_numpy(), dtype=np.int64)
 
 
+def last_delays(kind: Longs, window_days: int, renewal_days: int) -> Longs:
+    """Days after its planned day on which a step of each kind can come at the latest."""
+    return np.where(kind == RENEWAL, renewal_days, window_days).astype(np.int64)
+
+
 def _group(table: pa.Table, account_ids: pa.ChunkedArray) -> Longs:
     """A number for each account and kind; -1 for accounts that the ledger does not have."""
     account = pc.index_in(table["account_id"], account_ids).fill_null(-1).to_numpy().astype(np.int64)
@@ -122,39 +136,49 @@ def _group(table: pa.Table, account_ids: pa.ChunkedArray) -> Longs:
 
 
 def _foreseeable(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
-    """Events that steps can foresee, by account and kind, day, and event_id.
+    """Events that steps can foresee and decisions, by account and kind, day, state, and event_id.
 
-    group, day (the one a planned day is held against), event_id, booked_day, amount_cents, months.
+    group, day (the one a planned day is held against), state, event_id, booked_day, amount_cents, months.
     """
-    amendments = ledger.events.filter(pc.is_in(ledger.events["kind"], pa.array(STEP_KINDS[RENEWAL + 1 :])))
+    amendments = ledger.events.filter(pc.is_in(ledger.events["kind"], pa.array(EVENT_STEPS)))
     booked = whole_days(amendments["event_date"])
     found = pa.table(
         {
             "group": _group(amendments, account_ids),
             "day": booked,
+            "state": np.full(len(booked), CAME, dtype=np.int64),
             "event_id": amendments["event_id"],
             "booked_day": booked,
             "amount_cents": amendments["amount_cents"],
             "months": np.zeros(len(booked), dtype=np.int64),
         }
     )
-    found = pa.concat_tables([found, _renewals(ledger, account_ids)])
-    by_id, day, group = text_ranks(found["event_id"]), values(found, "day"), values(found, "group")
-    return found.take(pa.array(np.lexsort((by_id, day, group)))).combine_chunks()
+    found = pa.concat_tables([found, _decisions(ledger, account_ids)])
+    by_id, keys = text_ranks(found["event_id"]), (values(found, name) for name in ("state", "day", "group"))
+    return found.take(pa.array(np.lexsort((by_id, *keys)))).combine_chunks()
 
 
-def _renewals(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
-    """Terms that were renewed, on the day they end, with the booking of the term that follows."""
+def _decisions(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
+    """Every renewal decision, on the day its term ends: with the booking of the term that follows, or as unsettled or lapsed."""
     columns = ("line", "end_day", "renewed", "event_id", "booked_day", "amount_cents", "months")
-    histories = build_histories(ledger, only={"lines": ("line", "account", "account_id"), "terms": columns})
-    terms = histories.terms
-    ended = np.flatnonzero(values(terms, "renewed"))
-    following = terms.take(pa.array(ended + 1))
+    histories = build_histories(
+        ledger,
+        only={
+            "lines": ("line", "account", "account_id"),
+            "terms": columns,
+            "decisions": ("term", "outcome", "returned"),
+        },
+    )
+    terms, decisions = histories.terms, histories.decisions
+    renewed = values(terms, "renewed")
+    following = terms.take(pa.array(np.arange(terms.num_rows) + renewed))
     of_lines = pc.index_in(histories.lines["account_id"], account_ids).to_numpy().astype(np.int64)
+    lapsed = ~is_text(decisions, "outcome", STILL_OPEN) | values(decisions, "returned")
     return pa.table(
         {
-            "group": of_lines[values(terms, "line")[ended]] * len(STEP_KINDS) + RENEWAL,
-            "day": values(terms, "end_day")[ended].astype(np.int64),
+            "group": of_lines[values(terms, "line")] * len(STEP_KINDS) + RENEWAL,
+            "day": values(terms, "end_day").astype(np.int64),
+            "state": np.where(renewed, CAME, np.where(lapsed, LAPSED, UNSETTLED)).astype(np.int64),
             "event_id": following["event_id"],
             "booked_day": values(following, "booked_day").astype(np.int64),
             "amount_cents": following["amount_cents"],

@@ -1,9 +1,10 @@
 """How far plans can be relied on: whether a step comes, when, and at which share of its amount.
 
-``P(hit by d days after the planned day) = p F(d)``, F a delay's distribution within the step's window (`delays`);
+``P(hit by d days after the planned day) = p F(d)``, F a delay's distribution up to the step's last day (`delays`; of renewals
+`lags`);
 ``logit p = intercept + effects of kind, segment levels and CSM + slope logit(stated)``, and for a step without a stated
-probability an offset in the slope's place. A step that has not come by day d of its window counts ``1 - p F(d)``, one whose
-window is over ``1 - p``: leaving recent steps out, or waiting for all of them to end, would keep the quick ones alone.
+probability an offset in the slope's place. A step that has not come by day d counts ``1 - p F(d)``, one whose last day is over
+``1 - p``: leaving recent steps out, or waiting for all of them to end, would keep the quick ones alone.
 ``log(actual / planned amount) ~ Normal(mu_kind, sigma_kind)``. Effects, and the kinds' mu, are partially pooled.
 """
 
@@ -26,13 +27,14 @@ from clvforecast.components.pooling import (
 )
 from clvforecast.plans.counts import UNSTATED, PlanCounts, PlanFrame
 from clvforecast.plans.density import DATA, compiled_plan_density
+from clvforecast.plans.lags import base_shares, parts, softmax
 from clvforecast.plans.priors import PlanPriors
-from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.steps import EVENT_STEPS, RENEWAL, STEP_KINDS
 
 if TYPE_CHECKING:
     import pymc as pm
 
-K_KINDS = len(STEP_KINDS)
+K_KINDS, K_EVENTS = len(STEP_KINDS), len(EVENT_STEPS)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def plan_component(
     design = plan_design(counts, frame) if design is None else design
 
     def prior(rng: np.random.Generator, shape: Shape) -> Raw:
-        return _prior_raw(design, priors, rng, shape)
+        return _prior_raw(design, priors, len(frame.lag_labels), rng, shape)
 
     return Component(
         name="plans",
@@ -73,15 +75,16 @@ def plan_component(
             Parameter("level"),
             Parameter("slope"),
             Parameter("unstated"),
-            Parameter("delay_mean", (K_KINDS,)),
-            Parameter("delay_scale", (K_KINDS,)),
+            Parameter("delay_mean", (K_EVENTS,)),
+            Parameter("delay_scale", (K_EVENTS,)),
+            Parameter("lag", (len(frame.lag_labels),)),
             Parameter("share_level"),
             Parameter("share_sd", (K_KINDS,)),
         ),
         density=compiled_plan_density,
         density_data=DATA,
         prior=prior,
-        variables=lambda raw: plan_variables(raw, counts, design, priors),
+        variables=lambda raw: plan_variables(raw, counts, frame, design, priors),
         n_data=counts.n_steps,
         closed_form=prior if counts.n_steps == 0 else None,
         refined=lambda mode, variance: (
@@ -117,6 +120,9 @@ def plan_arrays(counts: PlanCounts, frame: PlanFrame, design: PlanDesign, priors
         "share_X_mean": share["X_mean"],
         "share_sums": np.stack([counts.share_n, counts.share_mean, counts.share_squares]),
         "window": np.array([float(frame.window_days)]),
+        "lag_edges": np.array(frame.lag_edges, float),
+        "lag_base": np.log(base_shares(frame.lag_edges, priors.lag_mean, priors.lag_scale)),
+        "lag_spread": np.array([priors.lag_spread]),
         "prior_place": np.array(
             [
                 [priors.intercept_mean, priors.intercept_sd],
@@ -151,19 +157,28 @@ def plan_model(arrays: Arrays) -> pm.Model:
         level = pm.Normal("level", pt.sum(a["X_mean"] * coords[:P]) / place[0, 1], 1.0)
         slope = place[1, 0] + place[1, 1] * pm.Normal("slope", 0.0, 1.0)
         unstated = place[2, 0] + place[2, 1] * pm.Normal("unstated", 0.0, 1.0)
-        mean = place[3, 0] + place[3, 1] * pm.Normal("delay_mean", 0.0, 1.0, shape=K_KINDS)
-        scale = pt.exp(place[4, 0] + place[4, 1] * pm.Normal("delay_scale", 0.0, 1.0, shape=K_KINDS))
+        mean = place[3, 0] + place[3, 1] * pm.Normal("delay_mean", 0.0, 1.0, shape=K_EVENTS)
+        scale = pt.exp(place[4, 0] + place[4, 1] * pm.Normal("delay_scale", 0.0, 1.0, shape=K_EVENTS))
+        shares = pt.special.softmax(
+            a["lag_base"] + a["lag_spread"] * pm.Normal("lag", 0.0, 1.0, shape=a["lag_base"].shape)
+        )
         share_level = pm.Normal("share_level", pt.sum(a["share_X_mean"] * coords[P:]) / place[5, 1], 1.0)
         share_sd = pt.exp(place[6, 0] + place[6, 1] * pm.Normal("share_sd", 0.0, 1.0, shape=K_KINDS))
         log_odds = place[0, 0] + place[0, 1] * level + pt.sum(a["X_rows"] * coords[:P], axis=1)
         log_odds += a["is_stated"] * slope * a["stated"] + (1.0 - a["is_stated"]) * unstated
 
         def mass(low: Any, high: Any, kind: Any) -> Any:
-            return _cdf((high - mean[kind]) / scale[kind]) - _cdf((low - mean[kind]) / scale[kind])
+            """Of the days (low, high], each of which is the time about it, up to half a day."""
+            event = np.maximum(kind - 1, 0)  # any kind of event for renewals, whose mass is that of the bins
+            of_event = _cdf((high + 0.5 - mean[event]) / scale[event]) - _cdf((low + 0.5 - mean[event]) / scale[event])
+            return pt.where(kind == RENEWAL, pt.dot(parts(low, high, a["lag_edges"]), shares), of_event)
 
-        end, kind = a["window"][0] + 0.5, a["delay_kind"]
-        of_day = mass(delay_day - 0.5, delay_day + 0.5, kind) / mass(delay_low - 0.5, end, kind)
-        passed = mass(open_low - 0.5, open_day + 0.5, a["open_kind"]) / mass(open_low - 0.5, end, a["open_kind"])
+        def last(kind: Any) -> Any:
+            return np.where(kind == RENEWAL, a["lag_edges"][-1], a["window"][0])
+
+        kind, waiting = a["delay_kind"], a["open_kind"]
+        of_day = mass(delay_day - 1.0, delay_day, kind) / mass(delay_low - 1.0, last(kind), kind)
+        passed = mass(open_low - 1.0, open_day, waiting) / mass(open_low - 1.0, last(waiting), waiting)
         n, y, squares = a["share_sums"]
         centre = place[5, 0] + place[5, 1] * share_level + pt.sum(a["share_X_rows"] * coords[P:], axis=1)
         terms = (
@@ -184,7 +199,7 @@ def _cdf(t: Any) -> Any:
     return 0.25 * (1.0 + u) ** 2 * (2.0 - u)
 
 
-def _prior_raw(design: PlanDesign, priors: PlanPriors, rng: np.random.Generator, shape: Shape) -> Raw:
+def _prior_raw(design: PlanDesign, priors: PlanPriors, n_lags: int, rng: np.random.Generator, shape: Shape) -> Raw:
     n = design.hit.n_sds
     scales = np.append(np.full(n, priors.effect_sd), priors.share_effect_sd)
     sd = np.abs(rng.normal(size=(*shape, n + 1))) * scales
@@ -196,8 +211,9 @@ def _prior_raw(design: PlanDesign, priors: PlanPriors, rng: np.random.Generator,
         "level": design.hit.at_mean(coords[0]) / priors.intercept_sd + rng.normal(size=shape),
         "slope": rng.normal(size=shape),
         "unstated": rng.normal(size=shape),
-        "delay_mean": rng.normal(size=(*shape, K_KINDS)),
-        "delay_scale": rng.normal(size=(*shape, K_KINDS)),
+        "delay_mean": rng.normal(size=(*shape, K_EVENTS)),
+        "delay_scale": rng.normal(size=(*shape, K_EVENTS)),
+        "lag": rng.normal(size=(*shape, n_lags)),
         "share_level": design.share.at_mean(coords[1]) / priors.share_mean_sd + rng.normal(size=shape),
         "share_sd": rng.normal(size=(*shape, K_KINDS)),
     }
@@ -213,7 +229,9 @@ def _refined(raw: Floats, variance: Floats, sd: Floats, design: PlanDesign) -> P
     return PlanDesign(*found)
 
 
-def plan_variables(raw: Raw, counts: PlanCounts, design: PlanDesign, priors: PlanPriors) -> dict[str, Variable]:
+def plan_variables(
+    raw: Raw, counts: PlanCounts, frame: PlanFrame, design: PlanDesign, priors: PlanPriors
+) -> dict[str, Variable]:
     """The named variables."""
     P, n = design.hit.n_coords, design.hit.n_sds
     hit = coords_from_raw(raw["raw"][..., :P], raw["sd"][..., :n][..., design.hit.column_of], *_placed(design.hit))
@@ -224,7 +242,9 @@ def plan_variables(raw: Raw, counts: PlanCounts, design: PlanDesign, priors: Pla
     share_mean = priors.share_mean_mean + priors.share_mean_sd * raw["share_level"] - design.share.at_mean(share)
     steps = counts.hits + counts.misses
     decided, stated = int(steps.sum()), int(steps[counts.group_stated != UNSTATED].sum())
-    hits, shares = int(counts.hits.sum()), int(counts.share_n.sum())
+    renewals, shares = int(counts.delay_n[counts.delay_kind == RENEWAL].sum()), int(counts.share_n.sum())
+    events = int(counts.hits.sum()) - renewals
+    base = np.log(base_shares(frame.lag_edges, priors.lag_mean, priors.lag_scale))
     scale = priors.delay_scale_median * np.exp(priors.delay_scale_spread * raw["delay_scale"])
     return {
         "intercept": Variable((), intercept, decided),
@@ -232,8 +252,11 @@ def plan_variables(raw: Raw, counts: PlanCounts, design: PlanDesign, priors: Pla
         "unstated_offset": Variable((), priors.unstated_mean + priors.unstated_sd * raw["unstated"], decided - stated),
         "effect": Variable(("level",), np.concatenate(effects_of(hit, design.hit), axis=-1), decided),
         "effect_sd": Variable(("column",), raw["sd"][..., :n], decided),
-        "delay_mean": Variable(("kind",), priors.delay_mean_mean + priors.delay_mean_sd * raw["delay_mean"], hits),
-        "delay_scale": Variable(("kind",), scale, hits),
+        "delay_mean": Variable(
+            ("event_kind",), priors.delay_mean_mean + priors.delay_mean_sd * raw["delay_mean"], events
+        ),
+        "delay_scale": Variable(("event_kind",), scale, events),
+        "renewal_delay": Variable(("delay_days",), softmax(base + priors.lag_spread * raw["lag"]), renewals),
         "share_mean": Variable(("kind",), share_mean[..., None] + effects_of(share, design.share)[0], shares),
         "share_sd": Variable(
             ("kind",), priors.share_sd_median * np.exp(priors.share_sd_spread * raw["share_sd"]), shares

@@ -22,8 +22,9 @@ from clvforecast.ledger.days import whole_days
 from clvforecast.machine import available_threads
 from clvforecast.plans.counts import MAX_SHARE
 from clvforecast.plans.delays import drawn_day, probability_left, still_to_come
+from clvforecast.plans.lags import drawn_lag, still_booked
 from clvforecast.plans.matching import Matches, kind_codes
-from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 from clvforecast.simulation.random import philox_round
 
 Floats = NDArray[np.float64]
@@ -56,7 +57,8 @@ class PlanOutcomes:
     stated : float64 (S,), the probability that the plan states, NaN without.
     probability : float64 (S, D), that the step still comes, given that it had not by `as_of`.
     hit : bool (S, D), whether it does.
-    day : int32 (S, D), on which it is booked, after `as_of` and at most the window after the planned day; -1 where it does not.
+    day : int32 (S, D), on which it is booked, after `as_of` and at most the window (of a renewal: `renewal_days`) after
+        the planned day; -1 where it does not.
     cents : int64 (S, D), planned amount times the drawn share; 0 where it does not come or no amount is planned.
     draw : int64 (D,), the draw of the reliability's parameters that each draw has.
     as_of_day : the day up to which events were known.
@@ -144,13 +146,17 @@ def open_steps(steps: pa.Table, matches: Matches) -> OpenSteps:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The parameters that steps have under every draw, each (S, D); p is before anything is known of their windows."""
+    """The parameters that steps have under every draw, each (S, D); p is before anything is known of their windows; delay_mean
+    and delay_scale mean nothing for renewals, whose delays have the bins' shares `lags` (D, J) between `lag_edges` (J + 1,).
+    """
 
     p: Floats
     delay_mean: Floats
     delay_scale: Floats
     share_mean: Floats
     share_sd: Floats
+    lags: Floats
+    lag_edges: tuple[int, ...]
 
 
 def step_keys(steps: pa.Table) -> NDArray[np.uint64]:
@@ -183,15 +189,13 @@ def outcomes_of(steps: OpenSteps, seed: int, given: Drawn, window: int, draws: i
     shape = (len(steps), draws)
     of_hit, of_day, of_share, _ = uniforms(steps.key, seed, draws)
     probability = np.broadcast_to(given.p, shape).copy()
-    begun = np.flatnonzero(steps.elapsed >= steps.lower)
-    if len(begun):
-        mean, scale = given.delay_mean[begun], given.delay_scale[begun]
-        to_come = still_to_come(steps.elapsed[begun, None], steps.lower[begun, None], window, mean, scale)
-        probability[begun] = probability_left(probability[begun], to_come)
+    begun, renewal = steps.elapsed >= steps.lower, steps.kind == RENEWAL
+    for mine in (np.flatnonzero(begun & ~renewal), np.flatnonzero(begun & renewal)):
+        if len(mine):
+            probability[mine] = probability_left(probability[mine], _to_come(steps, mine, given, window))
     hit = of_hit < probability
     step, draw = np.nonzero(hit)
-    mean, scale = given.delay_mean[step, draw], given.delay_scale[step, draw]
-    delay = drawn_day(of_day[hit], steps.elapsed[step], steps.lower[step], window, mean, scale)
+    delay = _delays(of_day[hit], steps, step, draw, given, window)
     log_share = given.share_mean[step, draw] + given.share_sd[step, draw] * ndtri(of_share[hit])
     bound = np.log(MAX_SHARE)
     day = np.full(shape, MISSED_DAY, dtype=np.int32)
@@ -199,6 +203,30 @@ def outcomes_of(steps: OpenSteps, seed: int, given: Drawn, window: int, draws: i
     cents = np.zeros(shape, dtype=np.int64)
     cents[hit] = np.rint(steps.planned_cents[step] * np.exp(np.clip(log_share, -bound, bound))).astype(np.int64)
     return probability, hit, day, cents
+
+
+def _to_come(steps: OpenSteps, mine: Longs, given: Drawn, window: int) -> Floats:
+    """1 - F(d), (n, D), of some steps that are all renewals, or none."""
+    elapsed, lower = steps.elapsed[mine].astype(float), steps.lower[mine].astype(float)
+    if steps.kind[mine[0]] == RENEWAL:
+        return still_booked(elapsed, lower, given.lag_edges, given.lags)
+    return still_to_come(elapsed[:, None], lower[:, None], window, given.delay_mean[mine], given.delay_scale[mine])
+
+
+def _delays(uniform: Floats, steps: OpenSteps, step: Longs, draw: Longs, given: Drawn, window: int) -> Floats:
+    """The drawn delay of each pair of a step and a draw in which it comes."""
+    delay = np.empty(len(step))
+    renewal = steps.kind[step] == RENEWAL
+    for of_renewals in (True, False):
+        mine = np.flatnonzero(renewal == of_renewals)
+        row, column = step[mine], draw[mine]
+        elapsed, lower = steps.elapsed[row].astype(float), steps.lower[row].astype(float)
+        if of_renewals:
+            delay[mine] = drawn_lag(uniform[mine], elapsed, lower, given.lag_edges, given.lags[column])
+        else:
+            mean, scale = given.delay_mean[row, column], given.delay_scale[row, column]
+            delay[mine] = drawn_day(uniform[mine], elapsed, lower, window, mean, scale)
+    return delay
 
 
 def outcomes_as_stated(steps: OpenSteps, seed: int, draws: int) -> Outcome:

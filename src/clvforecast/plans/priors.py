@@ -28,12 +28,25 @@ class PlanPriors(Priors):
         gt=0,
         description="SD of the effects of kinds, of segment levels and of CSMs, log odds: a factor of 1.6 in the odds",
     )
-    delay_mean_mean: float = Field(10.0, description="days: steps are late rather than early")
+    delay_mean_mean: float = Field(
+        10.0, description="days, of all kinds but renewals: steps are late rather than early"
+    )
     delay_mean_sd: float = Field(20.0, gt=0, description="days: a month early to seven weeks late")
     delay_scale_median: float = Field(
         20.0, gt=0, description="days: half of the steps within two weeks of their kind's usual day"
     )
     delay_scale_spread: float = Field(0.7, gt=0, description="lognormal, 95% between 5 and 80 days")
+    lag_mean: float = Field(10.0, description="days: middle of the delays of renewals; late rather than early")
+    lag_scale: float = Field(
+        80.0,
+        gt=0,
+        description="days: half of the renewals are booked within two months of that, one in six after a quarter",
+    )
+    lag_spread: float = Field(
+        2.0,
+        gt=0,
+        description="SD of the log share of each bin of days: ledgers book early, at once, by quarters, or months late",
+    )
     share_mean_mean: float = Field(-0.05, description="log of actual over planned amount: 95% of the plan")
     share_mean_sd: float = Field(0.25, gt=0, description="58% to 157% of the plan")
     share_effect_sd: float = Field(0.15, gt=0, description="SD of the kinds' mean log shares: they differ by some 15%")

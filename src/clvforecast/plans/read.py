@@ -30,6 +30,7 @@ from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, co
 from clvforecast.plans.records import Plans
 from clvforecast.plans.steps import (
     COLUMN_NAMES,
+    DEFAULT_RENEWAL_DAYS,
     DEFAULT_WINDOW_DAYS,
     LONGEST_WINDOW_DAYS,
     REQUIRED_COLUMNS,
@@ -40,7 +41,12 @@ from clvforecast.plans.steps import (
 )
 
 
-def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFAULT_WINDOW_DAYS) -> Plans:
+def read_plans(
+    table: Any,
+    ledger: Ledger | None = None,
+    window_days: int = DEFAULT_WINDOW_DAYS,
+    renewal_days: int = DEFAULT_RENEWAL_DAYS,
+) -> Plans:
     """Read the steps of lifecycle plans and check every row.
 
     Parameters
@@ -53,7 +59,10 @@ def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFA
     ledger
         With it, steps of accounts that it does not have, or in another currency, are rejected.
     window_days
-        A step is hit when it comes at most so many days before or after its planned day.
+        A step is hit when it comes at most so many days before or after its planned day; of a renewal, the term that it
+        renews must end in that time.
+    renewal_days
+        A renewal is hit when it is booked at most so many days after its planned day.
 
     Returns
     -------
@@ -63,7 +72,7 @@ def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFA
     Raises
     ------
     PlanError
-        A missing column, a window out of range, or no usable row.
+        A missing column, window_days or renewal_days out of range, or no usable row.
     LedgerError
         The file or table cannot be read at all.
 
@@ -79,14 +88,12 @@ def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFA
     >>> plans.rejected[["row", "column", "value", "rule"]].values.tolist()
     [[3, 'amount', '-50.0', 'wrong_sign']]
     """
-    if isinstance(window_days, bool) or int(window_days) != window_days or not 1 <= window_days <= LONGEST_WINDOW_DAYS:
-        raise PlanError(
-            f"window_days={window_days!r}: give whole days from 1 to {LONGEST_WINDOW_DAYS}, for example 90."
-        )
+    _check_days("window_days", window_days, 1, DEFAULT_WINDOW_DAYS)
+    _check_days("renewal_days", renewal_days, window_days, DEFAULT_RENEWAL_DAYS)
     with connect() as connection:
         raw = read_table(connection, table, "plans", COLUMN_NAMES)
         _check_columns(raw)
-        _judge_rows(connection, raw, ledger, int(window_days))
+        _judge_rows(connection, raw, ledger, int(window_days), int(renewal_days))
         rejected = as_rejected(connection, [(raw, 0)], connection.sql(_rejected_sql(raw)).to_arrow_table())
         steps = connection.sql(_accepted_sql()).to_arrow_table().cast(STEP_SCHEMA)
         (read,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
@@ -102,8 +109,16 @@ def read_plans(table: Any, ledger: Ledger | None = None, window_days: int = DEFA
         steps=steps,
         rejected_rows=rejected.rename_columns(names),
         window_days=int(window_days),
+        renewal_days=int(renewal_days),
         warnings=_warnings(rejected),
     )
+
+
+def _check_days(name: str, days: int, least: int, usual: int) -> None:
+    if isinstance(days, bool) or int(days) != days or not least <= days <= LONGEST_WINDOW_DAYS:
+        raise PlanError(
+            f"{name}={days!r}: give whole days from {least} to {LONGEST_WINDOW_DAYS}, for example {max(least, usual)}."
+        )
 
 
 def _check_columns(raw: RawTable) -> None:
@@ -150,7 +165,9 @@ def _date(raw: RawTable, column: str) -> str:
     return date_sql(raw, column)[0] if column in raw.columns else "NULL::DATE"
 
 
-def _judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable, ledger: Ledger | None, window_days: int) -> None:
+def _judge_rows(
+    connection: duckdb.DuckDBPyConnection, raw: RawTable, ledger: Ledger | None, window_days: int, renewal_days: int
+) -> None:
     """Make the table `parsed`: one row a raw row, typed, with the place of the first rule that it breaks, or null."""
     known = pa.table({"known_id": pa.array([], pa.string())}) if ledger is None else _known_accounts(ledger)
     connection.register("known_accounts", known)
@@ -179,7 +196,7 @@ def _judge_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable, ledger: Le
             FROM typed
         ), judged AS (
             SELECT numbers.*, CASE WHEN kind = 'renewal' THEN months END AS term_months,
-                   {_first_broken(ledger, window_days)} AS rule
+                   {_first_broken(ledger, window_days, renewal_days)} AS rule
             FROM numbers LEFT JOIN known_accounts ON account_id = known_id
         )
         SELECT * EXCLUDE (rule), coalesce(rule, CASE WHEN given_id IS NOT NULL AND row_number() OVER (
@@ -200,8 +217,9 @@ def _place(rule: str) -> int:
     return [known.name for known in RULES].index(rule)
 
 
-def _first_broken(ledger: Ledger | None, window_days: int) -> str:
+def _first_broken(ledger: Ledger | None, window_days: int, renewal_days: int) -> str:
     days = f"DATE {literal(str(FIRST_DAY))} AND DATE {literal(str(LAST_DAY))}"
+    last = f"CASE WHEN kind = 'renewal' THEN {renewal_days} ELSE {window_days} END"
     conditions = {
         "missing_account": "account_id IS NULL",
         "unknown_account": "false" if ledger is None else "known_id IS NULL",
@@ -219,7 +237,7 @@ def _first_broken(ledger: Ledger | None, window_days: int) -> str:
         "invalid_term": f"kind = 'renewal' AND term_text IS NOT NULL "
         f"AND coalesce(months NOT BETWEEN 1 AND {LONGEST_TERM_MONTHS}, true)",
         "invalid_probability": "probability_text IS NOT NULL AND coalesce(probability NOT BETWEEN 0 AND 1, true)",
-        "recorded_after_window": f"recorded_on >= planned_date + {window_days}",
+        "recorded_after_window": f"recorded_on >= planned_date + {last}",
     }
     cases = " ".join(f"WHEN {condition} THEN {_place(rule)}" for rule, condition in conditions.items())
     return f"CASE {cases} END"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.known import as_day
-from clvforecast.plans.matching import OPEN, OUTCOMES, match_steps
+from clvforecast.plans.matching import OPEN, OUTCOMES, kind_codes, last_delays, match_steps
 
 EPOCH = np.datetime64("1970-01-01", "D")
 
@@ -30,7 +30,10 @@ class Plans:
         The rows that break a rule, in the order of the input: source, row, line, step_id, account_id, column, value, rule,
         hint, amount, amount_cents, currency, raw.
     window_days
-        A step is hit when it comes at most so many days before or after its planned day.
+        A step is hit when it comes at most so many days before or after its planned day; of a renewal, the term that it
+        renews must end in that time.
+    renewal_days
+        A renewal is hit when it is booked at most so many days after its planned day.
     warnings
         How many rows are rejected, by rule.
     """
@@ -38,6 +41,7 @@ class Plans:
     steps: pa.Table
     rejected_rows: pa.Table
     window_days: int
+    renewal_days: int
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -68,16 +72,17 @@ class Plans:
         return frame
 
     def open(self, as_of: date | str | Ledger) -> Plans:
-        """The steps that may still come after a day: written down by then, and their window is not over.
+        """The steps that may still come after a day: written down by then, and their last day (`last_delays`) is ahead.
 
-        Given a ledger, the day is its `as_of`, and steps that it knows to have come are left out.
+        Given a ledger, the day is its `as_of`, and steps that it knows to have come, or not to come any more, are left out.
         """
         if isinstance(as_of, Ledger):
-            return self.where(match_steps(self.steps, as_of, self.window_days).is_(OPEN))
+            return self.where(match_steps(self.steps, as_of, self.window_days, self.renewal_days).is_(OPEN))
         day = int((np.datetime64(as_day(as_of, "as_of"), "D") - EPOCH).astype(np.int64))
         never = date(1, 1, 1)
         written = whole_days(self.steps["recorded_on"].fill_null(never))
-        return self.where((written <= day) & (day < whole_days(self.steps["planned_date"]) + self.window_days))
+        last = last_delays(kind_codes(self.steps), self.window_days, self.renewal_days)
+        return self.where((written <= day) & (day < whole_days(self.steps["planned_date"]) + last))
 
     def where(self, kept: NDArray[np.bool_]) -> Plans:
         """These of the steps; (steps,) booleans."""
@@ -86,12 +91,12 @@ class Plans:
     def outcomes(self, ledger: Ledger) -> pd.DataFrame:
         """What came of every step by the ledger's `as_of`: `accepted` and outcome, event_id, event_date, delay_days, share.
 
-        outcome: hit, open (its window is not over), missed, not yet written, or not covered (the ledger did not have the account
-        on its planned day). event_date: of the booking. delay_days: from
-        the planned day to it (of renewals booked before the window its first day). share: actual over planned amount; of
-        renewals whose planned term is known, by the month.
+        outcome: hit, open (it may still come), missed, not yet written, or not covered (the ledger did not have the account
+        on its planned day). A renewal that the ledger knows to have lapsed is missed from then on.
+        event_date: of the booking. delay_days: from the planned day to it (of renewals booked before the window its first day).
+        share: actual over planned amount; of renewals whose planned term is known, by the month.
         """
-        found = match_steps(self.steps, ledger, self.window_days)
+        found = match_steps(self.steps, ledger, self.window_days, self.renewal_days)
         hit, event = found.event >= 0, np.maximum(found.event, 0)
         table = self.accepted
         table["outcome"] = np.array(OUTCOMES, dtype=object)[found.outcome]

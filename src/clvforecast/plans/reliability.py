@@ -28,6 +28,7 @@ from clvforecast.plans.counts import (
     no_counts,
     plan_frame,
 )
+from clvforecast.plans.lags import lag_edges
 from clvforecast.plans.matching import OPEN, match_steps
 from clvforecast.plans.model import plan_component
 from clvforecast.plans.odds import log_odds, unseen_effects
@@ -43,7 +44,7 @@ from clvforecast.plans.outcomes import (
 )
 from clvforecast.plans.priors import PlanPriors
 from clvforecast.plans.records import Plans
-from clvforecast.plans.steps import DEFAULT_WINDOW_DAYS, STEP_KINDS
+from clvforecast.plans.steps import DEFAULT_RENEWAL_DAYS, DEFAULT_WINDOW_DAYS, EVENT_STEPS, RENEWAL, STEP_KINDS
 from clvforecast.plans.tables import DEFAULT_BINS, Record, calibration_table, summary_of
 from clvforecast.progress import announcing
 from clvforecast.provenance import package_versions
@@ -67,12 +68,13 @@ class PlanReliability:
     ----------
     draws
         Dims (chain, draw, ...): intercept, stated_slope, unstated_offset, effect (level), effect_sd (column), and by kind
-        delay_mean and delay_scale (days), share_mean and share_sd (log of actual over planned). None where plans are taken
-        at their word.
+        share_mean and share_sd (log of actual over planned); by kind of event delay_mean and delay_scale (days), and of
+        renewals renewal_delay (shares by delay_days). None where plans are taken at their word.
     frame
-        The columns that effects belong to, their levels, and the window; None as for draws.
+        The columns that effects belong to, their levels, the window, renewal_days, and the bins of renewals' delays; None as
+        for draws.
     record
-        The steps whose window was over, counted: what `calibration` compares with.
+        The steps whose last day was over, counted: what `calibration` compares with.
     about
         seed, as_of and fingerprint of the ledger, priors with their reasons, method, note and package versions.
     """
@@ -93,6 +95,7 @@ class PlanReliability:
     def prior(
         cls,
         window_days: int = DEFAULT_WINDOW_DAYS,
+        renewal_days: int = DEFAULT_RENEWAL_DAYS,
         draws: int = 1000,
         chains: int = 4,
         seed: int = 7,
@@ -107,7 +110,8 @@ class PlanReliability:
         <PlanReliability: no history of plans: the prior alone; 800 draws>
         """
         chosen = _checked(priors)
-        frame = PlanFrame(("kind",), {"kind": STEP_KINDS}, window_days)
+        edges = lag_edges(np.zeros(0, dtype=np.int64), window_days, renewal_days)
+        frame = PlanFrame(("kind",), {"kind": STEP_KINDS}, window_days, renewal_days, edges)
         component = plan_component(no_counts(1), frame, chosen)
         settings = Settings(draws=draws, chains=chains, seed=seed)
         sampled = prior_component(component, settings)
@@ -131,7 +135,7 @@ class PlanReliability:
     def calibration(self, bins: Sequence[float] = DEFAULT_BINS, ci_prob: float = 0.9) -> pd.DataFrame:
         """Stated against realised, and the learned curve: one row a bin of stated probability, and one for steps without.
 
-        Only steps whose window was over are counted, so that recent ones, of which only the quick are known to have come, do
+        Only steps whose last day was over are counted, so that recent ones, of which only the quick are known to have come, do
         not tilt it. Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and
         realised_upper (Jeffreys' interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
 
@@ -174,16 +178,18 @@ class PlanReliability:
         Raises
         ------
         PlanError
-            For another window than was learned, or steps without a probability where plans are taken at their word.
+            For another window or renewal_days than was learned, or steps without a probability where plans are taken at
+            their word.
         """
         if draws < 1 or seed < 0:
             raise PlanError(f"resolve: draws={draws}, seed={seed}: give at least one draw, and a seed from 0 on.")
-        if self.frame is not None and self.frame.window_days != steps.window_days:
-            raise PlanError(
-                f"resolve: the plans were read with window_days={steps.window_days}, the reliability was learned with "
-                f"{self.frame.window_days}. Read them with that one."
-            )
-        matches = match_steps(steps.steps, ledger, steps.window_days)
+        for name in ("window_days", "renewal_days") if self.frame is not None else ():
+            if (read := getattr(steps, name)) != (fitted := getattr(self.frame, name)):
+                raise PlanError(
+                    f"resolve: the plans were read with {name}={read}, the reliability was learned with {fitted}. Read them "
+                    "with that one."
+                )
+        matches = match_steps(steps.steps, ledger, steps.window_days, steps.renewal_days)
         chosen = steps.where(matches.is_(OPEN))
         still = open_steps(chosen.steps, matches.of(OPEN))
         index = self._draw_index(draws)
@@ -223,8 +229,11 @@ class PlanReliability:
             steps = still.part(part)
             of_unseen = {column: (places[part], effects) for column, (places, effects) in unseen.items()}
             p = expit(log_odds(frame, numbers[part], steps.stated, flat, of_unseen))
-            by_kind = (flat[name].T[steps.kind] for name in ("delay_mean", "delay_scale", "share_mean", "share_sd"))
-            return outcomes_of(steps, seed, Drawn(p, *by_kind), frame.window_days, len(index))
+            event = np.maximum(steps.kind - RENEWAL - 1, 0)
+            mean, scale = (flat[name].T[event] for name in ("delay_mean", "delay_scale"))
+            share_mean, share_sd = (flat[name].T[steps.kind] for name in ("share_mean", "share_sd"))
+            given = Drawn(p, mean, scale, share_mean, share_sd, flat["renewal_delay"], frame.lag_edges)
+            return outcomes_of(steps, seed, given, frame.window_days, len(index))
 
         return in_parts(some, len(still), len(index), threads)
 
@@ -272,8 +281,9 @@ def fit_plan_reliability(
 ) -> PlanReliability:
     """Learn from past plans and what came of them how far plans can be relied on.
 
-    ``P(hit by d days after the planned day) = p F(d)`` within the window; logit p is a kind's intercept plus effects of segment
-    levels and CSMs (partially pooled) plus a slope on the stated log odds; steps that may still come count 1 - p F(d).
+    ``P(hit by d days after the planned day) = p F(d)`` up to the window's end, or `renewal_days`; logit p is a kind's intercept
+    plus effects of segment levels and CSMs (partially pooled) plus a slope on the stated log odds; steps that may still come
+    count 1 - p F(d).
 
     Parameters
     ----------
@@ -311,8 +321,9 @@ def fit_plan_reliability(
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked(priors)
     with announcing(progress) as say:
-        frame = plan_frame(plans, ledger, tuple(segments))
-        counts = count_steps(plans, ledger, match_steps(plans.steps, ledger, plans.window_days), frame)
+        matches = match_steps(plans.steps, ledger, plans.window_days, plans.renewal_days)
+        frame = plan_frame(plans, ledger, tuple(segments), matches)
+        counts = count_steps(plans, ledger, matches, frame)
         component = plan_component(counts, frame, chosen)
         sampled = sample_component(component, settings, say, labels_of(frame))
     about = {"as_of": ledger.as_of.isoformat(), "fingerprint": ledger.fingerprint}
@@ -333,7 +344,8 @@ def _checked(priors: PlanPriors | None) -> PlanPriors:
 
 def labels_of(frame: PlanFrame) -> dict[str, list[str]]:
     """Dim -> its labels."""
-    return {"level": frame.labels, "column": list(frame.columns), "kind": list(STEP_KINDS)}
+    by_kind = {"kind": list(STEP_KINDS), "event_kind": list(EVENT_STEPS)}
+    return {"level": frame.labels, "column": list(frame.columns), **by_kind, "delay_days": frame.lag_labels}
 
 
 def _reliability(

@@ -12,8 +12,11 @@ from clvforecast.events import FIRST_DAY, LARGEST_AMOUNT, LAST_DAY, LONGEST_TERM
 
 STEP_KINDS = ("renewal", "expansion", "contraction", "change_order")
 RENEWAL = STEP_KINDS.index("renewal")
+EVENT_STEPS = STEP_KINDS[RENEWAL + 1 :]
 DEFAULT_WINDOW_DAYS = 90
-"""A step counts as hit when it comes at most so many days before or after its planned day: about a quarter."""
+"""An event comes, and a renewed term ends, at most so many days before or after the planned day: about a quarter."""
+DEFAULT_RENEWAL_DAYS = 365
+"""A planned renewal may be booked so many days after its planned day: ledgers book late, many a contract by months."""
 LONGEST_WINDOW_DAYS = 730
 
 COLUMNS: tuple[Column, ...] = (
@@ -77,7 +80,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "recorded_after_window",
         "recorded_on",
-        "the step was written down when its window was over: correct one of the two dates",
+        "the step was written down when it could no longer come: correct one of the two dates",
     ),
     Rule(
         "duplicate_step",

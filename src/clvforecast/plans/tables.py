@@ -29,6 +29,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "effect_sd": ("spread of the levels", "log odds"),
     "delay_mean": ("middle of the delay, before it is cut to the window", "days after the planned day"),
     "delay_scale": ("scale of the delay (Student's t, 4 degrees of freedom)", "days"),
+    "renewal_delay": ("share of the renewals that are booked so many days after the planned day", "share"),
     "share_mean": ("mean log of actual over planned amount", "log share"),
     "share_sd": ("SD of the log of actual over planned amount", "log share"),
 }
@@ -36,7 +37,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Record:
-    """Steps whose window was over, by group: levels (G, columns), per cent stated (G,), steps and hits (G,)."""
+    """Steps whose last day was over, by group: levels (G, columns), per cent stated (G,), steps and hits (G,)."""
 
     levels: NDArray[np.int64]
     stated: NDArray[np.int64]

@@ -127,7 +127,7 @@ def plot_reliability(reliability: PlanReliability, ax: Axes | None = None) -> Ax
         )
     _share_axes(axes, bool(unstated.any()))
     steps = counted(int(table["steps"].sum()), "step")
-    axes.set_title(f"Plans: stated and realised, {steps} whose window is over", loc="left", fontsize="medium")
+    axes.set_title(f"Plans: stated and realised, {steps} whose time is over", loc="left", fontsize="medium")
     legend(axes, ["came", "learned"])
     return axes
 

@@ -38,11 +38,14 @@ def policies(forecast: Forecast) -> dict[str, str]:
         "by draw, so ranges of parts do not add up to the range of the whole. Means do.",
     }
     if settings.known_by is not None:
-        said["known_by"] = f"Only bookings made by {settings.known_by} count."
+        said["known_by"] = (
+            f"Of money only bookings made by {settings.known_by} count; recurring revenue has all of them."
+        )
     if settings.bridge:
         said |= {
             "arr": "ARR is twelve times the monthly revenue of the contracts in force: amount / months of the term, amendments "
             "over the rest of theirs. Change orders and referrals are not recurring.",
+            "new": "A customer is new in the period in which the first term that the ledger has of it begins.",
             "pending": PENDING[settings.pending],
             "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "
             "new and returning customers are in neither. GRR counts min(end, start).",
@@ -50,7 +53,10 @@ def policies(forecast: Forecast) -> dict[str, str]:
             "logo_churn": "Of the accounts with ARR at the period's start, the share with none at its end.",
         }
     if settings.scenario is not None:
-        said["scenario"] = f"Under the scenario {settings.scenario}."
+        said["scenario"] = (
+            f"Under the scenario {settings.scenario}. It holds to the end of the window: the value beyond, and renewals that fall "
+            "due there, are the model's own."
+        )
     if settings.plans is not None:
         said["plans"] = f"Lifecycle plans are in the forecast: {settings.plans}."
     return said

@@ -54,8 +54,8 @@ def policies(forecast: Forecast) -> dict[str, str]:
         }
     if settings.scenario is not None:
         said["scenario"] = (
-            f"Under the scenario {settings.scenario}. It holds to the end of the window: the value beyond, and renewals that fall "
-            "due there, are the model's own."
+            f"Under the scenario {settings.scenario}. It holds to the end of the window: the value beyond, and renewals that "
+            "fall due there, are the model's own."
         )
     if settings.plans is not None:
         said["plans"] = f"Lifecycle plans are in the forecast: {settings.plans}."

@@ -346,3 +346,23 @@ def test_accounts_without_a_level_are_a_group_of_their_own() -> None:
 
 def test_names_of_movements_are_lines() -> None:
     assert set(MOVED) | {"start", "end"} == set(LINES)
+
+
+def test_contracts_that_just_end_are_renewals_that_were_lost() -> None:
+    """Sixteen contracts of a year fall due on one day, eight are renewed, of eight nothing more is heard."""
+    rows = [(f"a{number:02d}", "2022-08-15", "initial", 12_000.0, "2022-08-15", 12) for number in range(16)]
+    rows += [(f"a{number:02d}", "2023-08-15", "renewal", 12_000.0, "2023-08-15", 12) for number in range(8)]
+    rates = by_hand(rows, "2024-06-30").retention("quarter", history=8)
+    due = rates[(rates["label"] == "FY23 Q3") & (rates["basis"] == "actual")].set_index("measure")["mean"]
+    assert due.to_dict() == {"nrr": 0.5, "grr": 0.5, "gross_renewal_rate": 0.5, "logo_churn": 0.5}
+
+
+@pytest.mark.parametrize(("pending", "rate"), [("in_force", np.nan), ("lapsed", 0.0)])
+def test_open_renewals_are_not_lost_while_their_grace_lasts(pending: str, rate: float) -> None:
+    rows = [
+        ("a", "2023-06-15", "initial", 12_000.0, "2023-06-15", 12),
+        ("b", "2023-09-01", "initial", 6_000.0, "2023-09-01", 12),
+    ]
+    rates = by_hand(rows, "2024-06-30", pending=pending).retention("quarter", history=1)
+    found = rates.set_index(["basis", "measure"]).loc[("actual", "gross_renewal_rate"), "mean"]
+    assert found == pytest.approx(rate, nan_ok=True)

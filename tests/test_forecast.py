@@ -294,3 +294,10 @@ def test_the_portfolio_total_is_neither_high_nor_low_under_the_truth() -> None:
         excess.append((actual - total.mean()) / total.std())
     assert kstest(places, "uniform").pvalue > 0.01
     assert abs(np.mean(excess)) < 3 / np.sqrt(len(excess))
+
+
+def test_clv_is_what_came_and_what_comes_counted_alike(company: tuple[pd.DataFrame, Truth]) -> None:
+    """Booked: to date + forward new bookings (− de-bookings); what is committed is in neither of recognised + bookings."""
+    for timing, to_date in (("recognised", "clv_to_date"), ("booked", "booked_to_date")):
+        table = run(company, timing=timing).accounts()
+        np.testing.assert_array_equal(table["clv"], table[to_date] + table["mean"])

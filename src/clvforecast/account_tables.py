@@ -19,6 +19,8 @@ from clvforecast.ledger import Ledger
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
 
+TO_DATE = {"recognised": "clv_to_date", "booked": "booked_to_date", "cash": "paid_to_date"}
+"""What an account has brought, counted as the forecast counts: what is to come goes on from there."""
 COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 """Whether what is written into a shallow copy of a table leaves the table as it is."""
 
@@ -66,7 +68,7 @@ def account_ranges(forecast: Forecast, ci_prob: float, ci_kind: str) -> pd.DataF
         for offset, end in enumerate(("lower", "upper")):
             table.insert(at + offset, f"{prefix}{end}", forecast.intervals[f"{prefix}{end}|{key}"])
     at = table.columns.get_loc("upper") + 1
-    to_date = table["paid_to_date" if forecast.settings.timing == "cash" else "clv_to_date"]
+    to_date = table[TO_DATE[forecast.settings.timing]]
     extra = {
         "ci_prob": ci_prob,
         "ci_kind": ci_kind,

@@ -426,10 +426,10 @@ class Forecast:
 
         Columns: account_id, the group columns; ``clv_to_date`` (recognised) and ``booked_to_date``, with timing="cash" also
         ``paid_to_date`` (all that was due, less what early terminations had given back); forward revenue of the window: mean,
-        sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date, in cash that paid to date, + forward mean) with its
-        ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean discounted value
-        after the window, NaN without discounting) and its share; ``p_active_12m`` … (active on the last day of that
-        month); ``p_next_renewal`` with its 5% and 95% posterior quantiles (NaN where no decision is open);
+        sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``clv`` (to date, counted alike: served, booked or paid,
+        + forward mean) with its ``clv_lower`` and ``clv_upper``; the same discounted; ``p_zero``; ``beyond_horizon`` (mean
+        discounted value after the window, NaN without discounting) and its share; ``p_active_12m`` … (active on the last day
+        of that month); ``p_next_renewal`` with its 5% and 95% posterior quantiles (NaN where no decision is open);
         ``active_months`` within the window; ``from_<origin>`` means, which sum to the mean.
 
         Raises

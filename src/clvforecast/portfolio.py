@@ -281,5 +281,7 @@ def _concentration(forecast: Forecast, member: Longs, expected: Floats) -> dict[
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
-    """part / whole; NaN where there is nothing to be a share of, or either is not known."""
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0.0)
+    """part / whole; NaN where there is nothing to be a share of, either is not known, or the rest is negative."""
+    return np.divide(
+        part, whole, out=np.full(len(whole), np.nan), where=(whole > 0.0) & (0.0 <= part) & (part <= whole)
+    )

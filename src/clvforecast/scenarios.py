@@ -85,8 +85,10 @@ class Assume:
             self._check(name, 0.0, math.inf, "a factor, 0 or more")
         self._check("renewal_points", -1.0, 1.0, "points of probability as a share: -0.05 for five points less")
         self._check("term_mix_share", 0.0, 1.0, "a share from 0 to 1")
-        if not (_is_number(self.price_uplift) and self.price_uplift > -1.0):
-            raise ForecastError(f"price_uplift={self.price_uplift!r}: give a share above -1, as 0.03 for 3% more.")
+        if not (_is_number(self.price_uplift) and -1.0 < self.price_uplift <= 1.0):
+            raise ForecastError(
+                f"price_uplift={self.price_uplift!r}: give a share above -1 and at most 1, as 0.03 for 3% more."
+            )
         mix = self.term_mix
         if mix is not None and not (
             len(mix)
@@ -293,7 +295,8 @@ def _stop_days(scenario: Scenario, ledger: Ledger, account_ids: pa.ChunkedArray)
         day = first if given is None else day_of(given)
         if day < first:
             raise ForecastError(
-                f"lost_accounts: {name!r} is lost on {given}, before the forecast begins on {as_days(first)}."
+                f"lost_accounts: {name!r} is lost on {given}, before the forecast begins on "
+                f"{as_days(first).astype('datetime64[D]')}."
             )
         found[place] = day
     return found

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clvforecast.calendars import MONTHS_IN, as_days
 from clvforecast.errors import ForecastError
 from clvforecast.intervals import check_interval, describe
-from clvforecast.metrics.recurring import arr_by_account, first_days, known_renewals
+from clvforecast.metrics.recurring import arr_by_account, first_days, known_renewals, lapsed_terms
 from clvforecast.metrics.windows import TRAILING, Window, plan_snapshots
 from clvforecast.portfolio import Groups, beside, group_labels, group_of_accounts, groups_by, numbered
 from clvforecast.simulation.run import Bridge
@@ -121,7 +121,7 @@ def past_movements(forecast: Forecast, groups: Groups, freq: str, periods: int) 
     member, n_groups = group_of_accounts(forecast, groups), len(groups.levels)
     arr = arr_by_account(histories, days, forecast.settings.pending)
     begun = np.searchsorted(days, first_days(histories))
-    renewals = known_renewals(histories, days)
+    renewals = known_renewals(histories, days, lapsed_terms(histories, forecast.settings.pending))
     places = np.searchsorted(days, [(window.start - 1, window.end) for window in windows]).reshape(-1, 2)
 
     def by_group(values: Longs) -> Longs:

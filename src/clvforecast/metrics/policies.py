@@ -49,7 +49,8 @@ def policies(forecast: Forecast) -> dict[str, str]:
             "pending": PENDING[settings.pending],
             "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "
             "new and returning customers are in neither. GRR counts min(end, start).",
-            "gross_renewal_rate": "Of the ARR whose renewal fell due in the period, what was renewed, at most what was due.",
+            "gross_renewal_rate": "Of the ARR whose renewal fell due in the period, what was renewed, at most what was due; "
+            "of past periods what is not booked within its grace counts as not renewed.",
             "logo_churn": "Of the accounts with ARR at the period's start, the share with none at its end.",
         }
     if settings.scenario is not None:

@@ -49,16 +49,27 @@ def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs
 
 def ends_in_force(histories: Histories, pending: Pending) -> Longs:
     """The day from which each term counts no longer."""
-    terms, decisions = histories.terms, histories.decisions
+    terms = histories.terms
     stop = values(terms, "stop_day").copy()
     renewed = values(terms, "renewed")
     next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     stop[renewed] = np.maximum(stop[renewed], next_start[renewed])
     if pending == "in_force":
-        open_still = is_text(decisions, "outcome", "open") & values(terms, "last_in_line")
-        in_grace = open_still & (values(decisions, "d") >= 0) & (values(decisions, "d") < values(terms, "grace"))
-        stop[in_grace] = histories.origin_day
+        stop[in_grace(histories)] = histories.origin_day
     return stop
+
+
+def in_grace(histories: Histories) -> NDArray[np.bool_]:
+    """(terms,) those that have ended, whose renewal is open and whose grace lasts."""
+    terms, decisions = histories.terms, histories.decisions
+    open_still = is_text(decisions, "outcome", "open") & values(terms, "last_in_line")
+    return np.asarray(open_still & (values(decisions, "d") >= 0) & (values(decisions, "d") < values(terms, "grace")))
+
+
+def lapsed_terms(histories: Histories, pending: Pending) -> NDArray[np.bool_]:
+    """(terms,) those of which no renewal was booked by the origin, and that count as lapsed by then."""
+    ended = (values(histories.decisions, "d") >= 0) & is_text(histories.decisions, "outcome", "open")
+    return np.asarray(ended if pending == "lapsed" else ended & ~in_grace(histories))
 
 
 def first_days(histories: Histories) -> Longs:
@@ -69,16 +80,19 @@ def first_days(histories: Histories) -> Longs:
     return found
 
 
-def known_renewals(histories: Histories, days: Longs) -> Renewals:
+def known_renewals(histories: Histories, days: Longs, lapsed: NDArray[np.bool_] | None = None) -> Renewals:
     """Renewals due by the origin whose outcome is known: their ARR at the end of the term, and what of it was renewed.
 
     In the period that ends with each day, from the second on: the first day without the ended term lies in it.  What is still
-    open is simulated, and so is what falls due later; a contract that ended early had no renewal due.
+    open is simulated, and so is what falls due later; but of the open ones those of terms that ``lapsed`` (terms,) count as not
+    renewed.  A contract that ended early had no renewal due.
     """
     terms, decisions = histories.terms, histories.decisions
     account = values(histories.lines, "account")[values(terms, "line")]
     stop = values(terms, "stop_day")
     open_still = is_text(decisions, "outcome", "open") & values(terms, "last_in_line")
+    if lapsed is not None:
+        open_still &= ~lapsed
     told = ~open_still & ~is_text(decisions, "outcome", "terminated") & (stop <= histories.origin_day)
     place = np.searchsorted(days, stop)
     rows = np.flatnonzero(told & (place > 0) & (place < days.size))

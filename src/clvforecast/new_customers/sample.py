@@ -135,8 +135,9 @@ def new_customer_policy(source: Source | None) -> str:
         plan = source if isinstance(source, PlannedNewCustomers) else PlannedNewCustomers(source)
         count = int(pd.to_numeric(plan.table["customers"]).sum())
         return (
-            f"New customers as planned: {count:,} in all. Their number is taken as certain; what each brings is simulated, "
-            f"and what the plan does not say of them is that of customers won in the last {plan.donor_months} months."
+            f"New customers as planned: {count:,} in the whole plan, of which those in the window count. Their number is taken "
+            "as certain; what each brings is simulated, and what the plan does not say of them is that of customers won in the "
+            f"last {plan.donor_months} months."
         )
     months = source.months if isinstance(source, TrailingNewCustomers) else TrailingNewCustomers().months
     return (

@@ -95,11 +95,7 @@ def book(
         return serve(table, scale, real, whole, flow, origin, booked_day, start, end, units)
     if table[BOOK_VIEW] == CASH_VIEW:
         return bill(table, scale, real, whole, flow, origin, booked_day, start, end, units)
-    day = max(booked_day, table[WINDOW_START])
-    if day < table[WINDOW_END]:
-        add_on_day(table, scale, real, whole, flow, origin, day, units)
-    else:
-        whole[DEFERRED] += units
+    pay(table, scale, real, whole, flow, origin, max(booked_day, table[WINDOW_START]), units)
     return units // (end - start)
 
 
@@ -141,7 +137,7 @@ def instalment_end(table: Whole, start: int, end: int, number: int) -> int:
 
 @outside
 def pay(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, origin: int, day: int, units: int) -> None:
-    """Count cash of a day, which is not before the window; after the window it is deferred, and worth what it is that day."""
+    """Count money of a day, which is not before the window; after the window it is deferred, and worth what it is that day."""
     if day < table[WINDOW_END]:
         add_on_day(table, scale, real, whole, flow, origin, day, units)
         return

@@ -159,7 +159,7 @@ def account_for(
                 value += units * factors[month[day]]
             else:
                 deferred += units
-                if cash is not None and log_discount > 0:
+                if (cash is not None or by_booking_day) and log_discount > 0:
                     later += units / UNITS_PER_CURRENCY * math.exp(-log_discount * (day - first_day) / YEAR)
     active_months = np.zeros(len(factors), dtype=np.int64)
     for day in {day for period in activity for day in range(max(period.start, first_day), min(period.end, horizon))}:

@@ -427,12 +427,16 @@ def test_report_writes_a_workbook_and_a_page_of_the_same_forecast(run, files: Fi
     ledger = clv.read_ledger(files.events, files.accounts)
     account_id = ledger.accepted["account_id"].iloc[-1]
     planned = ledger.as_of + timedelta(days=60)
-    plans.write_text(f"account_id,planned_date,kind,amount,probability\n{account_id},{planned},expansion,1000,0.8\n")
+    plans.write_text(
+        f"account_id,planned_date,kind,amount,probability\n{account_id},{planned},expansion,1000,0.8\n"
+        f"{account_id},{planned},expansion,1000,80\n"
+    )
     call = ["report", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "--draws", "40"]
     outcome = run(
         *call, "--scenarios", str(scenarios), "--plans", str(plans), "--fiscal-start", "7", "-o", str(tmp_path / "pack")
     )
     assert outcome.code == 0
+    assert "row 2: probability '80': invalid_probability" in outcome.err
     assert sorted(path.name for path in (tmp_path / "pack").iterdir()) == ["forecast.html", "forecast.xlsx"]
     assert "24 months" in outcome.out and "FY" in outcome.out
     made = clv.forecast(

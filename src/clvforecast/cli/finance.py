@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,12 @@ from clvforecast.cli.options import (
     read_events,
 )
 
+if TYPE_CHECKING:
+    from clvforecast.plans import Plans
+
+TOLD = 10
+"""Rejected rows of plans that are told of."""
+
 
 class Weeks(StrEnum):
     """How weeks make the months of a quarter."""
@@ -37,12 +43,25 @@ class Weeks(StrEnum):
 
 
 Posterior = Annotated[Path, typer.Option("--posterior", metavar="FILE", help="From `clvforecast fit`.")]
-Plans = Annotated[
+PlansFile = Annotated[
     str | None, typer.Option("--plans", metavar="FILE", help="Lifecycle plans: account_id, planned_date, kind, amount.")
 ]
 FiscalStart = Annotated[
     int, typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12.")
 ]
+
+
+def tell_of_plans(planned: Plans | None) -> None:
+    """On stderr: what is to know of plans, and the first rows that are left out, each with its reason."""
+    if planned is None:
+        return
+    for warning in planned.warnings:
+        typer.echo(f"warning: plans: {warning}", err=True)
+    rejected = planned.rejected
+    for _, row in rejected.head(TOLD).iterrows():
+        typer.echo(f"  row {row['row']}: {row['column']} {row['value']!r}: {row['rule']}: {row['hint']}", err=True)
+    if len(rejected) > TOLD:
+        typer.echo(f"  and {len(rejected) - TOLD} more: clv.read_plans(...).rejected has them all", err=True)
 
 
 def report(
@@ -75,7 +94,7 @@ def report(
         float,
         typer.Option("--cost-to-serve", min=0.0, help="Of an active account and month, in the discounted values only."),
     ] = 0.0,
-    plans: Plans = None,
+    plans: PlansFile = None,
     reliability: Annotated[
         Path | None,
         typer.Option("--reliability", metavar="FILE", help="Of plans, from PlanReliability.save; default its prior."),
@@ -127,8 +146,9 @@ def report(
             seed=seed,
         )
         paths = write_pack(pack, output, title)
-    for warning in (*pack.forecast.warnings, *(() if planned is None else planned.warnings)):
+    for warning in pack.forecast.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    tell_of_plans(planned)
     if not quiet:
         show_portfolio(console, pack.forecast, "quarter")
         for path in paths:
@@ -139,7 +159,7 @@ def account(
     account_id: Annotated[str, typer.Argument(metavar="ID", help="The account, as the events name it.")],
     events: Events,
     posterior: Posterior,
-    plans: Plans = None,
+    plans: PlansFile = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -197,8 +217,9 @@ def account(
             draws=draws,
             seed=seed,
         )
-    for warning in (*view.warnings, *(() if planned is None else planned.warnings)):
+    for warning in view.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    tell_of_plans(planned)
     show_account(console, view)
     if output is not None:
         write_plot(plot_account_view(view), output)

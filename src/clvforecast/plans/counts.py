@@ -23,6 +23,8 @@ from clvforecast.plans.records import Plans
 from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 
 Longs = NDArray[np.int64]
+ROUNDED_SHARE = 0.005
+"""SD of what is not known of the logarithm of a share: half a per cent."""
 Floats = NDArray[np.float64]
 
 KIND, CSM = "kind", "csm"
@@ -239,7 +241,11 @@ def _distinct(rows: Longs) -> tuple[Longs, Floats]:
 
 
 def _share_sums(share: Floats, kind: Longs) -> tuple[tuple[Floats, Floats, Floats], int]:
-    """((number, mean, squares about the mean) of log shares by kind, how many were beyond the bounds)."""
+    """((number, mean, squares about the mean) of log shares by kind, how many were beyond the bounds).
+
+    Amounts that come exactly as planned, as contracts do, would let the SD of log shares go to 0 and the density beyond all
+    bounds: a share is taken to be known to `ROUNDED_SHARE`.
+    """
     known = np.isfinite(share) & (share > 0.0)
     y, kind = np.log(share[known]), kind[known]
     bound = np.log(MAX_SHARE)
@@ -249,4 +255,4 @@ def _share_sums(share: Floats, kind: Longs) -> tuple[tuple[Floats, Floats, Float
     n = np.bincount(kind, minlength=K).astype(float)
     mean = np.bincount(kind, weights=y, minlength=K) / np.maximum(n, 1.0)
     squares = np.bincount(kind, weights=(y - mean[kind]) ** 2, minlength=K)
-    return (n, mean, squares), n_clipped
+    return (n, mean, squares + n * ROUNDED_SHARE**2), n_clipped

@@ -390,3 +390,15 @@ def test_a_bare_page_has_what_is_left(tmp_path: Path) -> None:
     said = " ".join(read(page_html(data)).texts)
     assert "ARR bridge: needs <the ledger>." in said
     assert payload_of(page_html(data))["history"] == {}
+
+
+def test_ends_of_a_planned_probability_are_percentages() -> None:
+    """`lower` and `upper` of a planned step are of its learned probability; added_lower and added_upper are money."""
+    script = (files("clvforecast.report.page") / "account.js").read_text(encoding="utf-8")
+    pattern = re.search(r"return /(.+)/\.test\(name\) \? percent", script)
+    assert pattern is not None
+    shares = ("stated", "probability", "lower", "upper", "learned_probability_lower", "ci_prob")
+    assert all(re.search(pattern[1], name) for name in shares)
+    assert not any(
+        re.search(pattern[1], name) for name in ("amount", "added", "added_lower", "added_upper", "clv_added")
+    )

@@ -26,6 +26,7 @@ from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
+from clvforecast.report.workbook.gather import REJECT_COLUMNS, _rejects_by_rule
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -208,6 +209,22 @@ def test_a_quarter_that_runs_shows_what_it_already_has(ledger: clv.Ledger, tmp_p
     assert first[8] == pytest.approx(first[3] + first[7], abs=CENT)
     keys = list(contents.headline["key"])
     assert keys[:2] == ["rest_of_quarter", "next_quarter"]
+
+
+def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
+    """The commonest rule first, rules as common by their names; of each its first row."""
+    events, truth = clv.simulate_events(n_accounts=30, seed=3)
+    events = pd.concat([events.astype({"kind": object}), events.tail(1).assign(event_id="odd", kind="gift")])
+    ledger = clv.read_ledger(events, truth.accounts, as_of=truth.as_of)
+    assert len(ledger.rejected) == 1
+    forecast = clv.forecast(clv.prior(ledger, ["segment"], draws=10), ledger, 6, draws=4)
+    write_workbook(forecast, tmp_path / "rejected.xlsx")
+    sheet = values_of(tmp_path / "rejected.xlsx")["Data quality"]
+    row = column(sheet, "Rejected, by rule") + 2
+    assert [sheet.cell(row, at).value for at in (1, 2)] == [ledger.rejected["rule"].iloc[0], 1]
+    rules = pd.DataFrame({"rule": ["b", "c", "a", "c"], "row": [1, 2, 3, 4]}).reindex(columns=REJECT_COLUMNS)
+    told = _rejects_by_rule(rules)
+    assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
 
 
 # --- formulas -----------------------------------------------------------------------------------------------
@@ -449,6 +466,38 @@ def test_plans_and_scenarios_show_what_they_were_given(made_up: Path) -> None:
     sheet = book["Scenarios"]
     row = next(cells[0].row for cells in sheet.iter_rows() if cells[0].value == "price +5%")
     assert sheet.cell(row, 6).value == pytest.approx(sheet.cell(row, 2).value / 21, rel=1e-9), "a twentieth of the base"
+
+
+def test_planned_probabilities_are_percent_with_their_ends_and_money_is_money(tmp_path: Path) -> None:
+    """The columns of `PlanValue.steps`: lower and upper are ends of the probability, not of what the step adds."""
+    shares = {"stated": 0.8, "probability": 0.6, "lower": 0.4, "upper": 0.75, "ci_prob": 0.9}
+    money = {
+        "amount": 5e4,
+        "expected_amount": 3e4,
+        "added": 2e4,
+        "added_lower": -1e3,
+        "added_upper": 4e4,
+        "clv_added": 1e4,
+    }
+    steps = pd.DataFrame(
+        {
+            "account_id": ["A"],
+            "step_id": [1],
+            "date": ["2018-09-30"],
+            "kind": ["expansion"],
+            **shares,
+            **money,
+            "note": [""],
+        }
+    )
+    write_contents(made_up_contents(plans=steps.assign(term_months=12)), tmp_path / "plans.xlsx")
+    sheet = values_of(tmp_path / "plans.xlsx")["Plans"]
+    head = column(sheet, "account id")
+    formats = {
+        sheet.cell(head, at).value: sheet.cell(head + 1, at).number_format for at in range(1, sheet.max_column + 1)
+    }
+    assert {name for name, how in formats.items() if "%" in how} == {name.replace("_", " ") for name in shares}
+    assert {formats[name.replace("_", " ")] for name in money} == {formats["amount"]}
 
 
 def test_a_backtest_is_a_track_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,10 +164,10 @@ function accountPlans(i) {
   return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, shown.map(([, title]) => title), rows));
 }
 
-/** Chances as percentages, money with thousands, days and words as they are. */
+/** Chances and the ends of their ranges as percentages, money with thousands, days and words as they are. */
 function planText(name, value) {
   if (typeof value !== "number") return value === null ? "–" : String(value);
-  return /probability|^stated|^p_|share/.test(name) ? percent(value, 0) : number(value);
+  return /probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name) ? percent(value, 0) : number(value);
 }
 
 function smallTable(caption, titles, rows) {

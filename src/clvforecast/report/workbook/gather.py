@@ -190,8 +190,8 @@ def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
     columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
     if rejected.empty:
         return pd.DataFrame(columns=columns)
-    first = rejected.drop_duplicates("rule").set_index("rule", drop=False)
-    first = first.assign(rows=rejected["rule"].value_counts())
+    first = rejected.drop_duplicates("rule")
+    first = first.assign(rows=first["rule"].map(rejected["rule"].value_counts()))
     return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
 
 

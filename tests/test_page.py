@@ -200,6 +200,33 @@ def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Post
     assert "Bookings by quarter" in page and table["already"][0] in (0.0, None)
 
 
+def test_new_customers_are_in_every_window_and_said(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    """All windows at a glance are of the same customers as the periods; accounts and segments are of the existing ones."""
+    ledger, posterior = company
+    plan = pd.DataFrame(
+        {
+            "start": ["2024-02-01", "2024-06-10"],
+            "customers": [5, 5],
+            "first_mrr": 2000.0,
+            "segment": "S1",
+            "term_months": 12,
+        }
+    )
+    forecast = clv.forecast(posterior, ledger, 14, draws=10, new_customers=clv.PlannedNewCustomers(plan))
+    data, whole = gather(forecast), forecast.portfolio(None).iloc[0]
+    rows = data.headline.set_index("key")
+    assert rows.loc["horizon", ["mean", "lower", "upper"]].tolist() == whole[["mean", "lower", "upper"]].tolist()
+    months = forecast.portfolio("month")["mean"]
+    assert rows.loc["next_12_months", "mean"] == pytest.approx(months.iloc[:12].sum())
+    assert (
+        data.new_customers == pytest.approx(whole["mean"] - data.accounts["mean"].sum()) and data.new_customers > 1000
+    )
+    assert data.by_segment["segment"]["mean"].sum() == pytest.approx(data.accounts["mean"].sum())
+    page = page_html(data)
+    assert "Existing and new customers should bring" in page and "Of which new customers" in page
+    assert "These accounts should bring" not in page and "New customers are not in these figures" not in page
+
+
 def test_a_short_horizon_has_the_windows_that_fit_in_it(company: tuple[clv.Ledger, clv.Posterior]) -> None:
     ledger, posterior = company
     data = gather(clv.forecast(posterior, ledger, 2, annual_discount_rate=0.0, draws=10))

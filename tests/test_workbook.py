@@ -227,6 +227,70 @@ def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
     assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
 
 
+@pytest.fixture(scope="module")
+def growing(ledger: clv.Ledger) -> clv.Forecast:
+    plan = pd.DataFrame(
+        {
+            "start": ["2024-02-01", "2024-06-10"],
+            "customers": [5, 5],
+            "first_mrr": 2000.0,
+            "segment": "S1",
+            "term_months": 12,
+        }
+    )
+    posterior = clv.prior(ledger, ["segment"], draws=20)
+    return clv.forecast(posterior, ledger, 14, draws=12, cost_to_serve=5.0, new_customers=clv.PlannedNewCustomers(plan))
+
+
+def test_new_customers_are_in_the_company_s_figures_and_not_in_accounts(growing: clv.Forecast, tmp_path: Path) -> None:
+    """Headline and periods are `portfolio`; what is compared with accounts is `summary`; the two differ by the new alone."""
+    write_workbook(growing, tmp_path / "growing.xlsx")
+    book = values_of(tmp_path / "growing.xlsx")
+    whole, existing = growing.portfolio(None).iloc[0], growing.summary().iloc[0]
+    new = float(existing["new_customers_mean"])
+    assert new > 1000.0
+    assert named(book, "clv_new_customers_mean") == pytest.approx(new, abs=CENT)
+    brought = growing.accounts()["clv_to_date"].sum()
+    for name in RANGE:
+        assert named(book, f"clv_whole_window_{name}") == pytest.approx(whole[name], abs=CENT)
+        assert named(book, f"clv_existing_customers_{name}") == pytest.approx(existing[name], abs=CENT)
+        assert named(book, f"clv_total_{name}") == pytest.approx(brought + existing[name], abs=CENT)
+    sheet = book["Summary"]
+    first = column(sheet, "Checks") + 1
+    checks = {sheet.cell(row, 1).value: sheet.cell(row, 4).value for row in range(first, sheet.max_row + 1)}
+    checks.pop(None, None)
+    assert len(checks) >= 4 and set(checks.values()) == {0.0}
+    assert "Accounts add up to the whole window, existing customers" in checks
+    assert sheet.cell(column(sheet, "   discounted at 10.0% a year"), 1).value == (
+        "   discounted at 10.0% a year and after the cost to serve, existing customers"
+    )
+
+
+@pytest.mark.parametrize(("timing", "to_date"), [("booked", "booked_to_date"), ("cash", "paid_to_date")])
+def test_what_is_to_come_goes_on_from_money_of_its_own_kind(
+    ledger: clv.Ledger, tmp_path: Path, timing: str, to_date: str
+) -> None:
+    """Bookings go on from bookings, payments from payments; recognised revenue is in no chart with them."""
+    billed = {"billing": "annual"} if timing == "cash" else {}
+    posterior = clv.prior(ledger, ["segment"], draws=20)
+    forecast = clv.forecast(posterior, ledger, 14, annual_discount_rate=0.0, draws=6, timing=timing, **billed)
+    write_workbook(forecast, tmp_path / "timing.xlsx")
+    book, table = values_of(tmp_path / "timing.xlsx"), forecast.accounts()
+    brought = table[to_date].sum()
+    assert named(book, "clv_to_date") == pytest.approx(brought, abs=CENT)
+    assert named(book, "clv_total_mean") == pytest.approx(brought + table["mean"].sum(), abs=CENT)
+    shown = table_at(book, "accounts_table").set_index("account").loc[table["account_id"]]
+    own = shown[f"CLV to date ({'booked' if timing == 'booked' else 'paid'})"].astype(float).to_numpy()
+    assert own == pytest.approx(table[to_date].to_numpy(), abs=CENT)
+    assert shown["CLV: to date + expected"].astype(float).to_numpy() == pytest.approx(own + table["mean"], abs=CENT)
+    assert shown["recognised to date"].astype(float).to_numpy() == pytest.approx(table["clv_to_date"], abs=CENT)
+    sheet = book["Segments"]
+    assert sheet.cell(column(sheet, "all segments"), 3).value == pytest.approx(brought, abs=CENT)
+    assert isinstance(contents_of(forecast).history, Missing)
+    charts = [zipfile.ZipFile(tmp_path / "timing.xlsx").read("xl/charts/chart1.xml").decode()]
+    assert not any("recognised" in chart for chart in charts)
+
+
 # --- formulas -----------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
-from clvforecast.report.page.counting import COUNTINGS, RECOGNISED, Counting
+from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
 
@@ -51,6 +51,8 @@ class PageData:
     made_with: settings, seed, fingerprints and versions
     missing: section -> how to get it
     counted: what the forecast's money is
+    new_customers: mean of what customers still to be won bring in the whole horizon; None where the forecast has none. They are
+    in headline, portfolio, bridge and scenarios; accounts and by_segment are of existing customers
     """
 
     title: str
@@ -78,6 +80,7 @@ class PageData:
     made_with: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     counted: Counting = RECOGNISED
+    new_customers: float | None = None
 
 
 def gather(
@@ -123,6 +126,7 @@ def gather(
         made_with=made_with(forecast),
         missing=pieces.missing,
         counted=COUNTINGS[forecast.settings.timing],
+        new_customers=new_customers_mean(forecast),
     )
 
 

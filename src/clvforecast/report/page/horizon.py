@@ -70,8 +70,11 @@ def _next_quarter(forecast: Forecast, ci_prob: float) -> dict[str, object] | Non
 
 
 def _window(forecast: Forecast, key: str, label: str, cells: int, ci_prob: float) -> dict[str, object]:
-    """The first cells of the forecast's grid, summed in every draw."""
-    draws = forecast.totals.groups[:, :, :cells].sum(axis=(1, 2)) / UNITS_PER_CURRENCY
+    """The first cells of the forecast's grid, summed in every draw, of all that `Forecast.portfolio` is of."""
+    units = forecast.totals.groups[:, :, :cells].sum(axis=(1, 2))
+    if forecast.new_totals is not None:
+        units = units + forecast.new_totals.groups[:, :, :cells].sum(axis=(1, 2))
+    draws = units / UNITS_PER_CURRENCY
     bounds = forecast.grid.bounds
     ranges = {name: float(value) for name, value in describe(draws, ci_prob, "eti").items()}
     named = {"key": key, "label": label, "start": date_of(bounds[0]), "end": date_of(bounds[cells] - 1)}

@@ -13,6 +13,7 @@ from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
+from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
 from clvforecast.report.workbook.contents import (
     RANGE,
     Contents,
@@ -54,7 +55,8 @@ def contents_of(
     freq: str = "quarter",
 ) -> Contents:
     """Everything a workbook shows. Raises ForecastError for periods or an interval that the forecast does not have."""
-    accounts = forecast.accounts(ci_prob).sort_values(["mean", "account_id"], ascending=[False, True])
+    counted = COUNTINGS[forecast.settings.timing]
+    accounts = _accounts(forecast, counted, ci_prob)
     return Contents(
         title=title or "Customer revenue forecast",
         as_of=forecast.as_of,
@@ -63,11 +65,13 @@ def contents_of(
         draws=forecast.settings.draws,
         ci_prob=ci_prob,
         freq=freq,
-        accounts=accounts.reset_index(drop=True),
+        accounts=accounts,
         headline=_headline(forecast, freq, ci_prob),
         periods=forecast.portfolio(freq, None, ci_prob),
         whole=forecast.summary(None, ci_prob),
-        segments={name: _segment(forecast, name, freq, ci_prob) for name in forecast.groups.columns},
+        segments={
+            name: _segment(forecast, accounts, counted.to_date, name, freq, ci_prob) for name in forecast.groups.columns
+        },
         history=_history(forecast, freq),
         bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
         retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
@@ -79,7 +83,17 @@ def contents_of(
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
         plans=plan_table,
+        counted=counted,
+        new_customers=new_customers_mean(forecast),
     )
+
+
+def _accounts(forecast: Forecast, counted: Counting, ci_prob: float) -> pd.DataFrame:
+    """The largest first; clv is what the forecast's money has brought and will bring, whatever its timing."""
+    table = forecast.accounts(ci_prob).sort_values(["mean", "account_id"], ascending=[False, True])
+    to_date = table[counted.to_date]
+    table = table.assign(clv=to_date + table["mean"], clv_lower=to_date + table["lower"])
+    return table.assign(clv_upper=to_date + table["upper"]).reset_index(drop=True)
 
 
 def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
@@ -94,6 +108,11 @@ def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> 
 
 
 def _history(forecast: Forecast, freq: str) -> Part:
+    if forecast.settings.timing != "recognised":
+        return Missing(
+            f"timing={forecast.settings.timing!r} counts other money than was recognised in the past; to see them side by side, "
+            'forecast with timing="recognised".'
+        )
     try:
         return recognised_periods(forecast, freq)
     except ForecastError as error:
@@ -148,11 +167,13 @@ def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:
     ]
 
 
-def _segment(forecast: Forecast, name: str, freq: str, ci_prob: float) -> Segment:
-    whole, periods = forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob)
-    return Segment(
-        *(table.rename(columns={name: "level"}).assign(level=_levels(table[name])) for table in (whole, periods))
+def _segment(forecast: Forecast, accounts: pd.DataFrame, to_date: str, name: str, freq: str, ci_prob: float) -> Segment:
+    whole, periods = (
+        table.rename(columns={name: "level"}).assign(level=_levels(table[name]))
+        for table in (forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob))
     )
+    brought = accounts[to_date].groupby(_levels(accounts[name])).sum()
+    return Segment(whole.assign(clv_to_date=whole["level"].map(brought).fillna(0.0).astype(float)), periods)
 
 
 def _levels(levels: pd.Series) -> pd.Series:

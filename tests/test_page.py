@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -212,7 +213,9 @@ def test_new_customers_are_in_every_window_and_said(company: tuple[clv.Ledger, c
             "term_months": 12,
         }
     )
-    forecast = clv.forecast(posterior, ledger, 14, draws=10, new_customers=clv.PlannedNewCustomers(plan))
+    forecast = clv.forecast(
+        posterior, ledger, 14, draws=10, cost_to_serve=5.0, new_customers=clv.PlannedNewCustomers(plan)
+    )
     data, whole = gather(forecast), forecast.portfolio(None).iloc[0]
     rows = data.headline.set_index("key")
     assert rows.loc["horizon", ["mean", "lower", "upper"]].tolist() == whole[["mean", "lower", "upper"]].tolist()
@@ -223,6 +226,7 @@ def test_new_customers_are_in_every_window_and_said(company: tuple[clv.Ledger, c
     )
     assert data.by_segment["segment"]["mean"].sum() == pytest.approx(data.accounts["mean"].sum())
     page = page_html(data)
+    assert payload_of(page)["has_cost"] is True and "and after the cost to serve." in page
     assert "Existing and new customers should bring" in page and "Of which new customers" in page
     assert "These accounts should bring" not in page and "New customers are not in these figures" not in page
 
@@ -429,3 +433,26 @@ def test_ends_of_a_planned_probability_are_percentages() -> None:
     assert not any(
         re.search(pattern[1], name) for name in ("amount", "added", "added_lower", "added_upper", "clv_added")
     )
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_fan_says_why_a_period_is_not_drawn() -> None:
+    """The running one where what it had is not known, the last one where the horizon cuts it short; both where both are."""
+    script = (files("clvforecast.report.page") / "portfolio.js").read_text(encoding="utf-8")
+    found = re.search(r"^function leftOut.*?^}", script, flags=re.MULTILINE | re.DOTALL)
+    assert found is not None
+    whole, running, cut = (
+        '{"partial":false,"already":0}',
+        '{"partial":true,"already":null}',
+        '{"partial":true,"already":0}',
+    )
+    told = []
+    for first, last in ((running, whole), (whole, cut), (running, cut), (whole, whole)):
+        rows = f"[{first},{whole},{last}]"
+        told.append(f'leftOut({rows}, {rows}.filter((row) => !row.partial), "quarter")')
+    made = subprocess.run(
+        ["node", "-e", f"{found[0]}; console.log(JSON.stringify([{','.join(told)}]))"], capture_output=True, check=True
+    )
+    begun = "; the running quarter is left out, as what it had already is not known here"
+    short = "; a quarter that the horizon cuts short is left out"
+    assert json.loads(made.stdout) == [begun, short, begun + short, ""]

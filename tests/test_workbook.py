@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openpyxl
@@ -22,6 +23,7 @@ from openpyxl.utils import range_boundaries
 import clvforecast as clv
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.report import workbook as package
+from clvforecast.report.page.horizon import headline
 from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
@@ -227,6 +229,41 @@ def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
     assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
 
 
+def test_a_window_is_named_by_what_it_holds(ledger: clv.Ledger) -> None:
+    """From 31 December no period is running; eleven months are not the next twelve, and a year cut at its end is no rest."""
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    lines = contents_of(clv.forecast(posterior, ledger, 11, draws=3)).headline.set_index("key")["label"]
+    assert "next_12_months" not in lines and "rest_of_quarter" not in lines
+    assert lines["fiscal_year_1"].startswith("Part of ")
+    inside = ledger.at("2023-11-20")
+    forecast = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, 12, draws=3)
+    lines = contents_of(forecast).headline.set_index("key")
+    assert lines.loc["fiscal_year_1", "label"].startswith("Rest of ") and "rest_of_quarter" in lines.index
+    assert lines.loc["fiscal_year_2", "label"].startswith("Part of ")
+    assert pd.Timestamp(lines.loc["next_12_months", "period"]) == pd.Timestamp("2024-11-20")
+
+
+@pytest.mark.parametrize("months", [12, 14, 18])
+def test_twelve_months_are_the_same_in_workbook_and_page(ledger: clv.Ledger, months: int) -> None:
+    inside = ledger.at("2023-11-20")
+    forecast = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, months, draws=3)
+    own = contents_of(forecast).headline.set_index("key").loc["next_12_months"]
+    theirs = headline(forecast, 0.9).set_index("key").loc["next_12_months" if months > 12 else "horizon"]
+    assert pd.Timestamp(own["period"]) == pd.Timestamp(theirs["end"])
+    assert [own[name] for name in RANGE] == pytest.approx([theirs[name] for name in RANGE])
+
+
+@pytest.mark.parametrize(("months", "day", "name"), [(26, None, "horizon_months"), (27, "2023-06-30", "as_of")])
+def test_scenarios_of_another_day_or_window_are_refused(
+    ledger: clv.Ledger, forecast: clv.Forecast, tmp_path: Path, months: int, day: str | None, name: str
+) -> None:
+    other = ledger if day is None else ledger.at(day)
+    comparison = SimpleNamespace(base=clv.forecast(clv.prior(other, ["segment"], draws=5), other, months, draws=2))
+    for write in (write_workbook, clv.write_page):
+        with pytest.raises(ForecastError, match=f"comparison: its scenarios have {name}="):
+            write(forecast, tmp_path / "refused", comparison=comparison)
+
+
 @pytest.fixture(scope="module")
 def growing(ledger: clv.Ledger) -> clv.Forecast:
     plan = pd.DataFrame(
@@ -255,6 +292,7 @@ def test_new_customers_are_in_the_company_s_figures_and_not_in_accounts(growing:
         assert named(book, f"clv_whole_window_{name}") == pytest.approx(whole[name], abs=CENT)
         assert named(book, f"clv_existing_customers_{name}") == pytest.approx(existing[name], abs=CENT)
         assert named(book, f"clv_total_{name}") == pytest.approx(brought + existing[name], abs=CENT)
+    assert "discounted value, after the cost to serve (mean)" in table_at(book, "accounts_table")
     sheet = book["Summary"]
     first = column(sheet, "Checks") + 1
     checks = {sheet.cell(row, 1).value: sheet.cell(row, 4).value for row in range(first, sheet.max_row + 1)}
@@ -264,6 +302,15 @@ def test_new_customers_are_in_the_company_s_figures_and_not_in_accounts(growing:
     assert sheet.cell(column(sheet, "   discounted at 10.0% a year"), 1).value == (
         "   discounted at 10.0% a year and after the cost to serve, existing customers"
     )
+
+
+def test_a_cost_to_serve_is_told_without_a_discount_rate(ledger: clv.Ledger, tmp_path: Path) -> None:
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    forecast = clv.forecast(posterior, ledger, 6, annual_discount_rate=0.0, draws=3, cost_to_serve=50.0)
+    write_workbook(forecast, tmp_path / "cost.xlsx")
+    sheet = values_of(tmp_path / "cost.xlsx")["Summary"]
+    row = column(sheet, "   after the cost to serve")
+    assert sheet.cell(row, 4).value == pytest.approx(forecast.summary()["discounted_mean"].iloc[0], abs=CENT)
 
 
 @pytest.mark.parametrize(("timing", "to_date"), [("booked", "booked_to_date"), ("cash", "paid_to_date")])

@@ -153,7 +153,7 @@ def _point_tiles(data: PageData, unit: MoneyUnit) -> list[Html]:
             money(beyond, unit),
             unit.label(data.currency) if pd.notna(beyond) else "",
             "",
-            "Mean discounted value after the horizon, with the gross margin."
+            f"Mean discounted value after the horizon, with the gross margin{' and after the cost to serve' * data.has_cost}."
             if pd.notna(beyond)
             else "Needs a discount rate above zero.",
         ),

@@ -41,6 +41,7 @@ class Column:
 def columns_of(contents: Contents) -> list[Column]:
     """The columns that this forecast has, in the order of the sheet."""
     low, high = contents.ends
+    after_cost = ", after the cost to serve" if contents.about["Settings"].get("cost_to_serve") else ""
     money = [
         Column(contents.counted.to_date, f"CLV to date ({to_date_words(contents)})", "amount", True),
         Column("mean", f"expected {contents.noun} (mean)", "amount", True),
@@ -68,10 +69,10 @@ def columns_of(contents: Contents) -> list[Column]:
         Column("active_months", "months under contract", "number", printed=False),
     ]
     value = [
-        Column("discounted_mean", "discounted value (mean)", "amount", True, False),
+        Column("discounted_mean", f"discounted value{after_cost} (mean)", "amount", True, False),
         Column("discounted_lower", f"discounted {low}", "amount", printed=False),
         Column("discounted_upper", f"discounted {high}", "amount", printed=False),
-        Column("beyond_horizon", "discounted value after the window", "amount", True, False),
+        Column("beyond_horizon", f"discounted value after the window{after_cost}", "amount", True, False),
     ]
     origins = [
         Column(name, f"of the mean: {name.removeprefix('from_').replace('_', ' ')}", "amount", True, False)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -200,6 +201,36 @@ def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Post
     assert "Bookings by quarter" in page and table["already"][0] in (0.0, None)
 
 
+def test_new_customers_are_in_every_window_and_said(company: tuple[clv.Ledger, clv.Posterior]) -> None:
+    """All windows at a glance are of the same customers as the periods; accounts and segments are of the existing ones."""
+    ledger, posterior = company
+    plan = pd.DataFrame(
+        {
+            "start": ["2024-02-01", "2024-06-10"],
+            "customers": [5, 5],
+            "first_mrr": 2000.0,
+            "segment": "S1",
+            "term_months": 12,
+        }
+    )
+    forecast = clv.forecast(
+        posterior, ledger, 14, draws=10, cost_to_serve=5.0, new_customers=clv.PlannedNewCustomers(plan)
+    )
+    data, whole = gather(forecast), forecast.portfolio(None).iloc[0]
+    rows = data.headline.set_index("key")
+    assert rows.loc["horizon", ["mean", "lower", "upper"]].tolist() == whole[["mean", "lower", "upper"]].tolist()
+    months = forecast.portfolio("month")["mean"]
+    assert rows.loc["next_12_months", "mean"] == pytest.approx(months.iloc[:12].sum())
+    assert (
+        data.new_customers == pytest.approx(whole["mean"] - data.accounts["mean"].sum()) and data.new_customers > 1000
+    )
+    assert data.by_segment["segment"]["mean"].sum() == pytest.approx(data.accounts["mean"].sum())
+    page = page_html(data)
+    assert payload_of(page)["has_cost"] is True and "and after the cost to serve." in page
+    assert "Existing and new customers should bring" in page and "Of which new customers" in page
+    assert "These accounts should bring" not in page and "New customers are not in these figures" not in page
+
+
 def test_a_short_horizon_has_the_windows_that_fit_in_it(company: tuple[clv.Ledger, clv.Posterior]) -> None:
     ledger, posterior = company
     data = gather(clv.forecast(posterior, ledger, 2, annual_discount_rate=0.0, draws=10))
@@ -390,3 +421,38 @@ def test_a_bare_page_has_what_is_left(tmp_path: Path) -> None:
     said = " ".join(read(page_html(data)).texts)
     assert "ARR bridge: needs <the ledger>." in said
     assert payload_of(page_html(data))["history"] == {}
+
+
+def test_ends_of_a_planned_probability_are_percentages() -> None:
+    """`lower` and `upper` of a planned step are of its learned probability; added_lower and added_upper are money."""
+    script = (files("clvforecast.report.page") / "account.js").read_text(encoding="utf-8")
+    pattern = re.search(r"return /(.+)/\.test\(name\) \? percent", script)
+    assert pattern is not None
+    shares = ("stated", "probability", "lower", "upper", "learned_probability_lower", "ci_prob")
+    assert all(re.search(pattern[1], name) for name in shares)
+    assert not any(
+        re.search(pattern[1], name) for name in ("amount", "added", "added_lower", "added_upper", "clv_added")
+    )
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_fan_says_why_a_period_is_not_drawn() -> None:
+    """The running one where what it had is not known, the last one where the horizon cuts it short; both where both are."""
+    script = (files("clvforecast.report.page") / "portfolio.js").read_text(encoding="utf-8")
+    found = re.search(r"^function leftOut.*?^}", script, flags=re.MULTILINE | re.DOTALL)
+    assert found is not None
+    whole, running, cut = (
+        '{"partial":false,"already":0}',
+        '{"partial":true,"already":null}',
+        '{"partial":true,"already":0}',
+    )
+    told = []
+    for first, last in ((running, whole), (whole, cut), (running, cut), (whole, whole)):
+        rows = f"[{first},{whole},{last}]"
+        told.append(f'leftOut({rows}, {rows}.filter((row) => !row.partial), "quarter")')
+    made = subprocess.run(
+        ["node", "-e", f"{found[0]}; console.log(JSON.stringify([{','.join(told)}]))"], capture_output=True, check=True
+    )
+    begun = "; the running quarter is left out, as what it had already is not known here"
+    short = "; a quarter that the horizon cuts short is left out"
+    assert json.loads(made.stdout) == [begun, short, begun + short, ""]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openpyxl
@@ -22,10 +23,12 @@ from openpyxl.utils import range_boundaries
 import clvforecast as clv
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.report import workbook as package
+from clvforecast.report.page.horizon import headline
 from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
+from clvforecast.report.workbook.gather import REJECT_COLUMNS, _rejects_by_rule
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -208,6 +211,131 @@ def test_a_quarter_that_runs_shows_what_it_already_has(ledger: clv.Ledger, tmp_p
     assert first[8] == pytest.approx(first[3] + first[7], abs=CENT)
     keys = list(contents.headline["key"])
     assert keys[:2] == ["rest_of_quarter", "next_quarter"]
+
+
+def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
+    """The commonest rule first, rules as common by their names; of each its first row."""
+    events, truth = clv.simulate_events(n_accounts=30, seed=3)
+    events = pd.concat([events.astype({"kind": object}), events.tail(1).assign(event_id="odd", kind="gift")])
+    ledger = clv.read_ledger(events, truth.accounts, as_of=truth.as_of)
+    assert len(ledger.rejected) == 1
+    forecast = clv.forecast(clv.prior(ledger, ["segment"], draws=10), ledger, 6, draws=4)
+    write_workbook(forecast, tmp_path / "rejected.xlsx")
+    sheet = values_of(tmp_path / "rejected.xlsx")["Data quality"]
+    row = column(sheet, "Rejected, by rule") + 2
+    assert [sheet.cell(row, at).value for at in (1, 2)] == [ledger.rejected["rule"].iloc[0], 1]
+    rules = pd.DataFrame({"rule": ["b", "c", "a", "c"], "row": [1, 2, 3, 4]}).reindex(columns=REJECT_COLUMNS)
+    told = _rejects_by_rule(rules)
+    assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
+
+
+def test_a_window_is_named_by_what_it_holds(ledger: clv.Ledger) -> None:
+    """From 31 December no period is running; eleven months are not the next twelve, and a year cut at its end is no rest."""
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    lines = contents_of(clv.forecast(posterior, ledger, 11, draws=3)).headline.set_index("key")["label"]
+    assert "next_12_months" not in lines and "rest_of_quarter" not in lines
+    assert lines["fiscal_year_1"].startswith("Part of ")
+    inside = ledger.at("2023-11-20")
+    forecast = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, 12, draws=3)
+    lines = contents_of(forecast).headline.set_index("key")
+    assert lines.loc["fiscal_year_1", "label"].startswith("Rest of ") and "rest_of_quarter" in lines.index
+    assert lines.loc["fiscal_year_2", "label"].startswith("Part of ")
+    assert pd.Timestamp(lines.loc["next_12_months", "period"]) == pd.Timestamp("2024-11-20")
+
+
+@pytest.mark.parametrize("months", [12, 14, 18])
+def test_twelve_months_are_the_same_in_workbook_and_page(ledger: clv.Ledger, months: int) -> None:
+    inside = ledger.at("2023-11-20")
+    forecast = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, months, draws=3)
+    own = contents_of(forecast).headline.set_index("key").loc["next_12_months"]
+    theirs = headline(forecast, 0.9).set_index("key").loc["next_12_months" if months > 12 else "horizon"]
+    assert pd.Timestamp(own["period"]) == pd.Timestamp(theirs["end"])
+    assert [own[name] for name in RANGE] == pytest.approx([theirs[name] for name in RANGE])
+
+
+@pytest.mark.parametrize(("months", "day", "name"), [(26, None, "horizon_months"), (27, "2023-06-30", "as_of")])
+def test_scenarios_of_another_day_or_window_are_refused(
+    ledger: clv.Ledger, forecast: clv.Forecast, tmp_path: Path, months: int, day: str | None, name: str
+) -> None:
+    other = ledger if day is None else ledger.at(day)
+    comparison = SimpleNamespace(base=clv.forecast(clv.prior(other, ["segment"], draws=5), other, months, draws=2))
+    for write in (write_workbook, clv.write_page):
+        with pytest.raises(ForecastError, match=f"comparison: its scenarios have {name}="):
+            write(forecast, tmp_path / "refused", comparison=comparison)
+
+
+@pytest.fixture(scope="module")
+def growing(ledger: clv.Ledger) -> clv.Forecast:
+    plan = pd.DataFrame(
+        {
+            "start": ["2024-02-01", "2024-06-10"],
+            "customers": [5, 5],
+            "first_mrr": 2000.0,
+            "segment": "S1",
+            "term_months": 12,
+        }
+    )
+    posterior = clv.prior(ledger, ["segment"], draws=20)
+    return clv.forecast(posterior, ledger, 14, draws=12, cost_to_serve=5.0, new_customers=clv.PlannedNewCustomers(plan))
+
+
+def test_new_customers_are_in_the_company_s_figures_and_not_in_accounts(growing: clv.Forecast, tmp_path: Path) -> None:
+    """Headline and periods are `portfolio`; what is compared with accounts is `summary`; the two differ by the new alone."""
+    write_workbook(growing, tmp_path / "growing.xlsx")
+    book = values_of(tmp_path / "growing.xlsx")
+    whole, existing = growing.portfolio(None).iloc[0], growing.summary().iloc[0]
+    new = float(existing["new_customers_mean"])
+    assert new > 1000.0
+    assert named(book, "clv_new_customers_mean") == pytest.approx(new, abs=CENT)
+    brought = growing.accounts()["clv_to_date"].sum()
+    for name in RANGE:
+        assert named(book, f"clv_whole_window_{name}") == pytest.approx(whole[name], abs=CENT)
+        assert named(book, f"clv_existing_customers_{name}") == pytest.approx(existing[name], abs=CENT)
+        assert named(book, f"clv_total_{name}") == pytest.approx(brought + existing[name], abs=CENT)
+    assert "discounted value, after the cost to serve (mean)" in table_at(book, "accounts_table")
+    sheet = book["Summary"]
+    first = column(sheet, "Checks") + 1
+    checks = {sheet.cell(row, 1).value: sheet.cell(row, 4).value for row in range(first, sheet.max_row + 1)}
+    checks.pop(None, None)
+    assert len(checks) >= 4 and set(checks.values()) == {0.0}
+    assert "Accounts add up to the whole window, existing customers" in checks
+    assert sheet.cell(column(sheet, "   discounted at 10.0% a year"), 1).value == (
+        "   discounted at 10.0% a year and after the cost to serve, existing customers"
+    )
+
+
+def test_a_cost_to_serve_is_told_without_a_discount_rate(ledger: clv.Ledger, tmp_path: Path) -> None:
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    forecast = clv.forecast(posterior, ledger, 6, annual_discount_rate=0.0, draws=3, cost_to_serve=50.0)
+    write_workbook(forecast, tmp_path / "cost.xlsx")
+    sheet = values_of(tmp_path / "cost.xlsx")["Summary"]
+    row = column(sheet, "   after the cost to serve")
+    assert sheet.cell(row, 4).value == pytest.approx(forecast.summary()["discounted_mean"].iloc[0], abs=CENT)
+
+
+@pytest.mark.parametrize(("timing", "to_date"), [("booked", "booked_to_date"), ("cash", "paid_to_date")])
+def test_what_is_to_come_goes_on_from_money_of_its_own_kind(
+    ledger: clv.Ledger, tmp_path: Path, timing: str, to_date: str
+) -> None:
+    """Bookings go on from bookings, payments from payments; recognised revenue is in no chart with them."""
+    billed = {"billing": "annual"} if timing == "cash" else {}
+    posterior = clv.prior(ledger, ["segment"], draws=20)
+    forecast = clv.forecast(posterior, ledger, 14, annual_discount_rate=0.0, draws=6, timing=timing, **billed)
+    write_workbook(forecast, tmp_path / "timing.xlsx")
+    book, table = values_of(tmp_path / "timing.xlsx"), forecast.accounts()
+    brought = table[to_date].sum()
+    assert named(book, "clv_to_date") == pytest.approx(brought, abs=CENT)
+    assert named(book, "clv_total_mean") == pytest.approx(brought + table["mean"].sum(), abs=CENT)
+    shown = table_at(book, "accounts_table").set_index("account").loc[table["account_id"]]
+    own = shown[f"CLV to date ({'booked' if timing == 'booked' else 'paid'})"].astype(float).to_numpy()
+    assert own == pytest.approx(table[to_date].to_numpy(), abs=CENT)
+    assert shown["CLV: to date + expected"].astype(float).to_numpy() == pytest.approx(own + table["mean"], abs=CENT)
+    assert shown["recognised to date"].astype(float).to_numpy() == pytest.approx(table["clv_to_date"], abs=CENT)
+    sheet = book["Segments"]
+    assert sheet.cell(column(sheet, "all segments"), 3).value == pytest.approx(brought, abs=CENT)
+    assert isinstance(contents_of(forecast).history, Missing)
+    charts = [zipfile.ZipFile(tmp_path / "timing.xlsx").read("xl/charts/chart1.xml").decode()]
+    assert not any("recognised" in chart for chart in charts)
 
 
 # --- formulas -----------------------------------------------------------------------------------------------
@@ -449,6 +577,38 @@ def test_plans_and_scenarios_show_what_they_were_given(made_up: Path) -> None:
     sheet = book["Scenarios"]
     row = next(cells[0].row for cells in sheet.iter_rows() if cells[0].value == "price +5%")
     assert sheet.cell(row, 6).value == pytest.approx(sheet.cell(row, 2).value / 21, rel=1e-9), "a twentieth of the base"
+
+
+def test_planned_probabilities_are_percent_with_their_ends_and_money_is_money(tmp_path: Path) -> None:
+    """The columns of `PlanValue.steps`: lower and upper are ends of the probability, not of what the step adds."""
+    shares = {"stated": 0.8, "probability": 0.6, "lower": 0.4, "upper": 0.75, "ci_prob": 0.9}
+    money = {
+        "amount": 5e4,
+        "expected_amount": 3e4,
+        "added": 2e4,
+        "added_lower": -1e3,
+        "added_upper": 4e4,
+        "clv_added": 1e4,
+    }
+    steps = pd.DataFrame(
+        {
+            "account_id": ["A"],
+            "step_id": [1],
+            "date": ["2018-09-30"],
+            "kind": ["expansion"],
+            **shares,
+            **money,
+            "note": [""],
+        }
+    )
+    write_contents(made_up_contents(plans=steps.assign(term_months=12)), tmp_path / "plans.xlsx")
+    sheet = values_of(tmp_path / "plans.xlsx")["Plans"]
+    head = column(sheet, "account id")
+    formats = {
+        sheet.cell(head, at).value: sheet.cell(head + 1, at).number_format for at in range(1, sheet.max_column + 1)
+    }
+    assert {name for name, how in formats.items() if "%" in how} == {name.replace("_", " ") for name in shares}
+    assert {formats[name.replace("_", " ")] for name in money} == {formats["amount"]}
 
 
 def test_a_backtest_is_a_track_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,8 @@ function accountUnit(i) {
   return unitFor(Math.max(ACCOUNTS.amount(TO_DATE, i), ACCOUNTS.amount("q95", i), ACCOUNTS.amount("mean", i)));
 }
 
+const AFTER_COST = DATA.has_cost ? ", after the cost to serve" : "";
+
 function accountFigures(i) {
   const unit = accountUnit(i), of = (name) => money(ACCOUNTS.amount(name, i), unit), share = (name) => percent(ACCOUNTS.share(name, i), 0);
   const toDate = ACCOUNTS.amount(TO_DATE, i), clv = (name) => money(toDate + ACCOUNTS.amount(name, i), unit);
@@ -46,8 +48,8 @@ function accountFigures(i) {
     [`Next ${DATA.horizon_months} months, median`, of("q50"), `${RANGE}: ${of("lower")} to ${of("upper")}`],
     [`Next ${DATA.horizon_months} months, mean`, of("mean"), `nothing at all: ${share("p_zero")}`],
     ["To date and ahead, median", clv("q50"), `${RANGE}: ${clv("lower")} to ${clv("upper")}`],
-    ["Discounted, mean", of("discounted_mean"), `${RANGE}: ${of("discounted_lower")} to ${of("discounted_upper")}`],
-    [`Beyond the ${DATA.horizon_months} months`, of("beyond_horizon"), "mean, discounted"],
+    [`Discounted${AFTER_COST}, mean`, of("discounted_mean"), `${RANGE}: ${of("discounted_lower")} to ${of("discounted_upper")}`],
+    [`Beyond the ${DATA.horizon_months} months`, of("beyond_horizon"), `mean, discounted${AFTER_COST}`],
     ["Renews at the next decision", percent(renews, 0), Number.isFinite(renews)
       ? `90%: ${share("p_next_renewal_q05")} to ${share("p_next_renewal_q95")}` : "no decision is open"],
     ["Active in 12, 24, 36 months", ["12m", "24m", "36m"].map((mark) => share(`p_active_${mark}`)).join(", "),
@@ -164,10 +166,10 @@ function accountPlans(i) {
   return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, shown.map(([, title]) => title), rows));
 }
 
-/** Chances as percentages, money with thousands, days and words as they are. */
+/** Chances and the ends of their ranges as percentages, money with thousands, days and words as they are. */
 function planText(name, value) {
   if (typeof value !== "number") return value === null ? "–" : String(value);
-  return /probability|^stated|^p_|share/.test(name) ? percent(value, 0) : number(value);
+  return /probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name) ? percent(value, 0) : number(value);
 }
 
 function smallTable(caption, titles, rows) {

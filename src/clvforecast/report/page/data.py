@@ -12,9 +12,10 @@ import pandas as pd
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
-from clvforecast.report.page.counting import COUNTINGS, RECOGNISED, Counting
+from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
+from clvforecast.report.windows import check_comparison
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
@@ -51,6 +52,9 @@ class PageData:
     made_with: settings, seed, fingerprints and versions
     missing: section -> how to get it
     counted: what the forecast's money is
+    new_customers: mean of what customers still to be won bring in the whole horizon; None where the forecast has none. They are
+    in headline, portfolio, bridge and scenarios; accounts and by_segment are of existing customers
+    has_cost: whether discounted values are after a cost to serve
     """
 
     title: str
@@ -78,6 +82,8 @@ class PageData:
     made_with: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     counted: Counting = RECOGNISED
+    new_customers: float | None = None
+    has_cost: bool = False
 
 
 def gather(
@@ -90,6 +96,7 @@ def gather(
     ci_prob: float = 0.9,
 ) -> PageData:
     """The tables of a page. What the forecast cannot give is in `missing`, with its own words on how to get it."""
+    check_comparison(comparison, forecast)
     accounts = forecast.accounts(ci_prob)
     pieces = _Pieces()
     history = pieces.get("history", lambda: revenue_before(forecast)) or {}
@@ -123,6 +130,8 @@ def gather(
         made_with=made_with(forecast),
         missing=pieces.missing,
         counted=COUNTINGS[forecast.settings.timing],
+        new_customers=new_customers_mean(forecast),
+        has_cost=forecast.settings.cost_to_serve > 0.0,
     )
 
 

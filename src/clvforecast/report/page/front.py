@@ -32,7 +32,7 @@ def _take_away(data: PageData) -> Html:
     row = rows.loc["next_12_months" if "next_12_months" in rows.index else "horizon"]
     unit = money_unit(row["upper"])
     sentence = [
-        "These accounts should bring ",
+        "These accounts should bring " if data.new_customers is None else "Existing and new customers should bring ",
         tag("strong", f"{unit.label(data.currency)} {money(row['q50'], unit)}"),
         " from ",
         tag("span", day(row["start"])),
@@ -53,9 +53,24 @@ def _how_to_read(data: PageData) -> Html:
         "Means add up; medians and ends of ranges do not. The range of a total comes from simulating all accounts together: it "
         "is narrower than the sum of their ranges.",
         f"Money counts when it is {data.counted.done}, and is undiscounted where nothing else is said.",
-        "New customers are not in these figures unless it is said: they speak of the accounts that are known.",
+        _who_is_in(data),
     ]
     return _note("How to read these figures", join(tag("p", sentence) for sentence in sentences))
+
+
+def _who_is_in(data: PageData) -> str:
+    if data.new_customers is None:
+        return "New customers are not in these figures: they speak of the accounts that are known."
+    return (
+        f"Customers still to be won are in the windows at a glance, in {data.counted.noun.lower()} by period, in the ARR bridge, "
+        "in retention once they have come, and in scenarios. Accounts, segments, values to date and beyond the horizon are of "
+        "existing customers only."
+    )
+
+
+def of_existing(data: PageData, words: str) -> str:
+    """The words, with whom they speak of where the forecast has new customers too."""
+    return words if data.new_customers is None else f"{words}, existing customers"
 
 
 def notes(data: PageData) -> Html:
@@ -124,7 +139,8 @@ def _window_tile(row: Mapping[Any, Any], data: PageData, unit: MoneyUnit) -> Htm
 def _point_tiles(data: PageData, unit: MoneyUnit) -> list[Html]:
     accounts = data.accounts
     to_date, beyond = float(accounts[data.counted.to_date].sum()), float(accounts["beyond_horizon"].sum(min_count=1))
-    tiles = [
+    tiles = [] if data.new_customers is None else [_new_tile(data, data.new_customers, unit)]
+    tiles += [
         _tile(
             "Customer lifetime value to date",
             money(to_date, unit),
@@ -133,23 +149,31 @@ def _point_tiles(data: PageData, unit: MoneyUnit) -> list[Html]:
             f"What was {data.counted.done} by {day(data.as_of)}; what is still to come is not in it.",
         ),
         _tile(
-            f"Beyond the {data.horizon_months} months",
+            of_existing(data, f"Beyond the {data.horizon_months} months"),
             money(beyond, unit),
             unit.label(data.currency) if pd.notna(beyond) else "",
             "",
-            "Mean discounted value after the horizon, with the gross margin."
+            f"Mean discounted value after the horizon, with the gross margin{' and after the cost to serve' * data.has_cost}."
             if pd.notna(beyond)
             else "Needs a discount rate above zero.",
         ),
         _tile(
-            "Share of the ten largest accounts",
+            of_existing(data, "Share of the ten largest accounts"),
             percent(top_share(accounts["mean"])),
             "",
             "",
-            f"Of the mean {data.counted.noun.lower()} of the whole horizon.",
+            f"Of {of_existing(data, f'the mean {data.counted.noun.lower()} of the whole horizon')}.",
         ),
     ]
     return tiles
+
+
+def _new_tile(data: PageData, mean: float, unit: MoneyUnit) -> Html:
+    title, note = (
+        "Of which new customers",
+        f"Mean of the next {data.horizon_months} months, of customers still to be won.",
+    )
+    return _tile(title, money(mean, unit), unit.label(data.currency), "", note)
 
 
 def _tile(title: str, figure: str, unit: str, spread: str, note: str) -> Html:

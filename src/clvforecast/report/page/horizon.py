@@ -10,11 +10,11 @@ import pandas as pd
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
 from clvforecast.report.page.periods import freq_of, with_labels
-from clvforecast.simulation.calendar import add_months, date_of
+from clvforecast.report.windows import YEAR, runs_at_origin, year_ahead
+from clvforecast.simulation.calendar import date_of
 from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 
 PERIODS = ("month", "quarter", "year")
-YEAR = 12
 
 
 def periods_of(forecast: Forecast, history: Mapping[str, pd.DataFrame], ci_prob: float) -> dict[str, pd.DataFrame]:
@@ -26,15 +26,9 @@ def _portfolio(forecast: Forecast, freq: str, before: pd.DataFrame | None, ci_pr
     """already: what as_of's own period had brought by then; NaN where that is not known, 0 where the period is not running."""
     table = with_labels(forecast, forecast.portfolio(freq_of(forecast, freq), None, ci_prob), freq)
     already = np.zeros(len(table))
-    if _runs_at_origin(table):
+    if runs_at_origin(forecast, freq):
         already[0] = np.nan if before is None else before["revenue"].to_numpy()[before["partial"]].sum()
     return table.assign(already=already)
-
-
-def _runs_at_origin(table: pd.DataFrame) -> bool:
-    """Whether the first period began before the forecast did: it is cut short, and not by the horizon."""
-    first = table.iloc[0]
-    return bool(first["partial"]) and (len(table) > 1 or pd.Timestamp(first["period_start"]).day != 1)
 
 
 def headline(forecast: Forecast, ci_prob: float) -> pd.DataFrame:
@@ -43,18 +37,11 @@ def headline(forecast: Forecast, ci_prob: float) -> pd.DataFrame:
     The next quarter is the first whole one. Twelve months end with the month that they end in.
     """
     rows = [_next_quarter(forecast, ci_prob)]
-    bounds = forecast.grid.bounds
-    target = add_months(int(bounds[0]), YEAR)
-    if forecast.settings.horizon_months > YEAR:
-        cells = int(np.searchsorted(bounds, target))
-        rows.append(_window(forecast, "next_12_months", _year_label(int(bounds[cells]) == target), cells, ci_prob))
-    months = forecast.settings.horizon_months
-    rows.append(_window(forecast, "horizon", f"Next {months} months", len(bounds) - 1, ci_prob))
+    year, months, cells = year_ahead(forecast), forecast.settings.horizon_months, len(forecast.grid.bounds) - 1
+    if year is not None and months > YEAR:
+        rows.append(_window(forecast, "next_12_months", year.label, year.cells, ci_prob))
+    rows.append(_window(forecast, "horizon", f"Next {months} months", cells, ci_prob))
     return pd.DataFrame([row for row in rows if row is not None])
-
-
-def _year_label(is_exact: bool) -> str:
-    return "Next 12 months" if is_exact else "Next 12 months, to the end of the last"
 
 
 def _next_quarter(forecast: Forecast, ci_prob: float) -> dict[str, object] | None:
@@ -70,8 +57,11 @@ def _next_quarter(forecast: Forecast, ci_prob: float) -> dict[str, object] | Non
 
 
 def _window(forecast: Forecast, key: str, label: str, cells: int, ci_prob: float) -> dict[str, object]:
-    """The first cells of the forecast's grid, summed in every draw."""
-    draws = forecast.totals.groups[:, :, :cells].sum(axis=(1, 2)) / UNITS_PER_CURRENCY
+    """The first cells of the forecast's grid, summed in every draw, of all that `Forecast.portfolio` is of."""
+    units = forecast.totals.groups[:, :, :cells].sum(axis=(1, 2))
+    if forecast.new_totals is not None:
+        units = units + forecast.new_totals.groups[:, :, :cells].sum(axis=(1, 2))
+    draws = units / UNITS_PER_CURRENCY
     bounds = forecast.grid.bounds
     ranges = {name: float(value) for name, value in describe(draws, ci_prob, "eti").items()}
     named = {"key": key, "label": label, "start": date_of(bounds[0]), "end": date_of(bounds[cells] - 1)}

@@ -56,6 +56,7 @@ def payload(data: PageData) -> dict[str, Any]:
         "as_of": data.as_of.isoformat(),
         "ci_prob": data.ci_prob,
         "horizon_months": data.horizon_months,
+        "has_cost": data.has_cost,
         "counted": data.counted._asdict(),
         "headline": columns_of(data.headline),
         "portfolio": tables_of(data.portfolio),

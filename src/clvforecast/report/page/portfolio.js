@@ -28,9 +28,8 @@ function revenueChart() {
       marker: { color: colour("past") }, text: before.map((row) => `<b>${plain(row.label)}</b><br>recognised ${money(row.revenue, unit)}`),
       textposition: "none", hovertemplate: "%{text}<extra></extra>" });
   }
-  const cut = all.length > ahead.length ? `; a ${freq} that the horizon cuts short is left out` : "";
   return {
-    caption: `${NOUN} by ${freq}, ${label(unit, CURRENCY)}${cut}`,
+    caption: `${NOUN} by ${freq}, ${label(unit, CURRENCY)}${leftOut(all, ahead, freq)}`,
     traces,
     layout: {
       xaxis: axis({ showgrid: false, ...ticks(labels, "revenue-chart") }),
@@ -39,6 +38,13 @@ function revenueChart() {
       annotations: before.length ? [asOfNote(before.length - 0.5)] : [],
     },
   };
+}
+
+/** Periods that are not drawn, and why: what of the running one is over is not known, or the horizon cuts the last one short. */
+function leftOut(all, ahead, freq) {
+  const count = all.length - ahead.length, isRunning = count > 0 && all[0].partial && all[0].already === null;
+  return (isRunning ? `; the running ${freq} is left out, as what it had already is not known here` : "")
+    + (count > (isRunning ? 1 : 0) ? `; a ${freq} that the horizon cuts short is left out` : "");
 }
 
 /** With one period only, ranges are bars. */

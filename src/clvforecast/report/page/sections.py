@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 
 from clvforecast.report.page.data import PageData
+from clvforecast.report.page.front import of_existing
 from clvforecast.report.page.numbers import day, money, percent, probability
 from clvforecast.report.page.tables import (
     Column,
@@ -30,9 +31,10 @@ PERIODS = {"month": "Months", "quarter": "Quarters", "year": "Years"}
 
 def revenue(data: PageData) -> Html:
     """The fan chart, and the figures of every period."""
+    begins = f"What was {data.counted.done}, then the" if data.history else "The"
     lead = (
-        "What was recognised, then the forecast's median with its 50%, 80% and 90% ranges. Ranges hold for each period by "
-        "itself, not for all of them at once."
+        f"{begins} forecast's median with its 50%, 80% and 90% ranges. Ranges hold for each period by itself, not for all of "
+        "them at once."
     )
     label = f"{data.counted.noun} by period before and after {day(data.as_of)}, with ranges. The figures are in the table below."
     return section(
@@ -55,7 +57,13 @@ def by_freq(tables: Mapping[str, Html], shown: str) -> list[Html]:
 def _periods(data: PageData, freq: str) -> Html:
     ahead, before = data.portfolio[freq], data.history.get(freq)
     unit = money_unit(max(ahead["upper"].max(), 0.0 if before is None else before["revenue"].max()))
-    titles = ("Period", "From", "To", "Recognised, or mean", f"Median ({probability(data.ci_prob)} range)")
+    titles = (
+        "Period",
+        "From",
+        "To",
+        "Recognised, or mean" if data.history else "Mean",
+        f"Median ({probability(data.ci_prob)} range)",
+    )
     rows: list[list[Content]] = [
         [
             *_period(row.label, row.start, row.end, row.partial),
@@ -113,7 +121,7 @@ def segments(data: PageData) -> Html:
     several = len(data.by_segment) > 1
     names = {column: column.replace("_", " ") for column in data.by_segment}
     controls = choice("segment-by", "By", names, next(iter(names))) if several else ""
-    lead = f"The next {data.horizon_months} months. Choose a heading to sort by it."
+    lead = f"{of_existing(data, f'The next {data.horizon_months} months')}. Choose a heading to sort by it."
     return section("segments", "Segments", tag("p", lead, class_="lead"), controls, *tables)
 
 
@@ -150,7 +158,7 @@ def _segment_table(data: PageData, column: str) -> Html:
         for row in rows.to_dict("records")
     ]
     of_what = f"{data.counted.noun} of the next {data.horizon_months} months by {column.replace('_', ' ')}"
-    return table(f"{of_what}, {unit.label(data.currency)}", columns, lines, "sortable")
+    return table(f"{of_existing(data, of_what)}, {unit.label(data.currency)}", columns, lines, "sortable")
 
 
 def _to_date(data: PageData, column: str) -> pd.Series:

@@ -73,7 +73,7 @@ def write_page(
     Raises
     ------
     ForecastError
-        For a `ci_prob` that was not kept, or a plan table without accounts.
+        For a `ci_prob` that was not kept, a plan table without accounts, or a comparison from another day or over another window.
 
     Examples
     --------

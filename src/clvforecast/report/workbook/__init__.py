@@ -92,7 +92,8 @@ def write_workbook(
     Raises
     ------
     ForecastError
-        For a `ci_prob` or `freq` that the forecast does not have, or more accounts than a sheet has room for.
+        For a `ci_prob` or `freq` that the forecast does not have, more accounts than a sheet has room for, or a comparison from
+        another day or over another window.
     ForecastFileError
         When the file cannot be written.
 

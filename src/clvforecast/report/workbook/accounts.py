@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clvforecast.errors import ForecastError
+from clvforecast.report.counting import RECOGNISED
 from clvforecast.report.workbook.contents import Contents
 from clvforecast.report.workbook.page import GIVEN, TOTAL, Page, letters, relative, width_of
 
@@ -40,9 +41,10 @@ class Column:
 def columns_of(contents: Contents) -> list[Column]:
     """The columns that this forecast has, in the order of the sheet."""
     low, high = contents.ends
+    after_cost = ", after the cost to serve" if contents.about["Settings"].get("cost_to_serve") else ""
     money = [
-        Column("clv_to_date", "CLV to date (served)", "amount", True),
-        Column("mean", "expected revenue (mean)", "amount", True),
+        Column(contents.counted.to_date, f"CLV to date ({to_date_words(contents)})", "amount", True),
+        Column("mean", f"expected {contents.noun} (mean)", "amount", True),
         Column("q50", "median", "amount"),
         Column("lower", low, "amount"),
         Column("upper", high, "amount"),
@@ -51,22 +53,26 @@ def columns_of(contents: Contents) -> list[Column]:
     chances = [
         Column("p_active_12m", "active in 12 months", "percent"),
         Column("p_next_renewal", "next renewal", "percent"),
-        Column("p_zero", "no revenue at all", "percent"),
+        Column("p_zero", f"no {contents.noun} at all", "percent"),
     ]
     more = [
         Column("clv_lower", f"CLV {low}", "amount", printed=False),
         Column("clv_upper", f"CLV {high}", "amount", printed=False),
-        Column("booked_to_date", "booked to date", "amount", True, False),
+        *[
+            Column(name, head, "amount", True, False)
+            for name, head in (("booked_to_date", "booked to date"), ("clv_to_date", "recognised to date"))
+            if name != contents.counted.to_date
+        ],
         *[Column(f"p_active_{n}m", f"active in {n} months", "percent", printed=False) for n in (24, 36)],
         Column("p_next_renewal_q05", "next renewal: low 5%", "percent", printed=False),
         Column("p_next_renewal_q95", "next renewal: high 95%", "percent", printed=False),
         Column("active_months", "months under contract", "number", printed=False),
     ]
     value = [
-        Column("discounted_mean", "discounted value (mean)", "amount", True, False),
+        Column("discounted_mean", f"discounted value{after_cost} (mean)", "amount", True, False),
         Column("discounted_lower", f"discounted {low}", "amount", printed=False),
         Column("discounted_upper", f"discounted {high}", "amount", printed=False),
-        Column("beyond_horizon", "discounted value after the window", "amount", True, False),
+        Column("beyond_horizon", f"discounted value after the window{after_cost}", "amount", True, False),
     ]
     origins = [
         Column(name, f"of the mean: {name.removeprefix('from_').replace('_', ' ')}", "amount", True, False)
@@ -76,6 +82,11 @@ def columns_of(contents: Contents) -> list[Column]:
     segments = [Column(name, name.replace("_", " "), "text") for name in contents.segments]
     found = [Column("account_id", "account", "text"), *segments, *money, *chances, *more, *value, *origins]
     return [column for column in found if column.name in contents.accounts]
+
+
+def to_date_words(contents: Contents) -> str:
+    """What became of the forecast's kind of money until as_of."""
+    return "served" if contents.counted == RECOGNISED else contents.counted.done
 
 
 def shown_accounts(contents: Contents, max_accounts: int | None) -> pd.DataFrame:
@@ -127,14 +138,14 @@ def write_accounts_sheet(page: Page, contents: Contents, shown: pd.DataFrame) ->
     page.set_columns([_width(column, shown) for column in columns])
     page.head(
         f"Accounts: what each may bring in {contents.horizon_months} months",
-        f"{contents.currency}, the largest expected revenue first. Sums are of the rows in sight: filter, and they follow. "
-        "Means add up; ranges and medians do not.",
+        f"{contents.currency}, the largest expected {contents.noun} first. Sums are of the rows in sight: filter, and they "
+        "follow. Means add up; ranges and medians do not.",
         "Empty: not known, as the chance of a next renewal where no decision is open." + _printed_words(shown),
     )
     page.row = TITLE_ROWS - 1
     _sums(page, columns, shown)
     page.heads((column.head for column in columns), tuple(column.kind for column in columns), height=42.0)
-    _rows(page, columns, shown)
+    _rows(page, columns, shown, contents.counted.to_date)
     last = page.row - 1
     page.sheet.freeze_panes(TITLE_ROWS + 1, 1)
     page.sheet.autofilter(TITLE_ROWS, 0, last, len(columns) - 1)
@@ -165,9 +176,9 @@ def _sums(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
     page.next()
 
 
-def _rows(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
+def _rows(page: Page, columns: list[Column], shown: pd.DataFrame, to_date: str) -> None:
     """Written by kind without asking each cell what it is: there may be a million rows."""
-    writers = [_writer(page, column, place, columns, shown) for place, column in enumerate(columns)]
+    writers = [_writer(page, column, place, columns, shown, to_date) for place, column in enumerate(columns)]
     lines = np.ceil(shown["account_id"].astype(str).str.len().to_numpy() / (0.85 * page.widths[0])).astype(int)
     for number in range(len(shown)):
         if lines[number] > 1:
@@ -177,7 +188,7 @@ def _rows(page: Page, columns: list[Column], shown: pd.DataFrame) -> None:
         page.next()
 
 
-def _writer(page: Page, column: Column, place: int, columns: list[Column], shown: pd.DataFrame) -> Any:
+def _writer(page: Page, column: Column, place: int, columns: list[Column], shown: pd.DataFrame, to_date: str) -> Any:
     sheet = page.sheet
     style = page.book.style(column.kind, **({"text_wrap": True} if column.kind == "text" else {"font_color": GIVEN}))
     if column.kind == "text":
@@ -186,7 +197,7 @@ def _writer(page: Page, column: Column, place: int, columns: list[Column], shown
     values = shown[column.name].to_numpy(dtype=np.float64)
     known, listed = np.isfinite(values).tolist(), values.tolist()
     if column.name == "clv":
-        parts = [letters(_place(columns, name)) for name in ("clv_to_date", "mean")]
+        parts = [letters(_place(columns, name)) for name in (to_date, "mean")]
         black = page.book.style(column.kind)
         return lambda row, number: sheet.write_formula(
             row, place, f"={parts[0]}{row + 1}+{parts[1]}{row + 1}", black, listed[number]

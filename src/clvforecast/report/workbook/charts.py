@@ -104,6 +104,7 @@ def forecast_chart(
     range_name: str,
     highest: float,
     height: int,
+    has_past: bool,
 ) -> Any:
     """Recognised revenue and, stacked on it, what is to come, with its range; the rows first..last of the sheet.
 
@@ -112,15 +113,17 @@ def forecast_chart(
     """
     labels, served, expected, above, below = (f"={page.area(first, column, last, column)}" for column in columns)
     chart = stacked(page)
-    chart.add_series(
-        {"name": "recognised", "categories": labels, "values": served, "fill": {"color": SERVED_COLOUR}, "gap": 45}
-    )
+    if has_past:
+        chart.add_series(
+            {"name": "recognised", "categories": labels, "values": served, "fill": {"color": SERVED_COLOUR}, "gap": 45}
+        )
     chart.add_series(
         {
             "name": f"expected (mean), with its {range_name}",
             "categories": labels,
             "values": expected,
             "fill": {"color": EXPECTED_COLOUR},
+            "gap": 45,
             "y_error_bars": whiskers(above.lstrip("="), below.lstrip("=")),
         }
     )

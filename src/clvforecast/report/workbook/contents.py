@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from clvforecast.report.counting import RECOGNISED, Counting
+
 RANGE = ("mean", "q50", "lower", "upper")
 
 
@@ -90,6 +92,9 @@ class Contents:
     bridge, retention: `Forecast.bridge` and `.retention` by `freq`
     retention_year: `Forecast.retention` over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
+    counted: what the forecast's money is, and the accounts' column that clv goes on from; the segments' clv_to_date is of it
+    new_customers: mean of what customers still to be won bring in the window; None where the forecast has none. They are in
+        headline, periods, the segments' periods, bridge and scenarios; accounts, whole and the segments' whole are without them
     """
 
     title: str
@@ -115,6 +120,17 @@ class Contents:
     scenarios: Scenarios | None = None
     track_record: TrackRecord | None = None
     plans: pd.DataFrame | None = None
+    counted: Counting = RECOGNISED
+    new_customers: float | None = None
+
+    @property
+    def noun(self) -> str:
+        """Of the money, as it stands within a sentence: "revenue"."""
+        return self.counted.noun.lower()
+
+    def of_existing(self, words: str) -> str:
+        """The words, with whom they speak of where the forecast has new customers too."""
+        return words if self.new_customers is None else f"{words}, existing customers"
 
     @property
     def range_name(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from clvforecast.backtest import MODEL
@@ -13,6 +12,8 @@ from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
+from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
+from clvforecast.report.windows import check_comparison, runs_at_origin, year_ahead
 from clvforecast.report.workbook.contents import (
     RANGE,
     Contents,
@@ -25,7 +26,7 @@ from clvforecast.report.workbook.contents import (
 )
 from clvforecast.report.workbook.periods import recognised_periods, sibling
 from clvforecast.scores import COVERED
-from clvforecast.simulation.calendar import add_months, date_of
+from clvforecast.simulation.calendar import date_of
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 MOST_REJECTS = 200
 """Rejected rows that are shown one by one."""
-NEAR_A_YEAR = 8
-"""Days by which the window of "next 12 months" may differ from twelve months: 52 weeks are a year too."""
-LONGEST_MONTH = 35
-"""Days by which it may differ at all: more, and the window is shorter than a year."""
 CI_KIND = "eti"
 NO_LEVEL = "(not told)"
 HEADLINE = ("key", "label", "period_start", "period", *RANGE)
@@ -53,8 +50,11 @@ def contents_of(
     ci_prob: float = 0.9,
     freq: str = "quarter",
 ) -> Contents:
-    """Everything a workbook shows. Raises ForecastError for periods or an interval that the forecast does not have."""
-    accounts = forecast.accounts(ci_prob).sort_values(["mean", "account_id"], ascending=[False, True])
+    """Everything a workbook shows. Raises ForecastError for periods or an interval that the forecast does not have, and for
+    scenarios of another day or window."""
+    check_comparison(comparison, forecast)
+    counted = COUNTINGS[forecast.settings.timing]
+    accounts = _accounts(forecast, counted, ci_prob)
     return Contents(
         title=title or "Customer revenue forecast",
         as_of=forecast.as_of,
@@ -63,11 +63,13 @@ def contents_of(
         draws=forecast.settings.draws,
         ci_prob=ci_prob,
         freq=freq,
-        accounts=accounts.reset_index(drop=True),
+        accounts=accounts,
         headline=_headline(forecast, freq, ci_prob),
         periods=forecast.portfolio(freq, None, ci_prob),
         whole=forecast.summary(None, ci_prob),
-        segments={name: _segment(forecast, name, freq, ci_prob) for name in forecast.groups.columns},
+        segments={
+            name: _segment(forecast, accounts, counted.to_date, name, freq, ci_prob) for name in forecast.groups.columns
+        },
         history=_history(forecast, freq),
         bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
         retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
@@ -79,7 +81,17 @@ def contents_of(
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
         plans=plan_table,
+        counted=counted,
+        new_customers=new_customers_mean(forecast),
     )
+
+
+def _accounts(forecast: Forecast, counted: Counting, ci_prob: float) -> pd.DataFrame:
+    """The largest first; clv is what the forecast's money has brought and will bring, whatever its timing."""
+    table = forecast.accounts(ci_prob).sort_values(["mean", "account_id"], ascending=[False, True])
+    to_date = table[counted.to_date]
+    table = table.assign(clv=to_date + table["mean"], clv_lower=to_date + table["lower"])
+    return table.assign(clv_upper=to_date + table["upper"]).reset_index(drop=True)
 
 
 def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
@@ -94,6 +106,11 @@ def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> 
 
 
 def _history(forecast: Forecast, freq: str) -> Part:
+    if forecast.settings.timing != "recognised":
+        return Missing(
+            f"timing={forecast.settings.timing!r} counts other money than was recognised in the past; to see them side by side, "
+            'forecast with timing="recognised".'
+        )
     try:
         return recognised_periods(forecast, freq)
     except ForecastError as error:
@@ -110,14 +127,16 @@ def _policies(forecast: Forecast) -> Mapping[str, str]:
 
 def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
     """The quarter that runs, the next whole one, twelve months, fiscal years, and the whole window."""
-    quarters = forecast.portfolio(sibling(freq, "quarter"), None, ci_prob)
-    rows = [_line("rest_of_quarter", quarters.iloc[0], "Rest of ")] if quarters["partial"].iloc[0] else []
+    quarter, year = sibling(freq, "quarter"), sibling(freq, "year")
+    quarters = forecast.portfolio(quarter, None, ci_prob)
+    rows = [_line("rest_of_quarter", quarters.iloc[0], "Rest of ")] if runs_at_origin(forecast, quarter) else []
     rows += [
         _line("next_quarter", row, "Next quarter, ") for _, row in quarters[~quarters["partial"]].head(1).iterrows()
     ]
     rows += _twelve_months(forecast, ci_prob)
-    for place, row in forecast.portfolio(sibling(freq, "year"), None, ci_prob).iterrows():
-        part = "" if not row["partial"] else "Rest of " if place == 0 else "Part of "
+    runs, years = runs_at_origin(forecast, year), forecast.portfolio(year, None, ci_prob)
+    for place, row in years.iterrows():
+        part = "" if not row["partial"] else "Rest of " if place == 0 and runs else "Part of "
         rows.append(_line(f"fiscal_year_{int(place) + 1}", row, part))
     rows.append(_line("whole_window", forecast.portfolio(None, None, ci_prob).iloc[0], "All "))
     return pd.DataFrame(rows, columns=list(HEADLINE))
@@ -128,31 +147,30 @@ def _line(key: str, row: pd.Series, before: str) -> dict[str, Any]:
 
 
 def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:
-    """The months of the forecast's calendar that together come nearest to a year; none where the window is shorter."""
-    bounds = forecast.grid.bounds
-    wanted = int(add_months(int(bounds[0]), 12))
-    count = int(np.abs(bounds - wanted).argmin())
-    away = abs(int(bounds[count]) - wanted)
-    if away > LONGEST_MONTH:
+    """None where the window is shorter."""
+    year, bounds = year_ahead(forecast), forecast.grid.bounds
+    if year is None:
         return []
-    draws = forecast.portfolio_draws("month").isel(group=0).values[:, :count].sum(axis=1)
+    draws = forecast.portfolio_draws("month").isel(group=0).values[:, : year.cells].sum(axis=1)
     ranges = describe(draws, ci_prob, CI_KIND)
     return [
         {
             "key": "next_12_months",
-            "label": "Next 12 months" if away <= NEAR_A_YEAR else "About 12 months",
+            "label": year.label,
             "period_start": pd.Timestamp(date_of(bounds[0])),
-            "period": pd.Timestamp(date_of(bounds[count] - 1)),
+            "period": pd.Timestamp(date_of(bounds[year.cells] - 1)),
             **{name: float(ranges[name]) for name in RANGE},
         }
     ]
 
 
-def _segment(forecast: Forecast, name: str, freq: str, ci_prob: float) -> Segment:
-    whole, periods = forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob)
-    return Segment(
-        *(table.rename(columns={name: "level"}).assign(level=_levels(table[name])) for table in (whole, periods))
+def _segment(forecast: Forecast, accounts: pd.DataFrame, to_date: str, name: str, freq: str, ci_prob: float) -> Segment:
+    whole, periods = (
+        table.rename(columns={name: "level"}).assign(level=_levels(table[name]))
+        for table in (forecast.summary(name, ci_prob), forecast.portfolio(freq, name, ci_prob))
     )
+    brought = accounts[to_date].groupby(_levels(accounts[name])).sum()
+    return Segment(whole.assign(clv_to_date=whole["level"].map(brought).fillna(0.0).astype(float)), periods)
 
 
 def _levels(levels: pd.Series) -> pd.Series:
@@ -190,8 +208,8 @@ def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
     columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
     if rejected.empty:
         return pd.DataFrame(columns=columns)
-    first = rejected.drop_duplicates("rule").set_index("rule", drop=False)
-    first = first.assign(rows=rejected["rule"].value_counts())
+    first = rejected.drop_duplicates("rule")
+    first = first.assign(rows=first["rule"].map(rejected["rule"].value_counts()))
     return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
 
 

@@ -9,6 +9,14 @@ from clvforecast.report.workbook.page import Page, width_of
 
 SHEET = "Plans"
 SAMPLE = 2000
+KINDS = {
+    **dict.fromkeys(("account_id", "step_id", "kind", "note"), "text"),
+    "date": "date",
+    "term_months": "count",
+    **dict.fromkeys(("stated", "probability", "lower", "upper", "ci_prob"), "percent"),
+    **dict.fromkeys(("amount", "expected_amount", "added", "added_lower", "added_upper", "clv_added"), "amount"),
+}
+"""How the columns of `PlanValue.steps` and `Forecast.planned` are shown; lower and upper are ends of the probability."""
 
 
 def write_plans(page: Page, contents: Contents, plans: pd.DataFrame) -> None:
@@ -41,7 +49,15 @@ def counted_steps(count: int) -> str:
 
 
 def kind_of(name: str, values: pd.Series) -> str:
-    """How a column is shown: probabilities by their name, months as counts, other numbers as money."""
+    """How a column is shown: a known one by its name; of others probabilities, months as counts, other numbers as money.
+
+    Examples
+    --------
+    >>> kind_of("lower", pd.Series([0.4])), kind_of("added_lower", pd.Series([900.0]))
+    ('percent', 'amount')
+    """
+    if name in KINDS:
+        return KINDS[name]
     if pd.api.types.is_datetime64_any_dtype(values):
         return "date"
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):

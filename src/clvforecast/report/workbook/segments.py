@@ -8,7 +8,13 @@ from clvforecast.report.workbook.contents import Contents, Segment
 from clvforecast.report.workbook.page import HEAD, HEAD_LEFT, QUIET, TOTAL, Page, relative, width_of
 
 SHEET = "Segments"
+WHOLE, EXISTING = "clv_whole_window_mean", "clv_existing_customers_mean"
+"""Names of cells of the summary: what the segments' whole window adds up to, without and with new customers."""
 WHOLE_HEADS = ("accounts", "CLV to date", "mean", "median")
+WHO = (
+    "Figures over the whole window are of existing customers only, as CLV to date and accounts are; those by period hold new "
+    "customers too."
+)
 KINDS = ("text", "count", "money", "money", "money", "money", "money", "percent")
 ACCOUNTS, TO_DATE, MEAN, MEDIAN, LOW, HIGH, SHARE = range(1, 8)
 
@@ -18,9 +24,10 @@ def write_segments(page: Page, contents: Contents) -> None:
     names = [str(level) for segment in contents.segments.values() for level in segment.whole["level"]]
     page.set_columns([width_of(names, least=28.0, most=44.0), *[12.0] * max(len(contents.periods), 7)])
     page.head(
-        "Segments: revenue to come",
+        f"Segments: {contents.noun} to come",
         f"{page.book.money_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do not: "
         "bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
+        *(() if contents.new_customers is None else (WHO,)),
     )
     if not contents.segments:
         page.say(
@@ -35,7 +42,7 @@ def write_segments(page: Page, contents: Contents) -> None:
 
 def _whole(page: Page, contents: Contents, name: str, segment: Segment) -> None:
     """One row a level, and the portfolio with sums as formulas and its own range."""
-    page.section(f"{_words(name)}: all {contents.horizon_months} months")
+    page.section(contents.of_existing(f"{_words(name)}: all {contents.horizon_months} months"))
     page.heads([_words(name), *WHOLE_HEADS, *contents.ends, "share of mean"])
     first, last = page.row, page.row + len(segment.whole) - 1
     total = float(segment.whole["mean"].sum())
@@ -60,9 +67,9 @@ def _whole(page: Page, contents: Contents, name: str, segment: Segment) -> None:
     page.put(0, "means add up to the forecast's", **QUIET)
     page.check(
         MEAN,
-        f"{relative(last + 1, MEAN)}-clv_whole_window_mean",
+        f"{relative(last + 1, MEAN)}-{EXISTING if contents.new_customers is not None else WHOLE}",
         total - float(whole["mean"]),
-        f"Segments ({_words(name)}) add up to the forecast",
+        contents.of_existing(f"Segments ({_words(name)}) add up to the forecast"),
         **QUIET,
     )
     page.next(2)
@@ -72,9 +79,10 @@ def _by_period(page: Page, contents: Contents, name: str, segment: Segment) -> N
     """Means with their sums, medians, and both ends: levels as rows, periods as columns."""
     periods = contents.periods
     low, high = contents.ends
+    with_new = "" if contents.new_customers is None else ", existing and new customers"
     blocks = {"mean": "mean, which adds up", "q50": "median", "lower": low, "upper": high}
     for value, words in blocks.items():
-        page.section(f"{_words(name)} by period: {words}")
+        page.section(f"{_words(name)} by period{with_new}: {words}")
         wide = segment.periods.pivot_table(index="level", columns="label", values=value, aggfunc="first", dropna=False)
         wide = wide.reindex(index=_largest_first(segment)["level"], columns=periods["label"])
         _period_heads(page, name, periods)

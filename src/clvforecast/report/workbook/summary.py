@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from clvforecast.report.units import counted
-from clvforecast.report.workbook.accounts import Layout
+from clvforecast.report.workbook.accounts import Layout, to_date_words
 from clvforecast.report.workbook.bridge import MEASURES, Places
 from clvforecast.report.workbook.charts import forecast_chart
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
@@ -22,10 +22,10 @@ VALUES = dict(zip(RANGE, (MEAN, MEDIAN, LOW, HIGH), strict=True))
 CHART_ROWS, CHART_HEIGHT = 17, 298
 LARGEST = 10
 TITLES = {
-    "next_quarter": "revenue of the next whole quarter",
-    "next_12_months": "revenue of the next 12 months",
-    "whole_window": "revenue of the whole window",
-    "rest_of_quarter": "revenue still to come in the running quarter",
+    "next_quarter": "{} of the next whole quarter",
+    "next_12_months": "{} of the next 12 months",
+    "whole_window": "{} of the whole window",
+    "rest_of_quarter": "{} still to come in the running quarter",
 }
 FIGURES = {"mean": "mean", "q50": "median", "lower": "low end", "upper": "high end"}
 
@@ -38,14 +38,14 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
         f"{counted(len(contents.accounts), 'account')}, known as of {contents.as_of}; {page.book.money_in}; "
         f"{contents.range_name}s of {contents.draws:,} simulated worlds. Blue: given or simulated; black: formulas.",
     )
-    whole_row = _headline(page, contents)
+    whole_row, existing_row = _headline(page, contents)
     chart_row = page.row
     page.next(CHART_ROWS)
-    _lifetime(page, contents, accounts, whole_row)
+    _lifetime(page, contents, accounts, existing_row)
     if bridge is not None:
         _recurring(page, contents, bridge)
     _how_to_read(page, contents)
-    first, last = _periods(page, contents, accounts, whole_row)
+    first, last = _periods(page, contents, accounts, whole_row, existing_row)
     _checks(page)
     chart = _chart(page, contents, first, last)
     page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 2})
@@ -54,23 +54,31 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
 
 
 def _chart(page: Page, contents: Contents, first: int, last: int) -> Any:
-    title = f"Revenue by {word_of(contents.freq)}, {page.book.money_in}"
+    title = f"{contents.counted.noun} by {word_of(contents.freq)}, {page.book.money_in}"
     past = contents.history if isinstance(contents.history, pd.DataFrame) else None
     highest = float(contents.periods["upper"].max())
     if past is not None:
         so_far = past["revenue"].iloc[-1] if past["partial"].iloc[-1] else 0.0
         highest = max(float(past["revenue"].max()), highest, float(contents.periods["upper"].iloc[0] + so_far))
     return forecast_chart(
-        page, first, last, (0, SERVED, MEAN, ABOVE, BELOW), title, contents.range_name, highest, CHART_HEIGHT
+        page,
+        first,
+        last,
+        (0, SERVED, MEAN, ABOVE, BELOW),
+        title,
+        contents.range_name,
+        highest,
+        CHART_HEIGHT,
+        past is not None,
     )
 
 
 # --- headline -----------------------------------------------------------------------------------------------
 
 
-def _headline(page: Page, contents: Contents) -> int:
-    """One row a stretch of time; returns the row of the whole window."""
-    _range_heads(page, contents, "Revenue to come", ("from", "to"))
+def _headline(page: Page, contents: Contents) -> tuple[int, int]:
+    """One row a stretch of time; returns the row of the whole window, and of existing customers alone: the same without new."""
+    _range_heads(page, contents, f"{contents.counted.noun} to come", ("from", "to"))
     page.sheet.freeze_panes(page.row, 1)
     whole_row = page.row
     for row in contents.headline.to_dict("records"):
@@ -84,14 +92,49 @@ def _headline(page: Page, contents: Contents) -> int:
                 page,
                 column,
                 f"clv_{row['key']}_{name}",
-                f"{TITLES.get(row['key'], row['label'])}: {FIGURES[name]}",
+                f"{TITLES.get(row['key'], row['label']).format(contents.noun)}: {FIGURES[name]}",
                 row[name],
             )
         whole_row = page.row if row["key"] == "whole_window" else whole_row
         page.next()
+    existing_row = (
+        whole_row if contents.new_customers is None else _by_customers(page, contents, contents.new_customers)
+    )
     _discounted(page, contents)
     page.next()
-    return whole_row
+    return whole_row, existing_row
+
+
+def _by_customers(page: Page, contents: Contents, new_customers: float) -> int:
+    """The whole window's existing customers, with their range, and the mean of the new; returns the row of the existing."""
+    existing, whole_row = page.row, page.row - 1
+    page.put(0, "   of which existing customers")
+    for name, column in VALUES.items():
+        value = contents.whole[name].iloc[0]
+        page.put(column, value, "cash")
+        _named(
+            page, column, f"clv_existing_customers_{name}", f"existing customers, whole window: {FIGURES[name]}", value
+        )
+    page.next()
+    page.put(0, "   of which new customers")
+    page.put(MEAN, new_customers, "cash")
+    _named(page, MEAN, "clv_new_customers_mean", "new customers, whole window: mean", new_customers)
+    page.next()
+    page.put(0, "   existing and new customers add up to the whole window", **QUIET)
+    page.check(
+        MEAN,
+        f"{relative(existing, MEAN)}+{relative(existing + 1, MEAN)}-{relative(whole_row, MEAN)}",
+        float(contents.whole["mean"].iloc[0]) + new_customers - _whole_mean(contents),
+        "Existing and new customers add up to the whole window",
+        **QUIET,
+    )
+    page.next()
+    return existing
+
+
+def _whole_mean(contents: Contents) -> float:
+    """Of all that is in the headline, new customers too."""
+    return float(contents.headline.set_index("key").loc["whole_window", "mean"])
 
 
 def _range_heads(page: Page, contents: Contents, title: str, days: tuple[str, str] = ("", "")) -> None:
@@ -106,16 +149,19 @@ def _discounted(page: Page, contents: Contents) -> None:
     """The same window at today's value, as far as its range is known."""
     settings, whole = contents.about["Settings"], contents.whole.iloc[0]
     rate, margin = settings.get("annual_discount_rate", 0.0), settings.get("gross_margin", 1.0)
-    if not rate and margin == 1.0:
+    cost = settings.get("cost_to_serve", 0.0)
+    if not rate and margin == 1.0 and not cost:
         return
     how = " and ".join(
         words
         for words in (
             f"discounted at {rate:.1%} a year" if rate else "",
             f"{margin:.0%} margin" if margin != 1.0 else "",
+            "after the cost to serve" if cost else "",
         )
         if words
     )
+    how = contents.of_existing(how)
     page.put(0, f"   {how}")
     for name, column in VALUES.items():
         value = whole.get(f"discounted_{name}")
@@ -128,28 +174,36 @@ def _discounted(page: Page, contents: Contents) -> None:
 # --- lifetime value -----------------------------------------------------------------------------------------
 
 
-def _lifetime(page: Page, contents: Contents, accounts: Layout, whole_row: int) -> None:
+def _lifetime(page: Page, contents: Contents, accounts: Layout, existing_row: int) -> None:
     """What accounts have brought, will bring, and both; the value after the window; how much hangs on the largest."""
     table = contents.accounts
-    _range_heads(page, contents, "Customer lifetime value, all accounts")
+    _range_heads(page, contents, contents.of_existing("Customer lifetime value, all accounts"))
     to_date = page.row
+    counted = contents.counted
+    beside = "clv_to_date" if counted.to_date == "booked_to_date" else "booked_to_date"
     for name, words in (
-        ("clv_to_date", f"CLV to date: served until {contents.as_of}"),
-        ("booked_to_date", f"booked until {contents.as_of}"),
+        (counted.to_date, f"CLV to date: {to_date_words(contents)} until {contents.as_of}"),
+        (beside, f"{'recognised' if beside == 'clv_to_date' else 'booked'} until {contents.as_of}"),
     ):
         page.put(0, words)
         page.formula(MEAN, f"=SUM({accounts.area(name)})", table[name].sum(), "cash")
         page.next()
-    page.book.name(
-        "clv_to_date", page.at(MEAN, to_date), "revenue served until as_of", table["clv_to_date"].sum(), "cash"
-    )
+    brought = table[counted.to_date].sum()
+    meaning = f"{contents.noun} {to_date_words(contents)} until as_of"
+    page.book.name("clv_to_date", page.at(MEAN, to_date), meaning, brought, "cash")
     page.put(0, "CLV: to date and to come", **BOLD)
     whole = contents.whole.iloc[0]
     for name, column in VALUES.items():
-        formula = f"={relative(to_date, MEAN)}+{relative(whole_row, column)}"
-        value = table["clv_to_date"].sum() + whole[name]
+        formula = f"={relative(to_date, MEAN)}+{relative(existing_row, column)}"
+        value = brought + whole[name]
         page.formula(column, formula, value, "cash", **BOLD)
-        _named(page, column, f"clv_total_{name}", f"to date and to come in the window: {FIGURES[name]}", value)
+        _named(
+            page,
+            column,
+            f"clv_total_{name}",
+            f"{contents.of_existing('to date and to come in the window')}: {FIGURES[name]}",
+            value,
+        )
     page.next()
     _beyond(page, contents, accounts)
     _concentration(page, contents, accounts)
@@ -158,13 +212,14 @@ def _lifetime(page: Page, contents: Contents, accounts: Layout, whole_row: int) 
 
 def _beyond(page: Page, contents: Contents, accounts: Layout) -> None:
     beyond = contents.accounts["beyond_horizon"]
-    page.put(0, "discounted value after the window")
+    after_cost = ", after the cost to serve" if contents.about["Settings"].get("cost_to_serve") else ""
+    page.put(0, f"discounted value after the window{after_cost}")
     if beyond.isna().all():
         page.put(MEAN, "without discounting it has no end", **QUIET)
         page.next()
         return
     page.formula(MEAN, f"=SUM({accounts.area('beyond_horizon')})", beyond.sum(), "cash")
-    _named(page, MEAN, "clv_beyond_horizon_mean", "discounted value after the window: mean", beyond.sum())
+    _named(page, MEAN, "clv_beyond_horizon_mean", f"discounted value after the window{after_cost}: mean", beyond.sum())
     page.next()
     page.put(0, "   its share of all discounted value")
     above, within = relative(page.row - 1, MEAN), f"SUM({accounts.area('discounted_mean')})"
@@ -182,7 +237,7 @@ def _concentration(page: Page, contents: Contents, accounts: Layout) -> None:
     means = contents.accounts["mean"]
     count = min(LARGEST, len(means), accounts.rows)
     words = f"{count} largest accounts" if count > 1 else "largest account"
-    page.put(0, f"{words}: share of revenue to come")
+    page.put(0, f"{words}: share of {contents.noun} to come")
     area = accounts.area("mean")
     places = ",".join(str(place + 1) for place in range(count))
     formula = f"=IF(SUM({area})=0,0,SUMPRODUCT(LARGE({area},{{{places}}}))/SUM({area}))"
@@ -219,11 +274,11 @@ def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
 # --- by period ----------------------------------------------------------------------------------------------
 
 
-def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -> tuple[int, int]:
+def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int, existing_row: int) -> tuple[int, int]:
     """The figures of the chart: history, then the forecast; returns the first and the last row."""
     past = contents.history if isinstance(contents.history, pd.DataFrame) else None
     served_so_far = 0.0 if past is None or not past["partial"].iloc[-1] else float(past["revenue"].iloc[-1])
-    page.section(f"Revenue by {word_of(contents.freq)}: the figures of the chart")
+    page.section(f"{contents.counted.noun} by {word_of(contents.freq)}: the figures of the chart")
     page.heads(
         [
             word_of(contents.freq),
@@ -232,7 +287,7 @@ def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -
             "to come: mean",
             "median",
             *contents.ends,
-            "recognised",
+            contents.counted.done,
             "whole period (mean)",
             "whisker up",
             "and down",
@@ -245,7 +300,8 @@ def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -
             _past_row(page, row)
     begin = page.row
     for place, row in enumerate(contents.periods.to_dict("records")):
-        _period_row(page, row, served_so_far if place == 0 else 0.0)
+        is_known = past is not None or not row["partial"] or place > 0
+        _period_row(page, row, served_so_far if place == 0 else 0.0, is_known)
     end = page.row - 1
     page.put(0, "all periods to come", **TOTAL)
     for column in (FROM, TO, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT):
@@ -262,17 +318,17 @@ def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int) -
     page.check(
         MEAN,
         f"{relative(page.row - 1, MEAN)}-{relative(whole_row, MEAN)}",
-        summed - float(contents.whole["mean"].iloc[0]),
+        summed - _whole_mean(contents),
         "Periods add up to the whole window",
         **QUIET,
     )
     page.next()
-    page.put(0, "accounts add up to the whole window", **QUIET)
+    page.put(0, contents.of_existing("accounts add up to the whole window"), **QUIET)
     page.check(
         MEAN,
-        f"SUM({accounts.area('mean')})-{relative(whole_row, MEAN)}",
+        f"SUM({accounts.area('mean')})-{relative(existing_row, MEAN)}",
         float(contents.accounts["mean"].sum() - contents.whole["mean"].iloc[0]),
-        "Accounts add up to the whole window",
+        contents.of_existing("Accounts add up to the whole window"),
         **QUIET,
     )
     page.next()
@@ -291,7 +347,8 @@ def _past_row(page: Page, row: Any) -> None:
     page.next()
 
 
-def _period_row(page: Page, row: dict[str, Any], served: float) -> None:
+def _period_row(page: Page, row: dict[str, Any], served: float, is_known: bool) -> None:
+    """is_known: whether it is told what of the period was over by as_of; without it there is no figure of the whole period."""
     page.put(0, f"{row['label']}{' *' if row['partial'] else ''}")
     page.put(FROM, row["period_start"], "date")
     page.put(TO, row["period"], "date")
@@ -299,7 +356,10 @@ def _period_row(page: Page, row: dict[str, Any], served: float) -> None:
         page.put(column, row[name], "money", **(BOLD if name == "mean" else {}))
     page.put(SERVED, served if served else None, "money")
     mean, low, high = (relative(page.row, column) for column in (MEAN, LOW, HIGH))
-    page.formula(TOTAL_AT, f"={relative(page.row, SERVED)}+{mean}", served + row["mean"])
+    if is_known:
+        page.formula(TOTAL_AT, f"={relative(page.row, SERVED)}+{mean}", served + row["mean"])
+    else:
+        page.put(TOTAL_AT, None)
     page.formula(ABOVE, f"=MAX({high}-{mean},0)", max(row["upper"] - row["mean"], 0.0), **QUIET)
     page.formula(BELOW, f"=MAX({mean}-{low},0)", max(row["mean"] - row["lower"], 0.0), **QUIET)
     page.next()
@@ -308,7 +368,12 @@ def _period_row(page: Page, row: dict[str, Any], served: float) -> None:
 def _period_notes(page: Page, contents: Contents) -> None:
     if contents.periods["partial"].any():
         page.say(
-            "* Only a part of the period is in the window: what is to come of it, beside what of it is recognised."
+            "* Only a part of the period is in the window: what is to come of it"
+            + (
+                f", beside what of it is {contents.counted.done}."
+                if isinstance(contents.history, pd.DataFrame)
+                else "."
+            )
         )
     if isinstance(contents.history, Missing):
         page.say(f"No history: {contents.history.why}")
@@ -332,7 +397,12 @@ def _how_to_read(page: Page, contents: Contents) -> None:
         "Ends of ranges must not be added: the worst cases of two segments or quarters seldom come together. Ranges of totals "
         "come from totals, world by world.",
         "A range knows what the model knows: how accounts have renewed, grown and left. It holds no event unlike any in the "
-        "data, and no new customers unless the sheet Assumptions says so.",
+        + (
+            "data, and no new customers."
+            if contents.new_customers is None
+            else "data. Customers still to be won are as assumed: they are in all that is to come by period and in the "
+            "bridge, not in accounts and what is compared with them."
+        ),
     )
     page.next()
 

@@ -79,8 +79,12 @@ def simulated(
     kinds: tuple[str, ...] = STEP_KINDS,
     first: int = -500,
     last: int = 80,
+    ending: float = 0.0,
 ) -> History:
-    """(plans, ledger, truth): planned days lie so many days from AS_OF; truth has p, comes, delay and share of every step."""
+    """(plans, ledger, truth): planned days lie so many days from AS_OF; truth has p, comes, delay and share of every step.
+
+    The contracts of a share ``ending`` of the accounts with a planned event end within a hundred days of it, for good.
+    """
     rng = np.random.default_rng(seed)
     events, steps, truth = [], [], []
     for i in range(n):
@@ -96,6 +100,9 @@ def simulated(
         months = 12 if kind == "renewal" else 60
         end = (pd.Timestamp(start) + pd.DateOffset(months=12)).date()
         planned = end if kind == "renewal" else planned
+        if ending and kind != "renewal" and rng.random() < ending:
+            start, months = planned - int(rng.integers(265, 466)) * DAY, 12
+            comes &= planned + delay * DAY < (pd.Timestamp(start) + pd.DateOffset(months=12)).date()
         sign = -1 if kind == "contraction" else 1
         amount = 12000.0 if kind == "renewal" else sign * 1000.0
         common = {"account_id": account, "currency": "USD", "region": region}

@@ -179,3 +179,13 @@ def test_leaving_out_open_steps_is_biased_and_counting_them_jointly_is_not() -> 
     in_sds, off, delay = log_odds(dropped)
     assert in_sds > 8.0 and off > 1.0, "quick hits are kept, and those who wait are not"
     assert delay < WORLD.delay["change_order"][0] - 10.0
+
+
+def test_an_event_that_a_lost_contract_cut_short_does_not_count_against_its_plan() -> None:
+    """What is learned is how often steps come while the account stays, and when: a forecast counts who is lost by itself."""
+    plans, ledger, truth = simulated(WORLD, 6000, seed=29, kinds=EVENT_STEPS, last=-91, ending=0.6)
+    counts, frame = counted(plans, ledger)
+    assert counts.hits.sum() == truth["comes"].sum() and counts.open_n.sum() > 1000
+    assert truth["comes"].mean() < truth["p"].mean() - 0.1
+    for name, away in misses(counts, frame).items():
+        assert name == "renewal_delay" or (np.abs(away) < 3.5).all(), (name, away)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,11 @@ import xarray as xr
 import clvforecast as clv
 from clvforecast.ledger import Ledger
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
-from clvforecast.plans.counts import PlanFrame
+from clvforecast.plans.counts import UNSTATED, PlanFrame
 from clvforecast.plans.delays import between, probability_left, still_to_come
 from clvforecast.plans.outcomes import uniforms
 from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.tables import Record
 from clvforecast.simulation.random import WORDS, start_stream
 from planned_world import AS_OF, DAY, LAG_EDGES, LAGS, History, PlannedWorld, counted, normal_draws, simulated
 
@@ -158,7 +161,6 @@ def test_before_its_window_a_step_has_its_whole_probability_and_all_days() -> No
     days = np.arange(-90, 91)
     mass = between(days - 0.5, days + 0.5, 5.0, 20.0)
     assert late.mean() == pytest.approx((days * mass).sum() / mass.sum(), abs=0.6)
-    assert (found.day[~found.hit] == -1).all() and (found.cents[~found.hit] == 0).all()
 
 
 def test_a_step_written_down_within_its_window_comes_after_that_day() -> None:
@@ -180,7 +182,22 @@ def test_amounts_have_the_mean_of_a_lognormal_share() -> None:
 def test_a_renewal_without_an_amount_has_none_and_keeps_its_term() -> None:
     found = resolved(fixed(0.5), waiting(10, kind=["renewal"], amount=[None], term_months=[36]), draws=50)
     assert (found.planned_cents.item(), found.months.item(), found.cents.sum()) == (0, 36, 0)
-    assert found.hit.any() and np.isnan(found.table()["amount"].item())
+    assert np.isnan(found.table()["amount"].item())
+
+
+def test_an_unstated_renewal_is_the_forecasts_own_until_there_is_a_record_of_such() -> None:
+    """Of twenty; one that states a probability, or an event, is as learned in any case."""
+    case = waiting(10, 20, 30, kind=["renewal", "renewal", "expansion"], probability=[None, 0.6, None])
+    levels = np.array([[0], [0], [1]])
+    found = []
+    for n in (19.0, 20.0):
+        record = Record(levels, np.array([UNSTATED, 60, UNSTATED]), np.array([n, 50.0, 50.0]), np.zeros(3))
+        found.append(resolved(replace(fixed(0.6), record=record), case, draws=50))
+    few, enough = found
+    assert few.as_modelled.tolist() == [True, False, False] and not enough.as_modelled.any()
+    assert few.table()["probability"].isna().tolist() == [True, False, False]
+    assert np.array_equal(enough.probability[1:], few.probability[1:]) and (enough.probability[0] > 0.5).all()
+    assert "1 renewals as the model has them" in repr(few)
 
 
 def test_at_their_word_certain_steps_come_and_impossible_ones_do_not() -> None:
@@ -191,7 +208,6 @@ def test_at_their_word_certain_steps_come_and_impossible_ones_do_not() -> None:
     assert found.hit[certain].all() and not found.hit[never].any() and found.hit[overdue].all()
     assert set(found.day[certain]) == {found.planned_day[certain]} and set(found.cents[certain]) == {100_000}
     assert set(found.day[overdue]) == {found.as_of_day + 1}
-    assert set(found.day[never]) == {-1} and not found.cents[never].any()
     assert found.hit[even].mean() == pytest.approx(0.5, abs=0.03)
     with pytest.raises(clv.PlanError, match="1 of 2 open steps state no probability, the first is 's1'"):
         resolved(PlanReliability.as_stated(), waiting(10, 20, probability=[0.5, None]), draws=5)
@@ -199,7 +215,7 @@ def test_at_their_word_certain_steps_come_and_impossible_ones_do_not() -> None:
 
 def same(a: PlanOutcomes, b: PlanOutcomes, rows: np.ndarray) -> bool:
     return all(
-        np.array_equal(getattr(a, name)[rows], getattr(b, name)) for name in ("probability", "hit", "day", "cents")
+        np.array_equal(getattr(a, name)[rows], getattr(b, name)) for name in ("probability", "choice", "day", "cents")
     )
 
 

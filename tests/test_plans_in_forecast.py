@@ -32,8 +32,8 @@ def step(account: str, day: str, kind: str, amount: float | None, p: float = 1.0
 
 def stated(posterior: object, ledger: Ledger, plans: Plans | None, months: int = 24, **options: object) -> Forecast:
     reliability = None if plans is None else PlanReliability.as_stated()
-    asked = {"draws": 40, "keep_draws": True} | options
-    return forecast(posterior, ledger, months, plans=plans, reliability=reliability, **asked)
+    asked = {"draws": 40, "keep_draws": True, "reliability": reliability} | options
+    return forecast(posterior, ledger, months, plans=plans, **asked)
 
 
 def test_a_sure_renewal_is_what_the_plan_says() -> None:
@@ -84,6 +84,36 @@ def test_a_sure_event_is_what_the_plan_says(kind: str, amount: float, march: flo
     np.testing.assert_allclose(by_origin[:, 2], march, atol=1e-3)
     none = stated(never, ledger, steps(ledger, step("A00000", "2025-03-01", kind, amount, 0.0)))
     assert (none.draws["revenue"].values == 1200.0).all()
+
+
+def test_a_renewal_that_states_no_probability_keeps_that_of_the_account() -> None:
+    """Decision by decision: the plan says when it is booked, for how long and how much, not whether."""
+    ledger, posterior = fresh(50), plain(renewal_mu=0.6, renewal_phi=3.0)
+    names = ledger.accounts["account_id"].to_pylist()
+    rows = [step(name, "2025-01-01", "renewal", 5000.0, None, term_months=24) for name in names]
+    for reliability in (PlanReliability.as_stated(), PlanReliability.prior(draws=50)):
+        with_plan = stated(posterior, ledger, steps(ledger, *rows), reliability=reliability)
+        without = stated(posterior, ledger, None)
+        renewed = with_plan.draws["revenue"].values > 0
+        assert np.array_equal(renewed, without.draws["revenue"].values > 0) and 0 < renewed.mean() < 1
+        assert with_plan.table["p_next_renewal"].tolist() == without.table["p_next_renewal"].tolist()
+        assert with_plan.planned["probability"].isna().all()
+        assert (with_plan.planned["note"] == "states no probability: whether it renews is as the model has it").all()
+    assert with_plan.draws["revenue"].values.max() > 4000
+
+
+@pytest.mark.parametrize(("points", "p"), [(-0.05, 0.75), (0.05, 0.85), (0.4, 1.0)])
+def test_a_scenario_of_renewals_holds_for_planned_ones(points: float, p: float) -> None:
+    ledger, never = fresh(50), plain(renewal_mu=1e-12, renewal_phi=1e-6)
+    names = ledger.accounts["account_id"].to_pylist()
+    plan = steps(ledger, *(step(name, "2025-01-01", "renewal", 5000.0, 0.8, term_months=24) for name in names))
+    scenario = clv.Scenario("points", clv.Assume(renewal_points=points))
+    base, other = (stated(never, ledger, plan, scenario=assumed) for assumed in (None, scenario))
+    assert base.table["p_next_renewal"].tolist() == pytest.approx([0.8] * 50)
+    assert other.table["p_next_renewal"].tolist() == pytest.approx([p] * 50)
+    before, after = (one.draws["revenue"].values > 0 for one in (base, other))
+    assert after.mean() == pytest.approx(p, abs=0.03)
+    assert (before <= after).all() if points > 0 else (after <= before).all()
 
 
 def test_a_plan_of_monthly_contracts_is_the_decision_of_its_day() -> None:
@@ -192,8 +222,10 @@ def known_reliability() -> PlanReliability:
         "intercept": INTERCEPT, "stated_slope": SLOPE, "unstated_offset": 0.0, "effect": 0.0, "effect_sd": 1e-9,
         "delay_mean": 5.0, "delay_scale": 20.0, "share_mean": SHARE_MEAN, "share_sd": SHARE_SD,
     }  # fmt: skip
-    assert set(values) == set(prior.draws.data_vars)
-    return replace(prior, draws=prior.draws.map(lambda array: xr.full_like(array, values[array.name])))
+    assert {*values, "renewal_delay"} == set(prior.draws.data_vars)
+    draws = prior.draws.map(lambda array: xr.full_like(array, values.get(array.name, 0.0)))
+    draws["renewal_delay"].loc[{"delay_days": "0"}] = 1.0
+    return replace(prior, draws=draws)
 
 
 def coverage(n: int, draws: int, seed: int) -> dict[float, float]:

@@ -80,9 +80,11 @@ def random_steps(rng: np.random.Generator) -> tuple[Steps, dict[tuple[int, int],
             rows.append((line, kind, first, last, months * (kind == 4)))
             for draw in range(N_DRAWS):
                 happens = rng.random() < 0.7
+                happens |= kind == 4
                 day = int(max(rng.integers(first, last + 1), AS_OF_DAY + 1)) if happens else -1
                 cents = int(rng.integers(1, 400_000)) * (-1 if kind == 1 else 1) * (kind != 4 or rng.random() < 0.5)
-                outcomes.append((day, cents * UNITS_PER_CENT, rng.random()))
+                p = np.nan if rng.random() < 0.3 else rng.random()
+                outcomes.append((day, cents * UNITS_PER_CENT, p, rng.random()))
                 step = PlannedStep(
                     [*KINDS, "renewal"][kind],
                     first,
@@ -90,12 +92,13 @@ def random_steps(rng: np.random.Generator) -> tuple[Steps, dict[tuple[int, int],
                     None if day < 0 else day,
                     cents * UNITS_PER_CENT or None,
                     months * (kind == 4) or None,
-                    outcomes[-1][2],
+                    None if np.isnan(p) else p,
+                    outcomes[-1][3],
                 )
                 by_draw[draw, line] = (*by_draw.get((draw, line), ()), step)
     line, kind, first, last, months = np.array(rows).T
-    day, units, probability = (np.array(column).reshape(-1, N_DRAWS) for column in zip(*outcomes, strict=True))
-    steps = Steps(line, kind, np.column_stack((first, last)), months, day, units, probability)
+    day, units, probability, choice = (np.array(column).reshape(-1, N_DRAWS) for column in zip(*outcomes, strict=True))
+    steps = Steps(line, kind, np.column_stack((first, last)), months, day, units, probability, choice)
     return steps, by_draw
 
 

@@ -37,14 +37,15 @@ class Assume:
     Parameters
     ----------
     renewal_odds
-        The odds of every renewal, p / (1 − p), are multiplied by this: 0.8, or 0 for none.
+        The odds of every renewal, planned ones too, p / (1 − p), are multiplied by this: 0.8, or 0 for none.
     renewal_points
         Added to the probability of every renewal, within 0 and 1: −0.05 for five points less. Per decision, so of monthly
         contracts it is taken off every month.
     price_uplift
-        Renewal prices are higher by this share than the model has them: 0.03. It adds to the model's own changes.
+        Renewal prices are higher by this share than the model has them: 0.03. It adds to the model's own changes; amounts
+        of planned renewals stay.
     expansion_rate, contraction_rate, change_order_rate, referral_rate, termination_rate
-        The rates of these events (termination: contracts that end early) are multiplied by this.
+        The rates of these events (termination: contracts that end early) are multiplied by this; planned ones stay.
     term_mix, term_mix_share
         Months of a renewed contract -> share, which add up to 1: the mix that ``term_mix_share`` of the renewals are drawn from;
         the others are as the model has them.

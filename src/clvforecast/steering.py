@@ -14,7 +14,7 @@ from clvforecast.histories import Histories
 from clvforecast.histories.slices import Slice
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
-from clvforecast.plans.steps import STEP_KINDS
+from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 from clvforecast.scenarios import Steered
 from clvforecast.simulation.slots import UNITS_PER_CENT
 from clvforecast.simulation.states import States
@@ -81,7 +81,7 @@ def lines_of_steps(outcomes: PlanOutcomes, states: States) -> Longs:
         lines = np.arange(first[step], np.searchsorted(states.account, account[step], side="right"))
         day, end = outcomes.planned_day[step], states.bt_end[last_term[lines]].astype(np.int64)
         is_open = states.status[lines] == STATUS_OPEN
-        if outcomes.kind[step] == STEP_KINDS.index("renewal"):
+        if outcomes.kind[step] == RENEWAL:
             rank = np.where(is_open, -np.abs(end - day), -np.inf)
         else:
             rank = np.where(is_open & (end > day), states.bt_mrr_now[last_term[lines]], end - 2.0**40)
@@ -99,15 +99,17 @@ def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: 
     order = np.lexsort((step, of_line))
     step, of_line = step[order], of_line[order]
     mine = of_line == line[step]
+    comes = outcomes.hit | (outcomes.kind == RENEWAL)[:, None]  # of renewals the kernel decides
     planned = outcomes.planned_day.astype(np.int64)[step]
     return Steps(
         line=of_line,
         kind=KINDS[outcomes.kind][step],
         days=np.column_stack((planned - window_days, planned + window_days)),
         months=outcomes.months.astype(np.int64)[step],
-        day=np.where(mine[:, None], outcomes.day.astype(np.int64)[step], NEVER_COMES),
+        day=np.where(comes[step] & mine[:, None], outcomes.day.astype(np.int64)[step], NEVER_COMES),
         units=outcomes.cents[step] * UNITS_PER_CENT,
         probability=outcomes.probability[step],
+        choice=outcomes.choice[step],
     )
 
 
@@ -115,7 +117,7 @@ def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tup
     """(step, line): every step on its own line, and those of events on their account's other lines too."""
     account = states.account[line]
     first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
-    is_event = outcomes.kind != STEP_KINDS.index("renewal")
+    is_event = outcomes.kind != RENEWAL
     low, n = np.where(is_event, first, line), np.where(is_event, after - first, 1)
     step = np.repeat(np.arange(len(line)), n)
     return step, np.repeat(low, n) + np.arange(len(step)) - np.repeat(np.cumsum(n) - n, n)
@@ -125,17 +127,20 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states:
     """`PlanOutcomes.table` with a note on steps of which the model knows better, empty for the others."""
     table = outcomes.table()
     ends = states.bt_end[states.bt_ptr[1:] - 1][line].astype(np.int64)
-    renewal = outcomes.kind == STEP_KINDS.index("renewal")
+    renewal = outcomes.kind == RENEWAL
     early = renewal & (outcomes.planned_day + window_days < ends)
+    modelled = outcomes.as_modelled
     late = renewal & (outcomes.planned_day - window_days > ends) & (ends <= int(states.as_of))
-    lapses = renewal & (states.status[line] != STATUS_OPEN)
+    gone = states.status[line] != STATUS_OPEN
     return table.assign(
         note=np.select(
-            [lapses, early, late],
+            [gone & renewal, gone, early, late, modelled],
             [
                 "has given notice or ended: renews only by a return",
+                "has given notice or ended: comes until the contract's end, or after a return",
                 "no renewal falls due within the step's window",
                 "the contract ended before the step's window: its open renewal is as the model has it",
+                "states no probability: whether it renews is as the model has it",
             ],
             "",
         )

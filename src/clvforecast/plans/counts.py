@@ -164,11 +164,14 @@ def clipped_stated(stated: Floats) -> Floats:
 def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame) -> PlanCounts:
     """The cells of all steps that were written down by `as_of`, whose window has begun and whose account the ledger had.
 
+    An event counts while its account is under contract: what is learned is the probability that it comes if that lasts.
+
     A renewal that was booked before its window counts when that begins, as one that was not booked does.
     One that is known to have lapsed counts as one that had not come by `as_of`, until its last day is over: were lapses counted
     from their notice on, while renewals are still to be booked, those that wait would seem to lapse too.
     """
     known = ~matches.is_(UNWRITTEN) & ~matches.is_(UNCOVERED) & (matches.elapsed >= matches.lower)
+    known &= matches.is_(HIT) | (matches.exposed >= matches.lower)
     stated = plans.steps["probability"].to_numpy()
     per_cent = np.where(np.isnan(stated), UNSTATED, np.rint(100.0 * clipped_stated(np.nan_to_num(stated)))).astype(
         np.int64
@@ -176,11 +179,11 @@ def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame
     features = np.column_stack([level_numbers(level_texts(plans, ledger, frame), frame), per_cent])[known]
     groups, group = np.unique(features, axis=0, return_inverse=True)
     group, G = group.ravel(), len(groups)
-    hit, ripe = matches.is_(HIT)[known], (matches.elapsed >= matches.last)[known]
-    lower, elapsed, kind = matches.lower[known], matches.elapsed[known], kind_codes(plans.steps)[known]
+    hit, ripe = matches.is_(HIT)[known], (matches.exposed >= matches.last)[known]
+    lower, exposed, kind = matches.lower[known], matches.exposed[known], kind_codes(plans.steps)[known]
     delays, delay_n = _distinct(np.column_stack([kind, lower, matches.delay[known]])[hit])
     waiting = ~hit & ~ripe
-    open_cells, open_n = _distinct(np.column_stack([group, lower, elapsed])[waiting])
+    open_cells, open_n = _distinct(np.column_stack([group, lower, exposed])[waiting])
 
     def by_group(chosen: NDArray[np.bool_]) -> Floats:
         return np.bincount(group[chosen], minlength=G).astype(float)

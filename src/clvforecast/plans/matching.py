@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.histories import build_histories
+from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.decisions import OPEN as STILL_OPEN
 from clvforecast.histories.engine import is_text, text_ranks, values
 from clvforecast.histories.records import EPOCH
@@ -49,6 +49,8 @@ class Matches:
         it was written down.
     last : last day after the planned day on which it can come, by its kind.
     elapsed : days from the planned day to `as_of`, negative before it.
+    exposed : days from the planned day to the last on which it could have come by then: `elapsed`, of an event no later than
+        its account was under contract. What comes after is no failing of the plan, and a forecast counts it by itself.
     share : actual over planned amount, NaN where one is not known; of renewals whose planned term is known, by the month.
     events : event_id, booked_day, amount_cents, months of the events that steps can foresee, and decisions that have none.
     """
@@ -59,6 +61,7 @@ class Matches:
     lower: Longs
     last: Longs
     elapsed: Longs
+    exposed: Longs
     share: Floats
     events: pa.Table
 
@@ -83,7 +86,8 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int, renewal_days:
     account_ids = ledger.accounts["account_id"]
     planned, written = whole_days(steps["planned_date"]), _days_or(steps["recorded_on"], NO_DAY)
     as_of = (ledger.as_of - EPOCH).days
-    events = _foreseeable(ledger, account_ids)
+    histories = _histories(ledger)
+    events = _foreseeable(ledger, histories, account_ids)
     step, event = _pairs(_group(steps, account_ids), planned, events, window_days)
     booked = values(events, "booked_day")
     state, last = values(events, "state"), last_delays(kind_codes(steps), window_days, renewal_days)
@@ -104,7 +108,11 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int, renewal_days:
         np.where(found, np.maximum(booked[taken] - planned, -window_days), 0) if len(booked) else np.zeros_like(planned)
     )
     lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
-    return Matches(outcome, taken, delay, lower, last, elapsed, _shares(steps, events, taken), events)
+    served = np.append(_last_days(histories, account_ids), NO_EVENT)
+    of_account = pc.index_in(steps["account_id"], account_ids).fill_null(-1).to_numpy().astype(np.int64)
+    is_event = kind_codes(steps) != RENEWAL
+    exposed = np.where(is_event, np.minimum(elapsed, served[of_account] - planned), elapsed)
+    return Matches(outcome, taken, delay, lower, last, elapsed, exposed, _shares(steps, events, taken), events)
 
 
 def _first_days(steps: pa.Table, ledger: Ledger) -> Longs:
@@ -135,7 +143,7 @@ def _group(table: pa.Table, account_ids: pa.ChunkedArray) -> Longs:
     return np.where(account < 0, -1, account * len(STEP_KINDS) + kind_codes(table))
 
 
-def _foreseeable(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
+def _foreseeable(ledger: Ledger, histories: Histories, account_ids: pa.ChunkedArray) -> pa.Table:
     """Events that steps can foresee and decisions, by account and kind, day, state, and event_id.
 
     group, day (the one a planned day is held against), state, event_id, booked_day, amount_cents, months.
@@ -153,15 +161,14 @@ def _foreseeable(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
             "months": np.zeros(len(booked), dtype=np.int64),
         }
     )
-    found = pa.concat_tables([found, _decisions(ledger, account_ids)])
+    found = pa.concat_tables([found, _decisions(histories, account_ids)])
     by_id, keys = text_ranks(found["event_id"]), (values(found, name) for name in ("state", "day", "group"))
     return found.take(pa.array(np.lexsort((by_id, *keys)))).combine_chunks()
 
 
-def _decisions(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
-    """Every renewal decision, on the day its term ends: with the booking of the term that follows, or as unsettled or lapsed."""
-    columns = ("line", "end_day", "renewed", "event_id", "booked_day", "amount_cents", "months")
-    histories = build_histories(
+def _histories(ledger: Ledger) -> Histories:
+    columns = ("line", "end_day", "stop_day", "renewed", "event_id", "booked_day", "amount_cents", "months")
+    return build_histories(
         ledger,
         only={
             "lines": ("line", "account", "account_id"),
@@ -169,6 +176,18 @@ def _decisions(ledger: Ledger, account_ids: pa.ChunkedArray) -> pa.Table:
             "decisions": ("term", "outcome", "returned"),
         },
     )
+
+
+def _last_days(histories: Histories, account_ids: pa.ChunkedArray) -> Longs:
+    """The last day on which each account is under contract, as far as contracts are booked; far away for those without any."""
+    account = pc.index_in(histories.lines["account_id"], account_ids).to_numpy().astype(np.int64)
+    found = np.full(len(account_ids), NO_DAY)
+    np.maximum.at(found, account[values(histories.terms, "line")], values(histories.terms, "stop_day") - 1)
+    return np.where(found == NO_DAY, NO_EVENT, found)
+
+
+def _decisions(histories: Histories, account_ids: pa.ChunkedArray) -> pa.Table:
+    """Every renewal decision, on the day its term ends: with the booking of the term that follows, or as unsettled or lapsed."""
     terms, decisions = histories.terms, histories.decisions
     renewed = values(terms, "renewed")
     following = terms.take(pa.array(np.arange(terms.num_rows) + renewed))

@@ -5,6 +5,7 @@
 ``logit p = intercept + effects of kind, segment levels and CSM + slope logit(stated)``, and for a step without a stated
 probability an offset in the slope's place. A step that has not come by day d counts ``1 - p F(d)``, one whose last day is over
 ``1 - p``: leaving recent steps out, or waiting for all of them to end, would keep the quick ones alone.
+An event of an account whose contracts end before its last day has not come by that end: p is of those that stay.
 ``log(actual / planned amount) ~ Normal(mu_kind, sigma_kind)``. Effects, and the kinds' mu, are partially pooled.
 """
 

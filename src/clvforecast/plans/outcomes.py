@@ -1,4 +1,4 @@
-"""What open steps become in every draw of a forecast: whether they come, on which day, and for how much.
+"""What open steps become in every draw of a forecast: whether they come, and if so on which day, and for how much.
 
 Random numbers are one block of Philox for each step and draw, keyed by (seed, account_id, step_id, draw): they depend on no
 other step, nor on the order of rows.
@@ -30,15 +30,14 @@ from clvforecast.simulation.random import philox_round
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
-MISSED_DAY = -1
 ROUNDS = 10
 N_UNIFORMS = 4
 _ONE_32 = 2.0**-32
 EPOCH = np.datetime64("1970-01-01", "D")
 CELLS_AT_A_TIME = 2**18
 """Steps times draws that are worked out together: their arrays stay in the cache."""
-Outcome = tuple[Floats, NDArray[np.bool_], NDArray[np.int32], Longs]
-"""probability, hit, day and cents of steps, each (S, D)."""
+Outcome = tuple[Floats, Floats, NDArray[np.int32], Longs]
+"""probability, choice, day and cents of steps, each (S, D)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,11 +54,13 @@ class PlanOutcomes:
     planned_cents : int64 (S,), 0 where the plan gives no amount (a renewal at the model's price); contraction negative.
     months : int32 (S,), term of a renewal; 0 where the plan gives none, and for other kinds.
     stated : float64 (S,), the probability that the plan states, NaN without.
-    probability : float64 (S, D), that the step still comes, given that it had not by `as_of`.
-    hit : bool (S, D), whether it does.
-    day : int32 (S, D), on which it is booked, after `as_of` and at most the window (of a renewal: `renewal_days`) after
-        the planned day; -1 where it does not.
-    cents : int64 (S, D), planned amount times the drawn share; 0 where it does not come or no amount is planned.
+    probability : float64 (S, D), that the step still comes, given that it had not by `as_of`; of an event also given that
+        the account is under contract until it does. NaN of a renewal that comes as the forecast's own model has it, see
+        `PlanReliability.resolve`.
+    choice : float64 (S, D), a uniform number: the step comes where it lies below the probability.
+    day : int32 (S, D), on which it is booked if it comes, after `as_of` and at most the window (of a renewal:
+        `renewal_days`) after the planned day.
+    cents : int64 (S, D), what it brings if it comes: planned amount times the drawn share; 0 where no amount is planned.
     draw : int64 (D,), the draw of the reliability's parameters that each draw has.
     as_of_day : the day up to which events were known.
     """
@@ -72,7 +73,7 @@ class PlanOutcomes:
     months: NDArray[np.int32]
     stated: Floats
     probability: Floats
-    hit: NDArray[np.bool_]
+    choice: Floats
     day: NDArray[np.int32]
     cents: Longs
     draw: Longs
@@ -81,16 +82,30 @@ class PlanOutcomes:
     def __len__(self) -> int:
         return len(self.account_id)
 
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """(S, D) whether a step comes; False where the forecast's own model decides."""
+        return np.asarray(self.choice < self.probability)
+
+    @property
+    def as_modelled(self) -> NDArray[np.bool_]:
+        """(S,) renewals that come as the forecast's own model has it."""
+        return np.asarray(np.isnan(self.probability).any(axis=1))
+
     def __repr__(self) -> str:
         come = float(self.hit.sum(axis=0).mean()) if len(self) else 0.0
-        return f"<PlanOutcomes: {len(self):,} open steps under {len(self.draw):,} draws, {come:,.1f} come on average>"
+        modelled = int(self.as_modelled.sum())
+        rest = f", {modelled:,} renewals as the model has them" if modelled else ""
+        return f"<PlanOutcomes: {len(self):,} open steps under {len(self.draw):,} draws, {come:,.1f} come on average{rest}>"
 
     def table(self, ci_prob: float = 0.9) -> pd.DataFrame:
         """One row a step: account_id, step_id, date, kind, amount, term_months, stated, probability (mean), lower, upper (of the
-        probability, from the draws of the parameters), expected_amount, ci_prob.
+        probability, from the draws of the parameters), expected_amount (probability times the mean of what it brings, of an
+        event while the account is under contract), ci_prob. Empty where the forecast's own model decides.
         """
         check_interval(ci_prob, "eti")
         lower, upper = sorted_interval(np.sort(self.probability.T, axis=0), ci_prob, "eti")
+        known = (self.planned_cents != 0) & ~self.as_modelled
         return pd.DataFrame(
             {
                 "account_id": self.account_id,
@@ -103,7 +118,7 @@ class PlanOutcomes:
                 "probability": self.probability.mean(axis=1),
                 "lower": lower,
                 "upper": upper,
-                "expected_amount": np.where(self.planned_cents == 0, np.nan, self.cents.mean(axis=1) / 100.0),
+                "expected_amount": np.where(known, (self.probability * self.cents).mean(axis=1) / 100.0, np.nan),
                 "ci_prob": ci_prob,
             }
         )
@@ -193,16 +208,13 @@ def outcomes_of(steps: OpenSteps, seed: int, given: Drawn, window: int, draws: i
     for mine in (np.flatnonzero(begun & ~renewal), np.flatnonzero(begun & renewal)):
         if len(mine):
             probability[mine] = probability_left(probability[mine], _to_come(steps, mine, given, window))
-    hit = of_hit < probability
-    step, draw = np.nonzero(hit)
-    delay = _delays(of_day[hit], steps, step, draw, given, window)
-    log_share = given.share_mean[step, draw] + given.share_sd[step, draw] * ndtri(of_share[hit])
+    step, draw = (place.ravel() for place in np.indices(shape))
+    delay = _delays(of_day.ravel(), steps, step, draw, given, window).reshape(shape)
     bound = np.log(MAX_SHARE)
-    day = np.full(shape, MISSED_DAY, dtype=np.int32)
-    day[hit] = steps.planned_day[step] + delay
-    cents = np.zeros(shape, dtype=np.int64)
-    cents[hit] = np.rint(steps.planned_cents[step] * np.exp(np.clip(log_share, -bound, bound))).astype(np.int64)
-    return probability, hit, day, cents
+    log_share = np.clip(given.share_mean + given.share_sd * ndtri(of_share), -bound, bound)
+    day = (steps.planned_day[:, None] + delay).astype(np.int32)
+    cents = np.rint(steps.planned_cents[:, None] * np.exp(log_share)).astype(np.int64)
+    return probability, of_hit, day, cents
 
 
 def _to_come(steps: OpenSteps, mine: Longs, given: Drawn, window: int) -> Floats:
@@ -214,7 +226,7 @@ def _to_come(steps: OpenSteps, mine: Longs, given: Drawn, window: int) -> Floats
 
 
 def _delays(uniform: Floats, steps: OpenSteps, step: Longs, draw: Longs, given: Drawn, window: int) -> Floats:
-    """The drawn delay of each pair of a step and a draw in which it comes."""
+    """The drawn delay of each pair of a step and a draw, if it comes."""
     delay = np.empty(len(step))
     renewal = steps.kind[step] == RENEWAL
     for of_renewals in (True, False):
@@ -232,25 +244,21 @@ def _delays(uniform: Floats, steps: OpenSteps, step: Longs, draw: Longs, given: 
 def outcomes_as_stated(steps: OpenSteps, seed: int, draws: int) -> Outcome:
     """At the stated probability, on the planned day or the first after `as_of`, at the planned amount."""
     probability = np.broadcast_to(steps.stated[:, None], (len(steps), draws)).copy()
-    hit = uniforms(steps.key, seed, draws)[0] < probability
-    on = (steps.planned_day + np.maximum(steps.elapsed + 1, 0))[:, None]
-    return (
-        probability,
-        hit,
-        np.where(hit, on, MISSED_DAY).astype(np.int32),
-        np.where(hit, steps.planned_cents[:, None], 0),
-    )
+    shape = probability.shape
+    on = (steps.planned_day + np.maximum(steps.elapsed + 1, 0)).astype(np.int32)[:, None]
+    cents = steps.planned_cents[:, None]
+    return probability, uniforms(steps.key, seed, draws)[0], np.broadcast_to(on, shape), np.broadcast_to(cents, shape)
 
 
 def in_parts(some: Callable[[slice], Outcome], steps: int, draws: int, threads: int | None) -> Outcome:
     """`some` of slices of the steps, side by side, into arrays (S, D) that are made once."""
     shape, each = (steps, draws), max(1, CELLS_AT_A_TIME // draws)
-    found: Outcome = (np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, np.int32), np.zeros(shape, np.int64))
+    probability, choice = np.zeros(shape), np.zeros(shape)
+    day, cents = np.zeros(shape, np.int32), np.zeros(shape, np.int64)
 
     def fill(part: slice) -> None:
-        for place, mine in enumerate(some(part)):
-            found[place][part] = mine
+        probability[part], choice[part], day[part], cents[part] = some(part)
 
     with ThreadPoolExecutor(threads or available_threads()) as pool:
         list(pool.map(fill, [slice(first, first + each) for first in range(0, steps, each)]))
-    return found
+    return probability, choice, day, cents

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
+LEAST_UNSTATED = 20
+"""So many renewals without a stated probability say more of the next than the forecast's own model of renewals does."""
+
 
 @dataclass(frozen=True, repr=False)
 class PlanReliability:
@@ -121,7 +124,8 @@ class PlanReliability:
     def as_stated(cls) -> PlanReliability:
         """Plans at their word: every step at its stated probability, on its day (or the first after `as_of`), at its amount.
 
-        Probability 1 always happens, 0 never; `resolve` refuses steps that state none.
+        Probability 1 always happens, 0 never. Of steps that state none, renewals come as the forecast's model has them; all
+        others are refused.
         """
         return cls(draws=None, frame=None)
 
@@ -163,6 +167,9 @@ class PlanReliability:
     ) -> PlanOutcomes:
         """Whether, when and for how much the open steps come after the ledger's `as_of`, under every draw.
 
+        A renewal without a stated probability says what is agreed, not how sure it is: where fewer than 20 such renewals are
+        on record, it is left to the model of the forecast whether it comes, which knows the account and all its like.
+
         Parameters
         ----------
         steps
@@ -178,8 +185,8 @@ class PlanReliability:
         Raises
         ------
         PlanError
-            For another window or renewal_days than was learned, or steps without a probability where plans are taken at
-            their word.
+            For another window or renewal_days than was learned, or steps but renewals without a probability where plans are
+            taken at their word.
         """
         if draws < 1 or seed < 0:
             raise PlanError(f"resolve: draws={draws}, seed={seed}: give at least one draw, and a seed from 0 on.")
@@ -194,11 +201,11 @@ class PlanReliability:
         still = open_steps(chosen.steps, matches.of(OPEN))
         index = self._draw_index(draws)
         if self.draws is None:
-            _refuse_unstated(chosen, still.stated)
+            _refuse_unstated(chosen, still)
             found = in_parts(lambda part: outcomes_as_stated(still.part(part), seed, draws), len(still), draws, threads)
         else:
             found = self._drawn_outcomes(chosen, still, ledger, index, seed, threads)
-        probability, hit, day, cents = found
+        probability, choice, day, cents = found
         return PlanOutcomes(
             account_id=np.array(chosen.steps["account_id"].to_pylist(), dtype=object),
             step_id=np.array(chosen.steps["step_id"].to_pylist(), dtype=object),
@@ -208,7 +215,7 @@ class PlanReliability:
             months=chosen.steps["term_months"].fill_null(0).to_numpy().astype(np.int32),
             stated=still.stated,
             probability=probability,
-            hit=hit,
+            choice=choice,
             day=day,
             cents=cents,
             draw=index,
@@ -224,6 +231,7 @@ class PlanReliability:
         texts = level_texts(chosen, ledger, frame)
         numbers = level_numbers(texts, frame)
         unseen = unseen_effects(frame, texts, numbers, seed, flat)
+        as_modelled = (still.kind == RENEWAL) & np.isnan(still.stated) & (self._unstated_renewals() < LEAST_UNSTATED)
 
         def some(part: slice) -> Outcome:
             steps = still.part(part)
@@ -233,7 +241,9 @@ class PlanReliability:
             mean, scale = (flat[name].T[event] for name in ("delay_mean", "delay_scale"))
             share_mean, share_sd = (flat[name].T[steps.kind] for name in ("share_mean", "share_sd"))
             given = Drawn(p, mean, scale, share_mean, share_sd, flat["renewal_delay"], frame.lag_edges)
-            return outcomes_of(steps, seed, given, frame.window_days, len(index))
+            found = outcomes_of(steps, seed, given, frame.window_days, len(index))
+            found[0][as_modelled[part]] = np.nan
+            return found
 
         return in_parts(some, len(still), len(index), threads)
 
@@ -249,6 +259,10 @@ class PlanReliability:
                 "plans are taken at their word (PlanReliability.as_stated): there are no parameters to show."
             )
         return self.draws
+
+    def _unstated_renewals(self) -> float:
+        """Renewals without a stated probability of which is known what came of them."""
+        return 0.0 if self.record is None else self.record.unstated(RENEWAL)
 
     def _draw_index(self, draws: int) -> Longs:
         """Which draw of the parameters each draw of a forecast has."""
@@ -389,11 +403,11 @@ def _labelled(variable: Variable) -> xr.DataArray:
     return xr.DataArray(variable.values, dims=("chain", "draw", *variable.dims), attrs={"n_data": variable.n_data})
 
 
-def _refuse_unstated(plans: Plans, stated: Floats) -> None:
-    missing = np.flatnonzero(np.isnan(stated))
+def _refuse_unstated(plans: Plans, still: OpenSteps) -> None:
+    missing = np.flatnonzero(np.isnan(still.stated) & (still.kind != RENEWAL))
     if len(missing):
         first = plans.steps.slice(int(missing[0]), 1).to_pylist()[0]
         raise PlanError(
             f"resolve: {len(missing)} of {len(plans)} open steps state no probability, the first is {first['step_id']!r} of "
-            f"account {first['account_id']!r}. Taken at their word, all steps must: fill the column probability."
+            f"account {first['account_id']!r}. Taken at their word, all but renewals must: fill the column probability."
         )

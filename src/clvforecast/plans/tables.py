@@ -44,6 +44,10 @@ class Record:
     steps: Floats
     hits: Floats
 
+    def unstated(self, kind: int) -> float:
+        """Steps of a kind without a stated probability."""
+        return float(self.steps[(self.levels[:, 0] == kind) & (self.stated == UNSTATED)].sum())
+
 
 def summary_of(draws: xr.Dataset) -> pd.DataFrame:
     """One row a scalar parameter, see `PlanReliability.summary`."""

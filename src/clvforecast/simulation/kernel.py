@@ -118,6 +118,7 @@ from clvforecast.simulation.slots import (
     STATUS_TERMINATED,
     STEP_CLASS,
     STEP_DAY,
+    STEP_REALS,
     STEP_SLOTS,
     STEP_START,
     STEP_STOP,
@@ -180,7 +181,8 @@ class Lines(NamedTuple):
     whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
     (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
     begun (A,) the first snapshot by which an account had begun, past (A, H) its ARR in cents at those before the forecast;
-    planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units and probability.
+    planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units, probability and
+    uniform number.
     """
 
     whole: NDArray[np.int64]
@@ -199,6 +201,7 @@ class Lines(NamedTuple):
     plan_day: NDArray[np.int64]
     plan_units: NDArray[np.int64]
     plan_p: NDArray[np.float64]
+    plan_choice: NDArray[np.float64]
 
 
 class Books(NamedTuple):
@@ -328,7 +331,8 @@ def take_plan(table: Whole, real: Real, whole: Whole, lines: Lines, line_whole: 
             whole[at + slot] = lines.plan[first + step, slot]
         whole[at + STEP_DAY] = lines.plan_day[first + step, draw]
         whole[at + STEP_UNITS] = lines.plan_units[first + step, draw]
-        real[REAL_SLOTS + step] = lines.plan_p[first + step, draw]
+        real[REAL_SLOTS + STEP_REALS * step] = lines.plan_p[first + step, draw]
+        real[REAL_SLOTS + STEP_REALS * step + 1] = lines.plan_choice[first + step, draw]
 
 
 @jit
@@ -620,7 +624,7 @@ def new_scratch(table: Whole, most_steps: int) -> Scratch:
     """Room to work in, with that for snapshots, and for lines of at most so many planned steps."""
     snapshots = 3 * int(table[N_SNAPSHOTS])
     return Scratch(
-        real=np.zeros(REAL_SLOTS + most_steps),
+        real=np.zeros(REAL_SLOTS + STEP_REALS * most_steps),
         whole=np.zeros(WHOLE_SLOTS + snapshots + most_steps * STEP_SLOTS, dtype=np.int64),
         stream=np.zeros(STREAM_SLOTS, dtype=np.uint64),
         events=np.zeros(STREAM_SLOTS, dtype=np.uint64),

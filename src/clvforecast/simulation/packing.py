@@ -344,10 +344,16 @@ def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
             "plan_day": none,
             "plan_units": none,
             "plan_p": none * 1.0,
+            "plan_choice": none * 1.0,
         }
     open_still = np.zeros_like(steps.kind)
     plan = _columns(steps.kind, *steps.days.T, open_still, open_still, steps.months, open_still)
-    arrays = {"plan_day": steps.day, "plan_units": steps.units, "plan_p": steps.probability}
+    arrays = {
+        "plan_day": steps.day,
+        "plan_units": steps.units,
+        "plan_p": steps.probability,
+        "plan_choice": steps.choice,
+    }
     return {"plan": plan, **{name: np.ascontiguousarray(values) for name, values in arrays.items()}}
 
 

@@ -2,7 +2,8 @@
 
 A scenario's pieces lie in ``scale``, `PIECE_WIDTH` numbers each, and do not overlap; a line's are those from ``whole[EFFECT]`` to
 ``whole[EFFECT_END]``.  Planned steps lie behind the line's state in ``whole``, `STEP_SLOTS` numbers each, with their probability
-behind ``real``; what comes of a step in this draw was drawn before (`plans`).  Neither changes which random numbers are used for
+and a uniform number behind ``real``; what comes of a step in this draw was drawn before (`plans`), but whether a renewal comes is
+decided here, under what a scenario assumes.  Neither changes which random numbers are used for
 what, so that a forecast with and without them differs by little else.
 """
 
@@ -28,6 +29,7 @@ from clvforecast.simulation.slots import (
     STEP_DAY,
     STEP_FROM,
     STEP_KIND,
+    STEP_REALS,
     STEP_SLOTS,
     STEP_TAKEN,
     STEP_TO,
@@ -119,9 +121,28 @@ def planned_decision(table: Whole, whole: Whole, day: int) -> int:
 
 
 @jit
-def planned_probability(table: Whole, real: Real, at: int) -> float:
-    """Probability in this draw of the planned step at a place."""
-    return real[nth(REAL_SLOTS + (at - table[STEPS_AT]) // STEP_SLOTS)]
+def is_planned(table: Whole, real: Real, at: int) -> bool:
+    """Whether the planned renewal at a place, −1 of none, has a probability of its own: else it is as the posterior has it."""
+    return at >= 0 and not math.isnan(real[nth(step_real(table, at))])
+
+
+@jit
+def planned_probability(table: Whole, scale: Real, real: Real, at: int, piece: int) -> float:
+    """Probability in this draw of the planned renewal at a place, with what a scenario's piece assumes, −1 for none."""
+    p = real[nth(step_real(table, at))]
+    return assumed_probability(scale, piece, p) if piece >= 0 else p
+
+
+@jit
+def planned_choice(table: Whole, real: Real, at: int) -> float:
+    """The uniform number of the planned renewal at a place."""
+    return real[nth(step_real(table, at) + 1)]
+
+
+@jit
+def step_real(table: Whole, at: int) -> int:
+    """Where the probability of the planned step at a place lies; its uniform number lies behind it."""
+    return REAL_SLOTS + STEP_REALS * ((at - table[STEPS_AT]) // STEP_SLOTS)
 
 
 @jit

@@ -139,7 +139,9 @@ class Steps(NamedTuple):
 
     line: int64 (P,); kind: 0-3 of an event (`EVENT_KINDS`), 4 of a renewal; days: int64 (P, 2) first and last day on which a
     decision or an event is the step's; months: int64 (P,) length of the renewal, 0 not given
-    day: int64 (P, D), −1 where it does not happen; units: int64 (P, D), 0 not given; probability: float64 (P, D)
+    day: int64 (P, D), of an event −1 where it does not happen, of a renewal the day of its booking if it comes
+    units: int64 (P, D), 0 not given; probability: float64 (P, D), NaN for a renewal that comes as the posterior has it, and
+    choice: float64 (P, D) uniform numbers: a renewal comes where its own lies below its probability, as it is then assumed
     """
 
     line: NDArray[np.int64]
@@ -149,6 +151,7 @@ class Steps(NamedTuple):
     day: NDArray[np.int64]
     units: NDArray[np.int64]
     probability: NDArray[np.float64]
+    choice: NDArray[np.float64]
 
 
 class Given(NamedTuple):

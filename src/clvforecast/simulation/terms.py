@@ -103,8 +103,10 @@ from clvforecast.simulation.steering import (
     assumed_probability,
     assumed_share,
     assumed_uplift,
+    is_planned,
     minus_log,
     piece_on,
+    planned_choice,
     planned_decision,
     planned_probability,
 )
@@ -209,30 +211,25 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
         if piece >= 0:
             threshold = minus_log(assumed_probability(scale, piece, math.exp(-threshold)))
         renewed = exponential(stream) > threshold  # with probability θ^w
-        if step >= 0:
-            renewed = take_up(whole, step)
+        if is_planned(table, real, step):
+            renewed = planned_choice(table, real, step) < planned_probability(table, scale, real, step, piece)
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
         assumed = assumed_probability(scale, piece, p) if piece >= 0 and p > 0.0 else p
         choice = uniform(stream)
         renewed, rescued = choice < assumed, choice >= p
-        if step >= 0:
-            assumed, rescued = planned_probability(table, real, step), False
-            renewed = take_up(whole, step)
+        if is_planned(table, real, step):
+            assumed, rescued = planned_probability(table, scale, real, step, piece), False
+            renewed = planned_choice(table, real, step) < assumed
         if whole[LEAD] == 1 and assumed > 0.0:
             real[NEXT_RENEWAL] = assumed
         if renewed:
             learn_theta(real, whole, w, rescued, stream)
             whole[LATE] += whole[END] < table[WINDOW_START]
+    if step >= 0:
+        whole[nth(step + STEP_TAKEN)] = 1
     whole[TENURE] += whole[MONTHS]
     return renewed, known, step
-
-
-@jit
-def take_up(whole: Whole, step: int) -> bool:
-    """Let a decision be that of a planned step: whether it is renewed."""
-    whole[nth(step + STEP_TAKEN)] = 1
-    return whole[nth(step + STEP_DAY)] >= 0
 
 
 @jit

@@ -438,14 +438,16 @@ class Life:
             p = math.exp(w * self.log_theta)
             p = p if piece is None else piece.renewal(p)
             renewed = math.exp(-exponential(self.stream)) < p
-            renewed = renewed if step is None else step.day is not None
+            if step is not None and step.probability is not None:
+                renewed = step.choice < (step.probability if piece is None else piece.renewal(step.probability))
         else:
             p, known = self.open_probability(term)
             assumed = piece.renewal(p) if piece is not None and p > 0 else p
             choice = uniform(self.stream)
             renewed, rescued = choice < assumed, choice >= p
-            if step is not None:
-                assumed, renewed, rescued = step.probability, step.day is not None, False
+            if step is not None and step.probability is not None:
+                assumed = step.probability if piece is None else piece.renewal(step.probability)
+                renewed, rescued = step.choice < assumed, False
             if assumed > 0:
                 self.next_renewal = assumed
             if renewed:

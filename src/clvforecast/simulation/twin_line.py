@@ -74,7 +74,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A planned step as it comes out under one draw: ``day`` None where it does not happen, units and months None as modelled."""
+    """A planned step under one draw: units, months and a renewal's probability None as modelled.
+
+    ``day`` is None where an event does not happen; a renewal comes where ``choice`` lies below its probability.
+    """
 
     kind: str
     first: int
@@ -82,7 +85,8 @@ class PlannedStep:
     day: int | None
     units: int | None
     months: int | None
-    probability: float
+    probability: float | None
+    choice: float
 
 
 @dataclass(frozen=True)

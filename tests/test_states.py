@@ -123,7 +123,7 @@ def test_arrays_are_contiguous_and_of_the_agreed_types(seed: int) -> None:
         for name, dtype in DTYPES.items():
             for array in (getattr(states, name), getattr(billed, name)):
                 assert array.dtype == dtype and array.flags["C_CONTIGUOUS"], name
-        assert set(DTYPES) | {"as_of", "account_ids", "new_levels"} == set(States._fields)
+        assert set(DTYPES) | {"as_of", "account_ids", "new_levels", "given"} == set(States._fields)
         assert states.as_of == AS_OF_DAY and states.as_of.dtype == np.int32
         assert states.columns.shape == (len(states.account), len(segments))
 

@@ -108,11 +108,11 @@ FAULTS = (
         (
             (
                 "simulation/kernel.py",
-                "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n            return -1\n",
+                "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n            break\n",
                 "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n"
                 "            whole[START], whole[END] = lapse_day, table[WINDOW_END]\n"
-                "            live_through_term(par, table, scale, real, whole, flow, stream)\n"
-                "            return -1\n",
+                "            live_through_term(par, table, scale, real, whole, flow, events)\n"
+                "            break\n",
             ),
         ),
     ),
@@ -123,16 +123,17 @@ FAULTS = (
                 "simulation/kernel.py",
                 "                    results.revenue[account, draw] = add_to_sums(results.sums[account, block], whole, real)\n"
                 "                    results.value[account, draw] = real[0]\n"
-                "                    results.renewal[account, draw] = real[NEXT_RENEWAL - VALUE]\n"
-                "                    if keeps_all:\n"
-                "                        copy(results.whole[account, draw], whole, 0)\n"
-                "                        copy(results.real[account, draw], real, 0)\n",
+                "                    results.renewal[account, draw] = real[NEXT_RENEWAL - VALUE]\n",
                 "                    start = block * DRAWS_EACH\n"
                 "                    other = start + (draw - start + 37 * account) % len(draws)\n"
                 "                    results.revenue[account, other] = add_to_sums(results.sums[account, block], whole, real)\n"
                 "                    results.value[account, other] = real[0]\n"
-                "                    results.renewal[account, other] = real[NEXT_RENEWAL - VALUE]\n"
-                "                    if keeps_all:\n"
+                "                    results.renewal[account, other] = real[NEXT_RENEWAL - VALUE]\n",
+            ),
+            (
+                "simulation/kernel.py",
+                "                        copy(results.whole[account, draw], whole, 0)\n"
+                "                        copy(results.real[account, draw], real, 0)\n",
                 "                        copy(results.whole[account, other], whole, 0)\n"
                 "                        copy(results.real[account, other], real, 0)\n",
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clvforecast import FiscalCalendar
+from clvforecast import FiscalCalendar, ForecastError, load_forecast
+from clvforecast.cells import build_frame
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
+from clvforecast.histories.amendments import counted_mrr
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.metrics.bridge import LINES, MOVED
-from clvforecast.simulation.slots import UNITS_PER_CENT
+from clvforecast.metrics.recurring import annual_cents, arr_by_account
+from clvforecast.simulation.calendar import day_number
+from clvforecast.simulation.slots import (
+    AMEND,
+    COUNTED_MRR,
+    END,
+    MONTHS,
+    MRR,
+    REAL_SLOTS,
+    UNITS_PER_CENT,
+    WHOLE_SLOTS,
+)
+from clvforecast.simulation.snapshots import count_amendment
+from clvforecast.simulation.states import account_states
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger, known_posterior
 from random_companies import random_company
@@ -127,8 +143,8 @@ def posterior_for(ledger: Ledger) -> object:
 def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> pd.Series:
     """Cents of ARR by account at the end of a day, from the events: one contract an account, no churn rows.
 
-    12 × amount / months of the term that runs; amendments, amount / months left, from their day on; a renewed term until the
-    next begins, an open one that is over while its grace lasts where that is the policy.
+    12 × amount / months of the term that runs; amendments from their day on, amount / months left, at least twelve and at most
+    the whole term; a renewed term until the next begins, an open one that is over while its grace lasts where that is the policy.
     """
     known = events[pd.to_datetime(events["event_date"]) <= pd.Timestamp(as_of)].copy()
     known["start"] = pd.to_datetime(known["start_date"].fillna(known["event_date"]))
@@ -145,8 +161,8 @@ def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> 
         extra = [0.0] * len(ends)
         for _, change in rows[rows["kind"].isin(["expansion", "contraction"])].iterrows():
             of = max(k for k, start in enumerate(starts[:-1]) if start <= change["start"])
-            months_left = (ends[of] - change["start"]).days / MONTH_DAYS
-            extra[of] += change["amount"] / months_left if change["start"] <= at and months_left > 0 else 0.0
+            months = min(max((ends[of] - change["start"]).days / MONTH_DAYS, 12), int(terms["term_months"].iloc[of]))
+            extra[of] += change["amount"] / months if change["start"] <= at else 0.0
         total = 0
         for k, (amount, months) in enumerate(zip(terms["amount"], terms["term_months"].astype(int), strict=True)):
             following, stop = starts[k + 1], ends[k]
@@ -259,9 +275,9 @@ def test_five_accounts_over_two_quarters_by_hand() -> None:
         # Grows: 12,000 a year, renewed at 15,000 on 1 May.
         ("grows", "2023-05-01", "initial", 12_000.0, "2023-05-01", 12),
         ("grows", "2024-04-20", "renewal", 15_000.0, "2024-05-01", 12),
-        # Shrinks: two years at 6,000 a year, 100 a month less from 1 August 2024 on (365 days).
+        # Shrinks: two years at 6,000 a year, 1,200 less for its last year, from 1 August 2024 on.
         ("shrinks", "2023-08-01", "initial", 12_000.0, "2023-08-01", 24),
-        ("shrinks", "2024-08-01", "contraction", -100.0 * 365 / MONTH_DAYS, "2024-08-01", None),
+        ("shrinks", "2024-08-01", "contraction", -1_200.0, "2024-08-01", None),
         # Is lost: its year ends on 31 August, with notice.
         ("lost", "2023-09-01", "initial", 4_800.0, "2023-09-01", 12),
         ("lost", "2024-07-01", "churn", 0.0, "2024-09-01", None),
@@ -292,11 +308,111 @@ def test_five_accounts_over_two_quarters_by_hand() -> None:
 def test_more_taken_off_than_a_contract_has_leaves_no_arr() -> None:
     rows = [
         ("A", "2024-01-01", "initial", 12_000.0, "2024-01-01", 12),
-        ("A", "2024-04-10", "contraction", -11_500.0, "2024-04-10", None),
+        ("A", "2024-04-10", "contraction", -12_500.0, "2024-04-10", None),
     ]
     lines = bridge_of(by_hand(rows, "2024-06-30"))
     assert lines.iloc[1][["start", "churn", "end"]].tolist() == [12_000.0, 12_000.0, 0.0]
     check_laws(by_hand(rows, "2024-05-20"), None)
+
+
+def amended(term_months: int, *changes: tuple[str, float], amount: float = 12_000.0) -> list[tuple[object, ...]]:
+    """A contract from 1 January 2022 on, and what is added to it or taken off."""
+    rows: list[tuple[object, ...]] = [("A", "2022-01-01", "initial", amount, "2022-01-01", term_months)]
+    for day, money in changes:
+        rows.append(("A", day, "expansion" if money > 0 else "contraction", money, day, None))
+    return rows
+
+
+def arr_on(rows: list[tuple[object, ...]], as_of: str, *days: str) -> list[float]:
+    """ARR at the end of days, as the history has it."""
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD", segment="S1")
+    numbers = np.array([day_number(dt.date.fromisoformat(day)) for day in days])
+    found = arr_by_account(build_histories(read_ledger(events, as_of=as_of)), numbers, "in_force")
+    return [float(cents) / 100 for cents in found.sum(axis=0)]
+
+
+@pytest.mark.parametrize(("day", "money"), [("2022-12-31", 974.0), ("2022-12-31", -974.0), ("2022-03-01", 974.0)])
+def test_an_amendment_counts_with_its_amount_however_late_it_comes(day: str, money: float) -> None:
+    rows = amended(12, (day, money))
+    assert arr_on(rows, "2022-12-31", "2022-01-01", day) == [12_000, 12_000 + money]
+    line = bridge_of(by_hand(rows, "2022-12-31"), "year").iloc[0]
+    assert line["end"] == 12_000 + money and line["new"] == line["end"]
+
+
+def test_of_a_long_contract_an_amendment_is_annualised_over_the_months_left_but_at_least_a_year() -> None:
+    """Of three years: with two to go, with one to go, and on the last day."""
+    begun = ("2023-01-01", 2_400.0), ("2024-01-01", 1_200.0), ("2024-12-31", 974.0)
+    base, *found = (
+        arr_on(amended(36, *begun[:n], amount=36_000.0), "2024-12-31", "2024-12-31")[0] for n in range(len(begun) + 1)
+    )
+    years = 731 / 365.25  # 2024 is a leap year
+    assert base == 12_000 and found[0] == pytest.approx(12_000 + 2_400 / years, abs=0.006)
+    assert np.diff(found) == pytest.approx([1_200 / (366 / 365.25), 974], abs=0.011)
+
+
+@pytest.mark.parametrize("months", [1, 3, 6])
+def test_amendments_of_terms_shorter_than_a_year_have_their_share_of_the_term(months: int) -> None:
+    """100 more for a month's contract is 1,200 a year, on its first day and on its last."""
+    last = pd.Timestamp("2022-01-01") + pd.DateOffset(months=months) - pd.Timedelta(days=1)
+    for day in ("2022-01-01", str(last.date())):
+        rows = amended(months, (day, 100.0 * months), amount=1_000.0 * months)
+        assert arr_on(rows, str(last.date()), day) == [13_200.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    months=st.sampled_from([1, 6, 12, 13, 24, 36]),
+    money=st.lists(st.integers(-90_000, 90_000).filter(bool), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_what_is_taken_back_to_the_cent_leaves_nothing(months: int, money: list[int], data: st.DataObject) -> None:
+    """Whenever it is; and no amendment of a year's contract or a longer one counts with more than its amount a year."""
+    cents = np.array([*money, -sum(money)])
+    left = np.sort(data.draw(st.lists(st.integers(1, 30 * months), min_size=cents.size, max_size=cents.size)))[::-1]
+    terms, starts = np.full(cents.size, months), np.array([0])
+    counted = counted_mrr(cents, left / MONTH_DAYS, terms, starts)
+    assert abs(counted.sum()) < 1e-9
+    first = 12 * counted[0]
+    assert abs(first) <= abs(money[0]) / 100 * max(12 / months, 1) * (1 + 1e-12) and first * money[0] > 0
+
+
+def test_the_simulation_counts_amendments_as_the_history_does() -> None:
+    """One by one, in terms of every length, and also where they add up to nothing."""
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        months, n = int(rng.choice([1, 6, 12, 13, 24, 36])), int(rng.integers(1, 5))
+        end = 100 + int(months * MONTH_DAYS)
+        days = np.sort(rng.integers(100, end, n))
+        cents = rng.integers(-5_000, 20_000, n) + 1
+        cents[-1] = -cents[:-1].sum() if n > 1 and rng.random() < 0.4 else cents[-1]
+        expected = counted_mrr(cents, (end - days) / MONTH_DAYS, np.full(n, months), np.array([0]))
+        real, whole = np.zeros(REAL_SLOTS), np.zeros(WHOLE_SLOTS, dtype=np.int64)
+        real[[MRR, COUNTED_MRR]] = 70.0
+        whole[[MONTHS, END]] = months, end
+        for day, amount in zip(days, cents / 100, strict=True):
+            real[AMEND] += amount
+            count_amendment(real, whole, int(day), float(amount))
+        assert real[COUNTED_MRR] - 70 == pytest.approx(expected.sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_simulation_begins_with_the_arr_of_the_history(seed: int) -> None:
+    """To the cent, of every account of which all that is booked has begun, and nothing has ended with its renewal ahead."""
+    histories = build_histories(random_company(seed + 40, n_accounts=60).ledger)
+    states, day = account_states(histories, build_frame(histories, [])), histories.as_of_day
+    simulated = np.zeros(len(states.account_ids), dtype=np.int64)
+    plain = np.ones(len(states.account_ids), dtype=bool)
+    for line, account in enumerate(states.account):
+        terms = slice(states.bt_ptr[line], states.bt_ptr[line + 1])
+        started = states.bt_start[terms] <= day
+        plain[account] &= bool(started.all())
+        if states.status[line] != 2 and started.any() and day < states.bt_end[terms][started][-1]:
+            simulated[account] += annual_cents(states.bt_counted_mrr[terms][started][-1:])[0]
+    added = histories.amendments.to_pandas()
+    plain[states.account[added.loc[added["day"] > day, "line"]]] = False
+    known = arr_by_account(histories, np.array([day]), "lapsed")[:, 0]
+    assert (simulated[plain] == known[plain]).all() and (known[plain] > 0).sum() > 10
+    assert len(set(states.account[added["line"]]) & set(np.flatnonzero(plain & (known > 0)))) > 3
 
 
 def test_a_return_that_is_booked_ahead_is_no_renewal() -> None:
@@ -366,3 +482,65 @@ def test_open_renewals_are_not_lost_while_their_grace_lasts(pending: str, rate: 
     rates = by_hand(rows, "2024-06-30", pending=pending).retention("quarter", history=1)
     found = rates.set_index(["basis", "measure"]).loc[("actual", "gross_renewal_rate"), "mean"]
     assert found == pytest.approx(rate, nan_ok=True)
+
+
+# What is open on `as_of`
+
+
+def open_renewals(pending: str) -> Forecast:
+    """Two contracts ended with their renewals open, one of them amended; one ended long ago, one runs."""
+    rows = [
+        ("a", "2023-06-15", "initial", 12_000.0, "2023-06-15", 12),
+        ("a", "2024-06-10", "expansion", 974.0, "2024-06-10", None),
+        ("b", "2023-06-01", "initial", 6_000.0, "2023-06-01", 12),
+        ("c", "2022-03-01", "initial", 9_000.0, "2022-03-01", 12),
+        ("d", "2024-01-01", "initial", 4_000.0, "2024-01-01", 12),
+    ]
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD")
+    accounts = pd.DataFrame({"account_id": list("abcd"), "region": ["west", "east"] * 2, "segment": "S1"})
+    ledger = read_ledger(events, accounts=accounts, as_of="2024-06-30")
+    return forecast(posterior_for(ledger), ledger, 6, draws=8, bridge=True, group_by=["region"], pending=pending)
+
+
+def test_pending_arr_is_what_is_open_within_its_grace() -> None:
+    for pending, in_force in (("in_force", 22_974.0), ("lapsed", 4_000.0)):
+        one = open_renewals(pending)
+        assert one.pending_arr().to_dict("records") == [{"arr": in_force, "pending": 18_974.0, "contracts": 2}]
+        by_region = one.pending_arr("region").set_index("region")
+        assert by_region["pending"].to_dict() == {"east": 6_000.0, "west": 12_974.0}
+        assert by_region["contracts"].to_dict() == {"east": 1, "west": 1}
+        assert by_region["arr"].sum() == in_force
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+def test_the_bridge_says_what_of_the_past_is_pending(pending: str) -> None:
+    one = open_renewals(pending)
+    table = one.bridge("month", history=3)
+    told = table.pivot(index="period", columns="line", values="pending")
+    assert told.drop(columns=["start", "end"]).isna().all().all() and told["end"].notna().sum() == 3
+    expected = [0.0, 0.0, 18_974.0] if pending == "in_force" else [0.0] * 3
+    assert told["end"].dropna().tolist() == expected and told["start"].dropna().tolist() == [0.0, 0.0, 0.0]
+    by_region = one.bridge("month", "region", history=1).query("line == 'end' and basis == 'actual'")
+    assert by_region["pending"].sum() == expected[-1]
+    assert one.bridge("month", history=0)["pending"].isna().all() and "pending" not in one.retention()
+
+
+def test_pending_arr_of_every_account_is_part_of_its_arr() -> None:
+    one = usual()
+    table, last = one.pending_arr("segment"), one.pending_arr().iloc[0]
+    assert 0 < last["pending"] < last["arr"] and (table["pending"] <= table["arr"]).all()
+    assert table[["arr", "pending", "contracts"]].sum().round(2).tolist() == last.round(2).tolist()
+    loss = usual("lapsed").pending_arr().iloc[0]
+    assert loss["pending"] == last["pending"] and round(loss["arr"] + loss["pending"], 2) == round(last["arr"], 2)
+
+
+def test_pending_arr_needs_the_ledger_and_a_group_that_there_is(tmp_path: Path) -> None:
+    one = open_renewals("in_force")
+    one.save(tmp_path / "one.clv")
+    loaded = load_forecast(tmp_path / "one.clv")
+    assert loaded.bridge("month", history=0)["pending"].isna().all()
+    with pytest.raises(ForecastError, match="the past is in the ledger"):
+        loaded.pending_arr()
+    for by in ("origin", "nothing"):
+        with pytest.raises(ForecastError, match=f"by='{by}'"):
+            one.pending_arr(by)

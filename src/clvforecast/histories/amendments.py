@@ -13,6 +13,8 @@ from clvforecast.histories.terms import DAYS_PER_MONTH
 
 Longs = NDArray[np.int64]
 
+LEAST_MONTHS = 12.0
+"""Over how many months, or the whole term where that is shorter, ARR spreads an amendment at least."""
 LEAST_SHARE = 1e-4
 """Shares of MRR lost are kept inside [1e-4, 1 - 1e-4], so that their logit is finite."""
 
@@ -35,10 +37,10 @@ def covering_terms(terms: pa.Table, line: Longs, day: Longs) -> Longs:
 
 
 def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
-    """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, share
+    """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, counted MRR, share
     and y.
 
-    MRR of an amendment = amount / months left, months left = (term end - day) / 30.4375.
+    MRR of an amendment = amount / months left, months left = (term end - day) / 30.4375; see `counted_mrr` for ARR's.
     Contraction: share = |MRR| / (MRR in force, M0 + earlier amendments); y = logit(share).
     Expansion:   y = log(amount / (spell base · months of the term)).
     """
@@ -56,7 +58,28 @@ def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     earlier = np.append(0.0, running_sums(mrr, starts)[:-1])[: len(mrr)]
     earlier[starts] = 0.0
     in_force = values(terms, "mrr")[term] + earlier
-    return with_columns(table, amount=amount, mrr=mrr, **_sizes(table, terms, amount, mrr, in_force))
+    counted = counted_mrr(values(table, "amount_cents"), months_left, values(terms, "months")[term], starts)
+    return with_columns(table, amount=amount, mrr=mrr, counted=counted, **_sizes(table, terms, amount, mrr, in_force))
+
+
+def counted_mrr(cents: Longs, months_left: NDArray[np.float64], months: Longs, starts: Longs) -> NDArray[np.float64]:
+    """The monthly revenue that annual recurring revenue (ARR) counts of each amendment, in currency.
+
+        amount / min(months of the term, max(months left, 12))
+
+    By the months left alone a small amount booked in a term's last days would be most of ARR for these days.  Over at least a
+    year an amendment never adds more to ARR than its amount; over at most the whole term one of a shorter term has its share of
+    the term's money.  In terms up to a year it does not depend on the day, and what is taken back to the cent later leaves
+    nothing; in longer ones the amendment with which those of its term add up to nothing takes back what they counted.
+    Rows are in order, ``starts`` the first of each term.
+    """
+    rate = cents / 100.0 / np.minimum(months, np.maximum(months_left, LEAST_MONTHS))
+    settled = running_sums(cents, starts) == 0
+    after = np.flatnonzero(settled) + 1
+    runs = np.union1d(starts, after[after < len(cents)])
+    before = np.append(0.0, running_sums(rate, runs)[:-1])[: len(rate)]
+    before[runs] = 0.0
+    return np.where(settled, -before, rate)
 
 
 def _sizes(

@@ -143,7 +143,7 @@ def posterior_for(ledger: Ledger) -> object:
 def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> pd.Series:
     """Cents of ARR by account at the end of a day, from the events: one contract an account, no churn rows.
 
-    12 × amount / months of the term that runs; amendments from their day on, amount / months left, at least twelve and at most
+    12 × amount / months of the term that runs; amendments from their day on, amount / months left, at least three and at most
     the whole term; a renewed term until the next begins, an open one that is over while its grace lasts where that is the policy.
     """
     known = events[pd.to_datetime(events["event_date"]) <= pd.Timestamp(as_of)].copy()
@@ -161,7 +161,7 @@ def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> 
         extra = [0.0] * len(ends)
         for _, change in rows[rows["kind"].isin(["expansion", "contraction"])].iterrows():
             of = max(k for k, start in enumerate(starts[:-1]) if start <= change["start"])
-            months = min(max((ends[of] - change["start"]).days / MONTH_DAYS, 12), int(terms["term_months"].iloc[of]))
+            months = min(max((ends[of] - change["start"]).days / MONTH_DAYS, 3), int(terms["term_months"].iloc[of]))
             extra[of] += change["amount"] / months if change["start"] <= at else 0.0
         total = 0
         for k, (amount, months) in enumerate(zip(terms["amount"], terms["term_months"].astype(int), strict=True)):
@@ -275,9 +275,9 @@ def test_five_accounts_over_two_quarters_by_hand() -> None:
         # Grows: 12,000 a year, renewed at 15,000 on 1 May.
         ("grows", "2023-05-01", "initial", 12_000.0, "2023-05-01", 12),
         ("grows", "2024-04-20", "renewal", 15_000.0, "2024-05-01", 12),
-        # Shrinks: two years at 6,000 a year, 1,200 less for its last year, from 1 August 2024 on.
+        # Shrinks: two years at 6,000 a year, 100 a month less from 1 August 2024 on (365 days).
         ("shrinks", "2023-08-01", "initial", 12_000.0, "2023-08-01", 24),
-        ("shrinks", "2024-08-01", "contraction", -1_200.0, "2024-08-01", None),
+        ("shrinks", "2024-08-01", "contraction", -100.0 * 365 / MONTH_DAYS, "2024-08-01", None),
         # Is lost: its year ends on 31 August, with notice.
         ("lost", "2023-09-01", "initial", 4_800.0, "2023-09-01", 12),
         ("lost", "2024-07-01", "churn", 0.0, "2024-09-01", None),
@@ -308,7 +308,7 @@ def test_five_accounts_over_two_quarters_by_hand() -> None:
 def test_more_taken_off_than_a_contract_has_leaves_no_arr() -> None:
     rows = [
         ("A", "2024-01-01", "initial", 12_000.0, "2024-01-01", 12),
-        ("A", "2024-04-10", "contraction", -12_500.0, "2024-04-10", None),
+        ("A", "2024-04-10", "contraction", -11_500.0, "2024-04-10", None),
     ]
     lines = bridge_of(by_hand(rows, "2024-06-30"))
     assert lines.iloc[1][["start", "churn", "end"]].tolist() == [12_000.0, 12_000.0, 0.0]
@@ -331,49 +331,65 @@ def arr_on(rows: list[tuple[object, ...]], as_of: str, *days: str) -> list[float
     return [float(cents) / 100 for cents in found.sum(axis=0)]
 
 
-@pytest.mark.parametrize(("day", "money"), [("2022-12-31", 974.0), ("2022-12-31", -974.0), ("2022-03-01", 974.0)])
-def test_an_amendment_counts_with_its_amount_however_late_it_comes(day: str, money: float) -> None:
-    rows = amended(12, (day, money))
-    assert arr_on(rows, "2022-12-31", "2022-01-01", day) == [12_000, 12_000 + money]
-    line = bridge_of(by_hand(rows, "2022-12-31"), "year").iloc[0]
-    assert line["end"] == 12_000 + money and line["new"] == line["end"]
+@pytest.mark.parametrize("money", [974.0, -974.0])
+def test_an_amendment_of_a_terms_last_days_counts_at_most_four_times_its_amount(money: float) -> None:
+    """However late it comes; by the one day that is left it would be 356,000 a year."""
+    for day in ("2022-10-03", "2022-12-01", "2022-12-31"):
+        assert arr_on(amended(12, (day, money)), "2022-12-31", "2022-01-01", day) == [12_000, 12_000 + 4 * money]
+    line = bridge_of(by_hand(amended(12, ("2022-12-31", money)), "2022-12-31"), "year").iloc[0]
+    assert line["end"] == 12_000 + 4 * money and line["new"] == line["end"]
 
 
-def test_of_a_long_contract_an_amendment_is_annualised_over_the_months_left_but_at_least_a_year() -> None:
-    """Of three years: with two to go, with one to go, and on the last day."""
-    begun = ("2023-01-01", 2_400.0), ("2024-01-01", 1_200.0), ("2024-12-31", 974.0)
-    base, *found = (
-        arr_on(amended(36, *begun[:n], amount=36_000.0), "2024-12-31", "2024-12-31")[0] for n in range(len(begun) + 1)
-    )
-    years = 731 / 365.25  # 2024 is a leap year
-    assert base == 12_000 and found[0] == pytest.approx(12_000 + 2_400 / years, abs=0.006)
-    assert np.diff(found) == pytest.approx([1_200 / (366 / 365.25), 974], abs=0.011)
+@pytest.mark.parametrize(
+    ("term_months", "day", "months"), [(12, "2022-07-01", 6), (36, "2023-01-01", 24), (36, "2024-09-01", 4)]
+)
+def test_a_co_termed_change_of_price_is_annualised_over_the_months_left(
+    term_months: int, day: str, months: int
+) -> None:
+    """100 a month more for the rest of the term is 1,200 a year, in a term of a year and in one of three."""
+    left = (pd.Timestamp("2022-01-01") + pd.DateOffset(months=term_months) - pd.Timestamp(day)).days / MONTH_DAYS
+    rows = amended(term_months, (day, round(100 * left, 2)), amount=1_000.0 * term_months)
+    assert arr_on(rows, day, day)[0] == pytest.approx(13_200, abs=0.02) and round(left) == months
 
 
-@pytest.mark.parametrize("months", [1, 3, 6])
-def test_amendments_of_terms_shorter_than_a_year_have_their_share_of_the_term(months: int) -> None:
-    """100 more for a month's contract is 1,200 a year, on its first day and on its last."""
+@pytest.mark.parametrize("months", [1, 2, 3])
+def test_amendments_of_short_terms_have_their_share_of_the_term(months: int) -> None:
+    """100 a month more is 1,200 a year, on the first day of a month's contract and on its last."""
     last = pd.Timestamp("2022-01-01") + pd.DateOffset(months=months) - pd.Timedelta(days=1)
     for day in ("2022-01-01", str(last.date())):
         rows = amended(months, (day, 100.0 * months), amount=1_000.0 * months)
         assert arr_on(rows, str(last.date()), day) == [13_200.0]
 
 
+def test_an_amendment_that_is_taken_back_leaves_nothing_of_it() -> None:
+    """Of one alone and of one among others, in the last days or long before; half of it taken back leaves the rest."""
+    kept = arr_on(amended(12, ("2022-03-01", 500.0)), "2022-12-31", "2022-12-31")
+    for day in ("2022-07-15", "2022-12-30"):
+        assert arr_on(amended(12, ("2022-03-15", 974.0), (day, -974.0)), "2022-12-31", "2022-12-31") == [12_000.0]
+        rows = amended(12, ("2022-03-01", 500.0), ("2022-04-01", 974.0), (day, -974.0))
+        assert arr_on(rows, "2022-12-31", "2022-12-31") == kept
+    rows = amended(12, ("2022-12-01", 974.0), ("2022-12-02", -487.0))
+    assert arr_on(rows, "2022-12-31", "2022-12-31") == [12_000 + 4 * 487.0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    months=st.sampled_from([1, 6, 12, 13, 24, 36]),
+    months=st.sampled_from([1, 2, 6, 12, 13, 36]),
     money=st.lists(st.integers(-90_000, 90_000).filter(bool), min_size=1, max_size=4),
+    pairs=st.booleans(),
     data=st.data(),
 )
-def test_what_is_taken_back_to_the_cent_leaves_nothing(months: int, money: list[int], data: st.DataObject) -> None:
-    """Whenever it is; and no amendment of a year's contract or a longer one counts with more than its amount a year."""
-    cents = np.array([*money, -sum(money)])
+def test_what_is_taken_back_to_the_cent_counts_nothing(
+    months: int, money: list[int], pairs: bool, data: st.DataObject
+) -> None:
+    """In one sum or one by one, whenever it is; and no amendment alone counts with more than four times its amount a year,
+    or than its share of a shorter term."""
+    cents = np.array([*money, *[-amount for amount in money]] if pairs else [*money, -sum(money)])
     left = np.sort(data.draw(st.lists(st.integers(1, 30 * months), min_size=cents.size, max_size=cents.size)))[::-1]
-    terms, starts = np.full(cents.size, months), np.array([0])
-    counted = counted_mrr(cents, left / MONTH_DAYS, terms, starts)
+    counted = counted_mrr(cents, left / MONTH_DAYS, np.full(cents.size, months), np.array([0]))
     assert abs(counted.sum()) < 1e-9
     first = 12 * counted[0]
-    assert abs(first) <= abs(money[0]) / 100 * max(12 / months, 1) * (1 + 1e-12) and first * money[0] > 0
+    assert abs(first) <= abs(money[0]) / 100 * max(12 / months, 4) * (1 + 1e-12) and first * money[0] > 0
 
 
 def test_the_simulation_counts_amendments_as_the_history_does() -> None:
@@ -383,7 +399,7 @@ def test_the_simulation_counts_amendments_as_the_history_does() -> None:
         months, n = int(rng.choice([1, 6, 12, 13, 24, 36])), int(rng.integers(1, 5))
         end = 100 + int(months * MONTH_DAYS)
         days = np.sort(rng.integers(100, end, n))
-        cents = rng.integers(-5_000, 20_000, n) + 1
+        cents = 1 + rng.integers(-5_000, 20_000, n)
         cents[-1] = -cents[:-1].sum() if n > 1 and rng.random() < 0.4 else cents[-1]
         expected = counted_mrr(cents, (end - days) / MONTH_DAYS, np.full(n, months), np.array([0]))
         real, whole = np.zeros(REAL_SLOTS), np.zeros(WHOLE_SLOTS, dtype=np.int64)
@@ -503,11 +519,11 @@ def open_renewals(pending: str) -> Forecast:
 
 
 def test_pending_arr_is_what_is_open_within_its_grace() -> None:
-    for pending, in_force in (("in_force", 22_974.0), ("lapsed", 4_000.0)):
+    for pending, in_force in (("in_force", 25_896.0), ("lapsed", 4_000.0)):
         one = open_renewals(pending)
-        assert one.pending_arr().to_dict("records") == [{"arr": in_force, "pending": 18_974.0, "contracts": 2}]
+        assert one.pending_arr().to_dict("records") == [{"arr": in_force, "pending": 21_896.0, "contracts": 2}]
         by_region = one.pending_arr("region").set_index("region")
-        assert by_region["pending"].to_dict() == {"east": 6_000.0, "west": 12_974.0}
+        assert by_region["pending"].to_dict() == {"east": 6_000.0, "west": 15_896.0}
         assert by_region["contracts"].to_dict() == {"east": 1, "west": 1}
         assert by_region["arr"].sum() == in_force
 
@@ -518,7 +534,7 @@ def test_the_bridge_says_what_of_the_past_is_pending(pending: str) -> None:
     table = one.bridge("month", history=3)
     told = table.pivot(index="period", columns="line", values="pending")
     assert told.drop(columns=["start", "end"]).isna().all().all() and told["end"].notna().sum() == 3
-    expected = [0.0, 0.0, 18_974.0] if pending == "in_force" else [0.0] * 3
+    expected = [0.0, 0.0, 21_896.0] if pending == "in_force" else [0.0] * 3
     assert told["end"].dropna().tolist() == expected and told["start"].dropna().tolist() == [0.0, 0.0, 0.0]
     by_region = one.bridge("month", "region", history=1).query("line == 'end' and basis == 'actual'")
     assert by_region["pending"].sum() == expected[-1]

@@ -547,9 +547,9 @@ class Forecast:
         bridge=True)``.
 
         ARR is twelve times the monthly revenue of the contracts in force, in currency.  An amendment adds its amount over the
-        months left of its term, at least twelve and at most the whole term: in a term of a year or more never more than the
-        amount, however late it comes.  (``mrr`` of `draws` has it as it is served, over the days left.)  Each account's ARR at
-        a period's beginning and end says what became of it, and in every draw, to the cent,
+        months left of its term, at least three and at most the whole term, so that one of a term's last days is not blown up
+        (``mrr`` of `draws` has it as it is served, over the days left).  Each account's ARR at a period's beginning and end says
+        what became of it, and in every draw, to the cent,
 
             start + new + expansion + reactivation + late_renewals − contraction − churn = end.
 

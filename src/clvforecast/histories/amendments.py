@@ -12,8 +12,9 @@ from clvforecast.histories.runs import last_before, run_starts, running_sums
 from clvforecast.histories.terms import DAYS_PER_MONTH
 
 Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
-LEAST_MONTHS = 12.0
+LEAST_MONTHS = 3.0
 """Over how many months, or the whole term where that is shorter, ARR spreads an amendment at least."""
 LEAST_SHARE = 1e-4
 """Shares of MRR lost are kept inside [1e-4, 1 - 1e-4], so that their logit is finite."""
@@ -62,24 +63,45 @@ def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     return with_columns(table, amount=amount, mrr=mrr, counted=counted, **_sizes(table, terms, amount, mrr, in_force))
 
 
-def counted_mrr(cents: Longs, months_left: NDArray[np.float64], months: Longs, starts: Longs) -> NDArray[np.float64]:
+def counted_mrr(cents: Longs, months_left: Floats, months: Longs, starts: Longs) -> Floats:
     """The monthly revenue that annual recurring revenue (ARR) counts of each amendment, in currency.
 
-        amount / min(months of the term, max(months left, 12))
+        amount / min(months of the term, max(months left, 3))
 
-    By the months left alone a small amount booked in a term's last days would be most of ARR for these days.  Over at least a
-    year an amendment never adds more to ARR than its amount; over at most the whole term one of a shorter term has its share of
-    the term's money.  In terms up to a year it does not depend on the day, and what is taken back to the cent later leaves
-    nothing; in longer ones the amendment with which those of its term add up to nothing takes back what they counted.
+    A co-termed change of price is annualised over the months for which it is paid.  Of the last quarter that would make a small
+    adjustment the most of ARR for its days: there it counts four times its amount a year at most.  Over at most the whole term
+    one of a shorter term has its share of the term's money.  What takes back an earlier amendment of the term to the cent takes
+    back what that one counts, and amendments of a term that add up to nothing count nothing.
+
     Rows are in order, ``starts`` the first of each term.
     """
     rate = cents / 100.0 / np.minimum(months, np.maximum(months_left, LEAST_MONTHS))
+    reversal, reversed_one = _reversals(cents, starts)
+    rate[reversal] = -rate[reversed_one]
     settled = running_sums(cents, starts) == 0
     after = np.flatnonzero(settled) + 1
     runs = np.union1d(starts, after[after < len(cents)])
     before = np.append(0.0, running_sums(rate, runs)[:-1])[: len(rate)]
     before[runs] = 0.0
     return np.where(settled, -before, rate)
+
+
+def _reversals(cents: Longs, starts: Longs) -> tuple[list[int], list[int]]:
+    """Rows that take an earlier amendment of their term back to the cent, and the rows of these: the latest that still stand."""
+    later: list[int] = []
+    earlier: list[int] = []
+    lowest, highest = (reduced.reduceat(cents, starts) if len(cents) else cents for reduced in (np.minimum, np.maximum))
+    stops = np.append(starts[1:], len(cents))
+    for term in np.flatnonzero((lowest < 0) & (highest > 0)):
+        open_rows: dict[int, list[int]] = {}
+        for row in range(int(starts[term]), int(stops[term])):
+            amount = int(cents[row])
+            if open_rows.get(-amount):
+                later.append(row)
+                earlier.append(open_rows[-amount].pop())
+            else:
+                open_rows.setdefault(amount, []).append(row)
+    return later, earlier
 
 
 def _sizes(

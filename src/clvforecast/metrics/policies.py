@@ -45,9 +45,9 @@ def policies(forecast: Forecast) -> dict[str, str]:
     if settings.bridge:
         said |= {
             "arr": "ARR is twelve times the monthly revenue of the contracts in force: amount / months of the term. An amendment "
-            "adds its amount over the months left of its term, at least twelve and at most the whole term: however late it "
-            "comes, no more than its amount a year in terms of a year or more. Amendments of a term that take each other back "
-            "add nothing. Change orders and referrals are not recurring.",
+            "adds its amount over the months left of its term, at least three and at most the whole term: one of a term's last "
+            "days is an adjustment, and is not annualised from these days alone. What takes an earlier one of the term back to "
+            "the cent leaves nothing of it. Change orders and referrals are not recurring.",
             "new": "A customer is new in the period in which the first term that the ledger has of it begins.",
             "pending": PENDING[settings.pending],
             "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "

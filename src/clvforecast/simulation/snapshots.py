@@ -43,7 +43,7 @@ from clvforecast.simulation.slots import (
     Whole,
 )
 
-LEAST_MONTHS = 12.0
+LEAST_MONTHS = 3.0
 HALF_A_CENT = 0.005
 ARR_AT = WHOLE_SLOTS - ORIGIN_TOTALS
 """Where an account's ARR begins in its whole results."""
@@ -57,7 +57,7 @@ def annual_cents(mrr: float) -> int:
 
 @jit
 def count_amendment(real: Real, whole: Whole, day: int, booked: float) -> None:
-    """Let ARR count an amendment, in currency: over the months left, at least a year, at most the whole term.
+    """Let ARR count an amendment, in currency: over the months left, at least three, at most the whole term.
 
     ``real[AMEND]`` has it already; amendments that add up to nothing count nothing.
     """

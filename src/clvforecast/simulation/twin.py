@@ -62,14 +62,14 @@ class Term:
     counted_mrr: float
 
     def change(self, money: float, day: int) -> None:
-        """Co-termed money from a day on: served over the rest of the term; ARR divides it by at least a year or the whole term.
+        """Co-termed money from a day on: served over the rest of the term, which ARR takes for three months at least.
 
-        Amendments that take each other back to the cent count nothing in ARR.
+        Nor does ARR take it for more than the whole term.  Amendments that add up to nothing count nothing.
         """
         months_left = (self.end - day) / MONTH
         self.amend += money
         self.mrr_now += money / months_left
-        self.counted_mrr += money / min(max(months_left, 12), self.months)
+        self.counted_mrr += money / min(max(months_left, 3), self.months)
         if round(100 * self.amend) == 0:
             self.counted_mrr = self.mrr
 

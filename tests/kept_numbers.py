@@ -46,7 +46,10 @@ def parts_numbers(forecast: Forecast) -> dict[str, Any]:
     """Of what not every forecast has, as schema 1 had nothing of it."""
     found: dict[str, Any] = {}
     if forecast.totals.bridge is not None:
-        found["bridge"] = table_numbers(forecast.bridge("quarter", "segment", history=0))
+        bridge = forecast.bridge("quarter", "segment", history=0)
+        found["bridge"] = table_numbers(
+            bridge.drop(columns="pending")
+        )  # of past periods only, and later than the first files
         found["retention"] = table_numbers(forecast.retention("quarter", trailing_year=True, history=0))
     if forecast.planned is not None:
         found["planned"] = table_numbers(forecast.planned)

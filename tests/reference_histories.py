@@ -182,13 +182,22 @@ def amend(line: Line, event: Event) -> None:
     started = [term for term in line.terms if term.start <= event.day]
     term = (covering or started or line.terms[:1])[-1]
     left = max(term.end - event.day, 1) / 30.4375
-    term.amendments.append({"event": event, "mrr": event.cents / 100 / left})
+    counted = event.cents / 100 / min(term.months, max(left, 3))
+    term.amendments.append({"event": event, "mrr": event.cents / 100 / left, "counted": counted})
 
 
 def size_amendments(term: Term) -> None:
     in_force = term.mrr
     term.amendments.sort(key=lambda a: (a["event"].day, a["event"].booked, a["event"].event_id))
-    for amendment in term.amendments:
+    taken_back = set()
+    for place, amendment in enumerate(term.amendments):
+        for before in reversed(range(place)):
+            if before not in taken_back and term.amendments[before]["event"].cents == -amendment["event"].cents:
+                amendment["counted"] = -term.amendments[before]["counted"]
+                taken_back |= {before, place}
+                break
+        if sum(a["event"].cents for a in term.amendments[: place + 1]) == 0:  # ARR then counts nothing of them
+            amendment["counted"] = -sum(a["counted"] for a in term.amendments[:place])
         amount = amendment["event"].cents / 100
         if amount > 0:
             amendment["y"] = math.log(amount / (term.spell_base * term.months))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clvforecast import FiscalCalendar
+from clvforecast import FiscalCalendar, ForecastError, load_forecast
+from clvforecast.cells import build_frame
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
+from clvforecast.histories.amendments import counted_mrr
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.metrics.bridge import LINES, MOVED
-from clvforecast.simulation.slots import UNITS_PER_CENT
+from clvforecast.metrics.recurring import annual_cents, arr_by_account
+from clvforecast.simulation.calendar import day_number
+from clvforecast.simulation.slots import (
+    AMEND,
+    COUNTED_MRR,
+    END,
+    MONTHS,
+    MRR,
+    REAL_SLOTS,
+    UNITS_PER_CENT,
+    WHOLE_SLOTS,
+)
+from clvforecast.simulation.snapshots import count_amendment
+from clvforecast.simulation.states import account_states
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger, known_posterior
 from random_companies import random_company
@@ -127,8 +143,8 @@ def posterior_for(ledger: Ledger) -> object:
 def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> pd.Series:
     """Cents of ARR by account at the end of a day, from the events: one contract an account, no churn rows.
 
-    12 × amount / months of the term that runs; amendments, amount / months left, from their day on; a renewed term until the
-    next begins, an open one that is over while its grace lasts where that is the policy.
+    12 × amount / months of the term that runs; amendments from their day on, amount / months left, at least three and at most
+    the whole term; a renewed term until the next begins, an open one that is over while its grace lasts where that is the policy.
     """
     known = events[pd.to_datetime(events["event_date"]) <= pd.Timestamp(as_of)].copy()
     known["start"] = pd.to_datetime(known["start_date"].fillna(known["event_date"]))
@@ -145,8 +161,8 @@ def arr_of(events: pd.DataFrame, as_of: dt.date, day: dt.date, pending: str) -> 
         extra = [0.0] * len(ends)
         for _, change in rows[rows["kind"].isin(["expansion", "contraction"])].iterrows():
             of = max(k for k, start in enumerate(starts[:-1]) if start <= change["start"])
-            months_left = (ends[of] - change["start"]).days / MONTH_DAYS
-            extra[of] += change["amount"] / months_left if change["start"] <= at and months_left > 0 else 0.0
+            months = min(max((ends[of] - change["start"]).days / MONTH_DAYS, 3), int(terms["term_months"].iloc[of]))
+            extra[of] += change["amount"] / months if change["start"] <= at else 0.0
         total = 0
         for k, (amount, months) in enumerate(zip(terms["amount"], terms["term_months"].astype(int), strict=True)):
             following, stop = starts[k + 1], ends[k]
@@ -299,6 +315,122 @@ def test_more_taken_off_than_a_contract_has_leaves_no_arr() -> None:
     check_laws(by_hand(rows, "2024-05-20"), None)
 
 
+def amended(term_months: int, *changes: tuple[str, float], amount: float = 12_000.0) -> list[tuple[object, ...]]:
+    """A contract from 1 January 2022 on, and what is added to it or taken off."""
+    rows: list[tuple[object, ...]] = [("A", "2022-01-01", "initial", amount, "2022-01-01", term_months)]
+    for day, money in changes:
+        rows.append(("A", day, "expansion" if money > 0 else "contraction", money, day, None))
+    return rows
+
+
+def arr_on(rows: list[tuple[object, ...]], as_of: str, *days: str) -> list[float]:
+    """ARR at the end of days, as the history has it."""
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD", segment="S1")
+    numbers = np.array([day_number(dt.date.fromisoformat(day)) for day in days])
+    found = arr_by_account(build_histories(read_ledger(events, as_of=as_of)), numbers, "in_force")
+    return [float(cents) / 100 for cents in found.sum(axis=0)]
+
+
+@pytest.mark.parametrize("money", [974.0, -974.0])
+def test_an_amendment_of_a_terms_last_days_counts_at_most_four_times_its_amount(money: float) -> None:
+    """However late it comes; by the one day that is left it would be 356,000 a year."""
+    for day in ("2022-10-03", "2022-12-01", "2022-12-31"):
+        assert arr_on(amended(12, (day, money)), "2022-12-31", "2022-01-01", day) == [12_000, 12_000 + 4 * money]
+    line = bridge_of(by_hand(amended(12, ("2022-12-31", money)), "2022-12-31"), "year").iloc[0]
+    assert line["end"] == 12_000 + 4 * money and line["new"] == line["end"]
+
+
+@pytest.mark.parametrize(
+    ("term_months", "day", "months"), [(12, "2022-07-01", 6), (36, "2023-01-01", 24), (36, "2024-09-01", 4)]
+)
+def test_a_co_termed_change_of_price_is_annualised_over_the_months_left(
+    term_months: int, day: str, months: int
+) -> None:
+    """100 a month more for the rest of the term is 1,200 a year, in a term of a year and in one of three."""
+    left = (pd.Timestamp("2022-01-01") + pd.DateOffset(months=term_months) - pd.Timestamp(day)).days / MONTH_DAYS
+    rows = amended(term_months, (day, round(100 * left, 2)), amount=1_000.0 * term_months)
+    assert arr_on(rows, day, day)[0] == pytest.approx(13_200, abs=0.02) and round(left) == months
+
+
+@pytest.mark.parametrize("months", [1, 2, 3])
+def test_amendments_of_short_terms_have_their_share_of_the_term(months: int) -> None:
+    """100 a month more is 1,200 a year, on the first day of a month's contract and on its last."""
+    last = pd.Timestamp("2022-01-01") + pd.DateOffset(months=months) - pd.Timedelta(days=1)
+    for day in ("2022-01-01", str(last.date())):
+        rows = amended(months, (day, 100.0 * months), amount=1_000.0 * months)
+        assert arr_on(rows, str(last.date()), day) == [13_200.0]
+
+
+def test_an_amendment_that_is_taken_back_leaves_nothing_of_it() -> None:
+    """Of one alone and of one among others, in the last days or long before; half of it taken back leaves the rest."""
+    kept = arr_on(amended(12, ("2022-03-01", 500.0)), "2022-12-31", "2022-12-31")
+    for day in ("2022-07-15", "2022-12-30"):
+        assert arr_on(amended(12, ("2022-03-15", 974.0), (day, -974.0)), "2022-12-31", "2022-12-31") == [12_000.0]
+        rows = amended(12, ("2022-03-01", 500.0), ("2022-04-01", 974.0), (day, -974.0))
+        assert arr_on(rows, "2022-12-31", "2022-12-31") == kept
+    rows = amended(12, ("2022-12-01", 974.0), ("2022-12-02", -487.0))
+    assert arr_on(rows, "2022-12-31", "2022-12-31") == [12_000 + 4 * 487.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    months=st.sampled_from([1, 2, 6, 12, 13, 36]),
+    money=st.lists(st.integers(-90_000, 90_000).filter(bool), min_size=1, max_size=4),
+    pairs=st.booleans(),
+    data=st.data(),
+)
+def test_what_is_taken_back_to_the_cent_counts_nothing(
+    months: int, money: list[int], pairs: bool, data: st.DataObject
+) -> None:
+    """In one sum or one by one, whenever it is; and no amendment alone counts with more than four times its amount a year,
+    or than its share of a shorter term."""
+    cents = np.array([*money, *[-amount for amount in money]] if pairs else [*money, -sum(money)])
+    left = np.sort(data.draw(st.lists(st.integers(1, 30 * months), min_size=cents.size, max_size=cents.size)))[::-1]
+    counted = counted_mrr(cents, left / MONTH_DAYS, np.full(cents.size, months), np.array([0]))
+    assert abs(counted.sum()) < 1e-9
+    first = 12 * counted[0]
+    assert abs(first) <= abs(money[0]) / 100 * max(12 / months, 4) * (1 + 1e-12) and first * money[0] > 0
+
+
+def test_the_simulation_counts_amendments_as_the_history_does() -> None:
+    """One by one, in terms of every length, and also where they add up to nothing."""
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        months, n = int(rng.choice([1, 6, 12, 13, 24, 36])), int(rng.integers(1, 5))
+        end = 100 + int(months * MONTH_DAYS)
+        days = np.sort(rng.integers(100, end, n))
+        cents = 1 + rng.integers(-5_000, 20_000, n)
+        cents[-1] = -cents[:-1].sum() if n > 1 and rng.random() < 0.4 else cents[-1]
+        expected = counted_mrr(cents, (end - days) / MONTH_DAYS, np.full(n, months), np.array([0]))
+        real, whole = np.zeros(REAL_SLOTS), np.zeros(WHOLE_SLOTS, dtype=np.int64)
+        real[[MRR, COUNTED_MRR]] = 70.0
+        whole[[MONTHS, END]] = months, end
+        for day, amount in zip(days, cents / 100, strict=True):
+            real[AMEND] += amount
+            count_amendment(real, whole, int(day), float(amount))
+        assert real[COUNTED_MRR] - 70 == pytest.approx(expected.sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_simulation_begins_with_the_arr_of_the_history(seed: int) -> None:
+    """To the cent, of every account of which all that is booked has begun, and nothing has ended with its renewal ahead."""
+    histories = build_histories(random_company(seed + 40, n_accounts=60).ledger)
+    states, day = account_states(histories, build_frame(histories, [])), histories.as_of_day
+    simulated = np.zeros(len(states.account_ids), dtype=np.int64)
+    plain = np.ones(len(states.account_ids), dtype=bool)
+    for line, account in enumerate(states.account):
+        terms = slice(states.bt_ptr[line], states.bt_ptr[line + 1])
+        started = states.bt_start[terms] <= day
+        plain[account] &= bool(started.all())
+        if states.status[line] != 2 and started.any() and day < states.bt_end[terms][started][-1]:
+            simulated[account] += annual_cents(states.bt_counted_mrr[terms][started][-1:])[0]
+    added = histories.amendments.to_pandas()
+    plain[states.account[added.loc[added["day"] > day, "line"]]] = False
+    known = arr_by_account(histories, np.array([day]), "lapsed")[:, 0]
+    assert (simulated[plain] == known[plain]).all() and (known[plain] > 0).sum() > 10
+    assert len(set(states.account[added["line"]]) & set(np.flatnonzero(plain & (known > 0)))) > 3
+
+
 def test_a_return_that_is_booked_ahead_is_no_renewal() -> None:
     """The contract that ends is due and is not renewed, whether the day comes before `as_of` or after it."""
     rows = [
@@ -366,3 +498,65 @@ def test_open_renewals_are_not_lost_while_their_grace_lasts(pending: str, rate: 
     rates = by_hand(rows, "2024-06-30", pending=pending).retention("quarter", history=1)
     found = rates.set_index(["basis", "measure"]).loc[("actual", "gross_renewal_rate"), "mean"]
     assert found == pytest.approx(rate, nan_ok=True)
+
+
+# What is open on `as_of`
+
+
+def open_renewals(pending: str) -> Forecast:
+    """Two contracts ended with their renewals open, one of them amended; one ended long ago, one runs."""
+    rows = [
+        ("a", "2023-06-15", "initial", 12_000.0, "2023-06-15", 12),
+        ("a", "2024-06-10", "expansion", 974.0, "2024-06-10", None),
+        ("b", "2023-06-01", "initial", 6_000.0, "2023-06-01", 12),
+        ("c", "2022-03-01", "initial", 9_000.0, "2022-03-01", 12),
+        ("d", "2024-01-01", "initial", 4_000.0, "2024-01-01", 12),
+    ]
+    events = pd.DataFrame(rows, columns=EVENTS).assign(currency="USD")
+    accounts = pd.DataFrame({"account_id": list("abcd"), "region": ["west", "east"] * 2, "segment": "S1"})
+    ledger = read_ledger(events, accounts=accounts, as_of="2024-06-30")
+    return forecast(posterior_for(ledger), ledger, 6, draws=8, bridge=True, group_by=["region"], pending=pending)
+
+
+def test_pending_arr_is_what_is_open_within_its_grace() -> None:
+    for pending, in_force in (("in_force", 25_896.0), ("lapsed", 4_000.0)):
+        one = open_renewals(pending)
+        assert one.pending_arr().to_dict("records") == [{"arr": in_force, "pending": 21_896.0, "contracts": 2}]
+        by_region = one.pending_arr("region").set_index("region")
+        assert by_region["pending"].to_dict() == {"east": 6_000.0, "west": 15_896.0}
+        assert by_region["contracts"].to_dict() == {"east": 1, "west": 1}
+        assert by_region["arr"].sum() == in_force
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+def test_the_bridge_says_what_of_the_past_is_pending(pending: str) -> None:
+    one = open_renewals(pending)
+    table = one.bridge("month", history=3)
+    told = table.pivot(index="period", columns="line", values="pending")
+    assert told.drop(columns=["start", "end"]).isna().all().all() and told["end"].notna().sum() == 3
+    expected = [0.0, 0.0, 21_896.0] if pending == "in_force" else [0.0] * 3
+    assert told["end"].dropna().tolist() == expected and told["start"].dropna().tolist() == [0.0, 0.0, 0.0]
+    by_region = one.bridge("month", "region", history=1).query("line == 'end' and basis == 'actual'")
+    assert by_region["pending"].sum() == expected[-1]
+    assert one.bridge("month", history=0)["pending"].isna().all() and "pending" not in one.retention()
+
+
+def test_pending_arr_of_every_account_is_part_of_its_arr() -> None:
+    one = usual()
+    table, last = one.pending_arr("segment"), one.pending_arr().iloc[0]
+    assert 0 < last["pending"] < last["arr"] and (table["pending"] <= table["arr"]).all()
+    assert table[["arr", "pending", "contracts"]].sum().round(2).tolist() == last.round(2).tolist()
+    loss = usual("lapsed").pending_arr().iloc[0]
+    assert loss["pending"] == last["pending"] and round(loss["arr"] + loss["pending"], 2) == round(last["arr"], 2)
+
+
+def test_pending_arr_needs_the_ledger_and_a_group_that_there_is(tmp_path: Path) -> None:
+    one = open_renewals("in_force")
+    one.save(tmp_path / "one.clv")
+    loaded = load_forecast(tmp_path / "one.clv")
+    assert loaded.bridge("month", history=0)["pending"].isna().all()
+    with pytest.raises(ForecastError, match="the past is in the ledger"):
+        loaded.pending_arr()
+    for by in ("origin", "nothing"):
+        with pytest.raises(ForecastError, match=f"by='{by}'"):
+            one.pending_arr(by)

@@ -27,7 +27,8 @@ DTYPES = {
     "account": "int64", "line_key": "uint64", "columns": "int32", "size_class": "int32", "unknown": "bool",
     "spell": "int32", "status": "int8", "lapse_day": "int32", "bt_ptr": "int64", "bt_start": "int32",
     "bt_end": "int32", "bt_months": "int32", "bt_amount": "float64", "bt_amend": "float64", "bt_expanded": "bool",
-    "bt_mrr_now": "float64", "prev": "int8", "log_mrr_sum": "float64", "mrr_n": "float64", "spell_base": "float64",
+    "bt_mrr_now": "float64", "bt_counted_mrr": "float64",
+    "prev": "int8", "log_mrr_sum": "float64", "mrr_n": "float64", "spell_base": "float64",
     "st_ptr": "int64", "st_t0": "float64", "st_t1": "float64", "st_year": "int32", "st_class": "int32", "n_decisions": "int32",
     "tenure": "float64", "T_active": "float64", "n_events": "int32", "size_n": "int32", "size_sum": "float64",
     "T_lapsed": "float64", "n_returns": "int32", "ci_ptr": "int64", "ci_start": "int32", "ci_end": "int32",
@@ -73,6 +74,8 @@ def test_states_agree_with_the_plain_reference(seed: int) -> None:
         assert states.bt_expanded[rows].tolist() == [t.expanded for t in booked]
         now = [t.mrr + sum(a["mrr"] for a in t.amendments) for t in booked]
         np.testing.assert_allclose(states.bt_mrr_now[rows], now, rtol=1e-9, atol=1e-9)
+        counted = [t.mrr + sum(a["counted"] for a in t.amendments) for t in booked]
+        np.testing.assert_allclose(states.bt_counted_mrr[rows], counted, rtol=1e-9, atol=1e-9)
         assert states.prev[i] == last.prev
         assert (states.log_mrr_sum[i], states.mrr_n[i]) == pytest.approx(
             (sum(map(math.log, last.mrrs)), len(last.mrrs))

@@ -142,6 +142,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
             flat["bt_amend"].append(amend)
             flat["bt_expanded"].append(amend > 0)
             flat["bt_mrr_now"].append((money + 1.3 * amend) / length)
+            flat["bt_counted_mrr"].append((money + 1.1 * amend) / length)
             if last > AS_OF_DAY + 1:
                 items = [(first, round(money * 100), True)]
                 if amend:
@@ -370,7 +371,7 @@ def test_a_booking_served_by_hand() -> None:
     booking = Booking(Origin.RENEWAL, 90, 100, 104, 10, term=1, cut=102)
     assert booking.served() == [(100, 4), (101, 2), (102, 2), (103, 2)]
     assert booking.taken_back() == [(102, 2), (103, 2)]
-    account = account_for([booking], [Activity(100, 102, 3.0)], 101, 103, 0.0, by_booking_day=False)
+    account = account_for([booking], [Activity(100, 102, 3.0, 2.0)], 101, 103, 0.0, by_booking_day=False)
     # Day 100 was served before the window and is caught up on its first day.
     assert account.months.sum(axis=0).tolist() == [0, 2, 0, 0, 0, 0, 0, 4]
     assert (account.booked, account.debooked, account.deferred, account.active_days) == (10, 4, 0, 1)

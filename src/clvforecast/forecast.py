@@ -29,7 +29,7 @@ from clvforecast.histories.build import slice_histories
 from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.intervals import check_interval
 from clvforecast.ledger import Ledger
-from clvforecast.metrics.bridge import bridge_draws, bridge_table, retention_table
+from clvforecast.metrics.bridge import bridge_draws, bridge_table, pending_table, retention_table
 from clvforecast.metrics.policies import policies
 from clvforecast.metrics.recurring import Pending
 from clvforecast.metrics.tracking import Tracking
@@ -546,8 +546,10 @@ class Forecast:
         """The bridge of annual recurring revenue (ARR): one row a group, period and line.  Needs ``forecast(...,
         bridge=True)``.
 
-        ARR is twelve times the monthly revenue of the contracts in force, in currency.  Each account's ARR at a period's
-        beginning and end says what became of it, and in every draw, to the cent,
+        ARR is twelve times the monthly revenue of the contracts in force, in currency.  An amendment adds its amount over the
+        months left of its term, at least three and at most the whole term, so that one of a term's last days is not blown up
+        (``mrr`` of `draws` has it as it is served, over the days left).  Each account's ARR at a period's beginning and end says
+        what became of it, and in every draw, to the cent,
 
             start + new + expansion + reactivation + late_renewals − contraction − churn = end.
 
@@ -557,7 +559,8 @@ class Forecast:
 
         Columns: those of ``by``; ``label``, ``period_start``, ``period`` (its last day), ``basis`` ("actual": as the ledger
         knows it, all figures alike; "part actual": the period that is running; "forecast"), ``partial`` (the window ends
-        inside it), ``line``, mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind.
+        inside it), ``line``, mean, sd, q05 … q95, lower, upper, ci_prob, ci_kind; ``pending``, of the start and end of past
+        periods what is of contracts that had ended and whose renewal is still open (`pending_arr`), else NaN.
 
         Parameters
         ----------
@@ -576,6 +579,22 @@ class Forecast:
         """
         return bridge_table(self, freq, by, ci_prob, ci_kind, history)
 
+    def pending_arr(self, by: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """ARR on ``as_of`` and what of it is open: one row, or one a level of the group columns ``by``; from the ledger.
+
+        Columns: those of ``by``; ``arr``, as the bridge has it; ``pending``, that of contracts that have ended, whose renewal
+        is open and whose grace lasts; ``contracts``, how many these are.  With ``pending="in_force"`` it is in ``arr``, and what
+        of it is not renewed leaves in the first period of the forecast; with "lapsed" it is not in ``arr``, and what of it is
+        renewed comes as `late_renewals`.
+
+        Raises ForecastError for a ``by`` that the forecast was not made by, and after `load_forecast` without the ledger.
+
+        Examples
+        --------
+        >>> forecast.pending_arr(by="plan")[["plan", "arr", "pending", "contracts"]]  # doctest: +SKIP
+        """
+        return pending_table(self, by)
+
     def retention(
         self,
         freq: str = "quarter",
@@ -593,8 +612,9 @@ class Forecast:
         due. "logo_churn": of the accounts with revenue at the start, the share without any at the end.  NaN where the
         denominator is 0, and ranges are of the draws where it is not.
 
-        Columns as `bridge`, with ``measure`` for ``line``.  With ``trailing_year`` each row is of the twelve months that end
-        with the quarter (``freq="quarter"``), as rates are mostly told.  Raises ForecastError as `bridge` does.
+        Columns as `bridge`, with ``measure`` for ``line`` and without ``pending``.  With ``trailing_year`` each row is of the
+        twelve months that end with the quarter (``freq="quarter"``), as rates are mostly told.  Raises ForecastError as
+        `bridge` does.
         """
         return retention_table(self, freq, by, trailing_year, ci_prob, ci_kind, history)
 

@@ -12,7 +12,10 @@ from clvforecast.histories.runs import last_before, run_starts, running_sums
 from clvforecast.histories.terms import DAYS_PER_MONTH
 
 Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
+LEAST_MONTHS = 3.0
+"""Over how many months, or the whole term where that is shorter, ARR spreads an amendment at least."""
 LEAST_SHARE = 1e-4
 """Shares of MRR lost are kept inside [1e-4, 1 - 1e-4], so that their logit is finite."""
 
@@ -35,10 +38,10 @@ def covering_terms(terms: pa.Table, line: Longs, day: Longs) -> Longs:
 
 
 def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
-    """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, share
+    """Expansions and contractions in order of (term, day, booked_day, event_id) with their term, MRR, counted MRR, share
     and y.
 
-    MRR of an amendment = amount / months left, months left = (term end - day) / 30.4375.
+    MRR of an amendment = amount / months left, months left = (term end - day) / 30.4375; see `counted_mrr` for ARR's.
     Contraction: share = |MRR| / (MRR in force, M0 + earlier amendments); y = logit(share).
     Expansion:   y = log(amount / (spell base · months of the term)).
     """
@@ -56,7 +59,49 @@ def amendment_table(placed: pa.Table, terms: pa.Table) -> pa.Table:
     earlier = np.append(0.0, running_sums(mrr, starts)[:-1])[: len(mrr)]
     earlier[starts] = 0.0
     in_force = values(terms, "mrr")[term] + earlier
-    return with_columns(table, amount=amount, mrr=mrr, **_sizes(table, terms, amount, mrr, in_force))
+    counted = counted_mrr(values(table, "amount_cents"), months_left, values(terms, "months")[term], starts)
+    return with_columns(table, amount=amount, mrr=mrr, counted=counted, **_sizes(table, terms, amount, mrr, in_force))
+
+
+def counted_mrr(cents: Longs, months_left: Floats, months: Longs, starts: Longs) -> Floats:
+    """The monthly revenue that annual recurring revenue (ARR) counts of each amendment, in currency.
+
+        amount / min(months of the term, max(months left, 3))
+
+    A co-termed change of price is annualised over the months for which it is paid.  Of the last quarter that would make a small
+    adjustment the most of ARR for its days: there it counts four times its amount a year at most.  Over at most the whole term
+    one of a shorter term has its share of the term's money.  What takes back an earlier amendment of the term to the cent takes
+    back what that one counts, and amendments of a term that add up to nothing count nothing.
+
+    Rows are in order, ``starts`` the first of each term.
+    """
+    rate = cents / 100.0 / np.minimum(months, np.maximum(months_left, LEAST_MONTHS))
+    reversal, reversed_one = _reversals(cents, starts)
+    rate[reversal] = -rate[reversed_one]
+    settled = running_sums(cents, starts) == 0
+    after = np.flatnonzero(settled) + 1
+    runs = np.union1d(starts, after[after < len(cents)])
+    before = np.append(0.0, running_sums(rate, runs)[:-1])[: len(rate)]
+    before[runs] = 0.0
+    return np.where(settled, -before, rate)
+
+
+def _reversals(cents: Longs, starts: Longs) -> tuple[list[int], list[int]]:
+    """Rows that take an earlier amendment of their term back to the cent, and the rows of these: the latest that still stand."""
+    later: list[int] = []
+    earlier: list[int] = []
+    lowest, highest = (reduced.reduceat(cents, starts) if len(cents) else cents for reduced in (np.minimum, np.maximum))
+    stops = np.append(starts[1:], len(cents))
+    for term in np.flatnonzero((lowest < 0) & (highest > 0)):
+        open_rows: dict[int, list[int]] = {}
+        for row in range(int(starts[term]), int(stops[term])):
+            amount = int(cents[row])
+            if open_rows.get(-amount):
+                later.append(row)
+                earlier.append(open_rows[-amount].pop())
+            else:
+                open_rows.setdefault(amount, []).append(row)
+    return later, earlier
 
 
 def _sizes(

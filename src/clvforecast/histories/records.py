@@ -47,8 +47,8 @@ class Histories:
         when renewed).
     amendments
         event_id, line, kind, amount_cents, day, booked_day, term, amount, mrr (per month left in the term),
-        share (of the MRR in force, contractions, unclipped), clipped, y. Ordered by (term, day, booked_day,
-        event_id).
+        counted (monthly revenue that ARR counts), share (of the MRR in force, contractions, unclipped), clipped, y. Ordered by
+        (term, day, booked_day, event_id).
     one_offs
         event_id, line, kind (change_order, referral), amount_cents, day, end_day, months (0: at once),
         amount, spell_base, y. Ordered by (line, day, event_id).

@@ -10,7 +10,7 @@ at most 1; NRR adds expansion.  Who had nothing at the start is in neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from clvforecast.calendars import MONTHS_IN, as_days
 from clvforecast.errors import ForecastError
 from clvforecast.intervals import check_interval, describe
-from clvforecast.metrics.recurring import arr_by_account, first_days, known_renewals, lapsed_terms
+from clvforecast.metrics.recurring import (
+    arr_by_account,
+    first_days,
+    known_renewals,
+    lapsed_terms,
+    pending_accounts,
+    pending_by_account,
+)
 from clvforecast.metrics.windows import TRAILING, Window, plan_snapshots
 from clvforecast.portfolio import Groups, beside, group_labels, group_of_accounts, groups_by, numbered
 from clvforecast.simulation.run import Bridge
@@ -57,6 +64,7 @@ class Movements(NamedTuple):
     """What became of ARR: D draws (one where it is known), G groups, P windows; cents a year, and numbers of accounts.
 
     lines: (8, D, G, P) in the order of `LINES`; due, renewed: (D, G, P); accounts, lost: (D, G, P)
+    pending: (2, G, P) what of the start and of the end is of contracts whose renewal is open; None where it is not known
     """
 
     windows: list[Window]
@@ -65,6 +73,7 @@ class Movements(NamedTuple):
     renewed: Longs
     accounts: Longs
     lost: Longs
+    pending: Longs | None = None
 
 
 def forecast_movements(forecast: Forecast, groups: Groups, freq: str) -> Movements:
@@ -150,7 +159,16 @@ def past_movements(forecast: Forecast, groups: Groups, freq: str, periods: int) 
         by_group(renewed),
         by_group((start > 0).astype(np.int64)),
         by_group(((start > 0) & (end == 0)).astype(np.int64)),
+        _pending_at(forecast, days, places, by_group),
     )
+
+
+def _pending_at(forecast: Forecast, days: Longs, places: Longs, by_group: Callable[[Longs], Longs]) -> Longs:
+    """(2, G, P) of the starts and the ends of windows, at their ``places`` (P, 2) in ``days``."""
+    waiting = pending_by_account(forecast.history, days)
+    if forecast.settings.pending == "lapsed":  # then it is not in the ARR
+        waiting = np.zeros_like(waiting)
+    return np.concatenate([by_group(waiting[:, places[:, side]]) for side in (0, 1)])
 
 
 def past_windows(forecast: Forecast, freq: str, periods: int) -> list[Window]:
@@ -209,6 +227,20 @@ def bridge_table(
         "line",
         lambda moved: dict(zip(LINES, moved.lines / 100.0, strict=True)),
     )
+
+
+def pending_table(forecast: Forecast, by: str | Sequence[str] | None) -> pd.DataFrame:
+    """See `Forecast.pending_arr`."""
+    groups, histories = _groups(forecast, by), forecast.history
+    member, n_groups = group_of_accounts(forecast, groups), len(groups.levels)
+    as_of = np.array([histories.as_of_day], dtype=np.int64)
+    arr = arr_by_account(histories, as_of, forecast.settings.pending)[:, 0]
+    waiting, contracts = pending_by_account(histories, as_of)[:, 0], member[pending_accounts(histories)]
+    cents = np.zeros((2, n_groups), dtype=np.int64)
+    for sums, of_accounts in zip(cents, (arr, waiting), strict=True):
+        np.add.at(sums, member, of_accounts)
+    columns = {"arr": cents[0] / 100.0, "pending": cents[1] / 100.0}
+    return beside(groups.levels, {**columns, "contracts": np.bincount(contracts, minlength=n_groups)})
 
 
 def retention_table(
@@ -308,8 +340,18 @@ def _rows(
             **{column: values.reshape(-1) for column, values in ranges.items()},
             "ci_prob": ci_prob,
             "ci_kind": ci_kind,
+            **({"pending": _pending_column(moved).reshape(-1)} if name == "line" else {}),
         },
     )
+
+
+def _pending_column(moved: Movements) -> Floats:
+    """(G, P, 8) in currency: what of a start or an end is pending, NaN for the other lines and where it is not known."""
+    column = np.full((*moved.lines.shape[2:], len(LINES)), np.nan)
+    if moved.pending is not None:
+        for line, cents in zip(("start", "end"), moved.pending, strict=True):
+            column[..., LINES.index(line)] = cents / 100.0
+    return column
 
 
 def _ranges(draws: Floats, ci_prob: float, ci_kind: str) -> dict[str, Floats]:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
 
 PENDING = {
-    "in_force": "A contract that has ended counts as in force while its renewal is open and its grace lasts.",
+    "in_force": "A contract that has ended counts as in force while its renewal is open and its grace lasts; what of that is not "
+    "renewed leaves in the forecast's first period. How much it is on the last day that is known: Forecast.pending_arr.",
     "lapsed": "A contract that has ended counts as lapsed until its renewal is booked; renewals that come late are a line of "
     "their own.",
 }
@@ -43,8 +44,10 @@ def policies(forecast: Forecast) -> dict[str, str]:
         )
     if settings.bridge:
         said |= {
-            "arr": "ARR is twelve times the monthly revenue of the contracts in force: amount / months of the term, amendments "
-            "over the rest of theirs. Change orders and referrals are not recurring.",
+            "arr": "ARR is twelve times the monthly revenue of the contracts in force: amount / months of the term. An amendment "
+            "adds its amount over the months left of its term, at least three and at most the whole term: one of a term's last "
+            "days is an adjustment, and is not annualised from these days alone. What takes an earlier one of the term back to "
+            "the cent leaves nothing of it. Change orders and referrals are not recurring.",
             "new": "A customer is new in the period in which the first term that the ledger has of it begins.",
             "pending": PENDING[settings.pending],
             "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "

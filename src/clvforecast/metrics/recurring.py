@@ -1,8 +1,9 @@
 """Annual recurring revenue (ARR) of every account as the ledger knows it, and the renewals that were due.
 
-ARR on a day is twelve times the monthly revenue of the contracts in force on it, with the amendments that have begun, by line
-in whole cents.  A contract that was renewed counts until its renewal begins, also where that is some days after its end; one
-whose renewal is still open counts while its grace lasts, unless ``pending="lapsed"``.
+ARR on a day is twelve times the monthly revenue of the contracts in force on it, with what it counts of the amendments that have
+begun (`histories.amendments.counted_mrr`), by line in whole cents.  A contract that was renewed counts until its renewal begins,
+also where that is some days after its end; one whose renewal is still open counts while its grace lasts, unless
+``pending="lapsed"``.
 """
 
 from __future__ import annotations
@@ -33,16 +34,31 @@ def annual_cents(mrr: NDArray[np.float64]) -> Longs:
 
 def arr_by_account(histories: Histories, days: Longs, pending: Pending) -> Longs:
     """(A, S) cents of ARR at the end of each day (since 1970-01-01, none after `as_of`), accounts in the order of `lines`."""
+    return _arr_between(histories, days, values(histories.terms, "start_day"), ends_in_force(histories, pending))
+
+
+def pending_by_account(histories: Histories, days: Longs) -> Longs:
+    """(A, S) cents as `arr_by_account`: of contracts that had ended by each day, whose renewal is open and whose grace lasts."""
+    ended = values(histories.terms, "stop_day")
+    return _arr_between(histories, days, ended, np.where(in_grace(histories), histories.origin_day, ended))
+
+
+def pending_accounts(histories: Histories) -> Longs:
+    """The account of each contract that has ended, whose renewal is open and whose grace lasts."""
+    return values(histories.lines, "account")[values(histories.terms, "line")[in_grace(histories)]]
+
+
+def _arr_between(histories: Histories, days: Longs, first: Longs, after: Longs) -> Longs:
+    """Of terms from the day ``first`` (terms,) to the day before ``after``."""
     terms, added = histories.terms, histories.amendments
     account = values(histories.lines, "account")[values(terms, "line")]
-    start, stop, mrr = values(terms, "start_day"), ends_in_force(histories, pending), values(terms, "mrr")
-    of_term = values(added, "term")
-    begins, more = np.maximum(values(added, "day"), start[of_term]), values(added, "mrr")
+    mrr, of_term = values(terms, "mrr"), values(added, "term")
+    begins, more = np.maximum(values(added, "day"), values(terms, "start_day")[of_term]), values(added, "counted")
     found = np.zeros((account.max(initial=-1) + 1, days.size), dtype=np.int64)
     for place, day in enumerate(days):
         begun = begins <= day
         amended = mrr + np.bincount(of_term[begun], weights=more[begun], minlength=mrr.size)
-        in_force = (start <= day) & (day < stop)
+        in_force = (first <= day) & (day < after)
         np.add.at(found[:, place], account[in_force], annual_cents(amended[in_force]))
     return found
 
@@ -97,7 +113,7 @@ def known_renewals(histories: Histories, days: Longs, lapsed: NDArray[np.bool_] 
     place = np.searchsorted(days, stop)
     rows = np.flatnonzero(told & (place > 0) & (place < days.size))
     of_term = values(histories.amendments, "term")
-    amended = values(terms, "mrr") + np.bincount(of_term, values(histories.amendments, "mrr"), minlength=stop.size)
+    amended = values(terms, "mrr") + np.bincount(of_term, values(histories.amendments, "counted"), minlength=stop.size)
     due = annual_cents(amended[rows])
     following = np.append(values(terms, "mrr"), 0.0)[rows + 1]
     renewed = np.where(values(terms, "renewed")[rows], np.minimum(due, annual_cents(following)), 0)

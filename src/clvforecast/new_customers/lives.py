@@ -98,6 +98,7 @@ def new_customer_states(
         bt_amend=nothing,
         bt_expanded=np.zeros(n, dtype=np.bool_),
         bt_mrr_now=mrr,
+        bt_counted_mrr=mrr,
         prev=none.astype(np.int8),
         log_mrr_sum=np.log(mrr),
         mrr_n=np.ones(n),

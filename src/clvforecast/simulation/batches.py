@@ -18,7 +18,10 @@ LINE_FIELDS = (
     "spell_base", "n_decisions", "tenure", "T_active", "n_events", "size_n", "size_sum", "T_lapsed", "n_returns",
 )  # fmt: skip
 BLOCKS = {
-    "bt_ptr": ("bt_start", "bt_end", "bt_months", "bt_amount", "bt_amend", "bt_expanded", "bt_mrr_now"),
+    "bt_ptr": (
+        *("bt_start", "bt_end", "bt_months", "bt_amount", "bt_amend", "bt_expanded"),
+        *("bt_mrr_now", "bt_counted_mrr"),
+    ),
     "st_ptr": ("st_t0", "st_t1", "st_year", "st_class"),
     "ci_ptr": ("ci_start", "ci_end", "ci_units", "ci_tied"),
 }

@@ -40,6 +40,7 @@ from clvforecast.simulation.slots import (
     CASH_VIEW,
     CHANGES,
     CLIPS,
+    COUNTED_MRR,
     COUNTS_DAYS,
     DAYS_BEYOND,
     DECISIONS,
@@ -136,6 +137,7 @@ from clvforecast.simulation.slots import (
     TENURE,
     TERM_AMEND,
     TERM_AMOUNT,
+    TERM_COUNTED_MRR,
     TERM_EXPANDED,
     TERM_LOG_MRR,
     TERM_MONTHS,
@@ -345,7 +347,7 @@ def take_booked_term(
     whole[MONTHS], whole[EXPANDED] = terms[nth(term), TERM_MONTHS], terms[nth(term), TERM_EXPANDED]
     real[AMOUNT], real[AMEND] = term_money[nth(term), TERM_AMOUNT], term_money[nth(term), TERM_AMEND]
     real[MRR], real[LOG_MRR] = term_money[nth(term), TERM_MRR], term_money[nth(term), TERM_LOG_MRR]
-    real[MRR_NOW] = term_money[nth(term), TERM_MRR_NOW]
+    real[MRR_NOW], real[COUNTED_MRR] = term_money[nth(term), TERM_MRR_NOW], term_money[nth(term), TERM_COUNTED_MRR]
     whole[TIED : TIED + N_ORIGINS] = 0
     whole[N_LOGGED] = 0
 
@@ -353,7 +355,7 @@ def take_booked_term(
 @jit
 def settled(table: Whole, real: Real, whole: Whole, renewed: int) -> None:
     """Note a decision at the term's end: its ARR was due, and ``renewed`` cents a year follow."""
-    note_due(table, whole, period_of(table, whole[END]), annual_cents(real[MRR_NOW]), renewed)
+    note_due(table, whole, period_of(table, whole[END]), annual_cents(real[COUNTED_MRR]), renewed)
 
 
 @part

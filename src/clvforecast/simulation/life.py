@@ -57,7 +57,7 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
-from clvforecast.simulation.snapshots import pass_snapshots
+from clvforecast.simulation.snapshots import count_amendment, pass_snapshots
 from clvforecast.simulation.steering import next_planned_event, weigh_exposure
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)  # origins of events are in the order of their kinds
@@ -112,12 +112,13 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
 
 @jit
 def amend(real: Real, whole: Whole, origin: int, day: int, units: int, rate: int) -> None:
-    """An expansion or contraction is co-termed: it adds to the term's money, the MRR in force and what can be taken back."""
+    """An expansion or contraction is co-termed: it adds to the term's money, the MRR in force, ARR and what can be taken back."""
     whole[TIED + origin] += rate
     booked = units / (100.0 * UNITS_PER_CENT)
     real[AMEND] += booked
     whole[SIZE_CLASS] = -1
     real[MRR_NOW] += booked * DAYS_PER_MONTH / (whole[END] - day)
+    count_amendment(real, whole, day, booked)
 
 
 @jit

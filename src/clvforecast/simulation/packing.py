@@ -373,7 +373,8 @@ def pack_terms(
     edges = scale[table[SIZE_EDGES_AT] : table[SIZE_EDGES_AT] + table[N_SIZE_EDGES]]
     size = np.searchsorted(edges, money, side="right")
     mrr = batch.bt_amount / batch.bt_months
-    real = np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now, mrr, np.log(mrr)))
+    counted = batch.bt_counted_mrr
+    real = np.column_stack((batch.bt_amount, batch.bt_amend, batch.bt_mrr_now, mrr, np.log(mrr), counted))
     return _columns(start, end, place, batch.bt_months, batch.bt_expanded, size), real
 
 

@@ -104,8 +104,10 @@ MRR, MRR_NOW, LOG_MRR, AMOUNT, AMEND, BASE, LOG_MRR_SUM, MRR_TERMS, WORK, LOG_TH
 T_LAPSED, RETURN_SHAPE, RETURN_EXPOSURE, SERVED, WAITING, HAZARD = range(36, 42)
 EVENT_SHAPES, EVENT_EXPOSURES, SIZE_COUNTS, SIZE_TOTALS, AT_END, TAIL_AT, TAIL = 42, 46, 50, 54, 58, 59, 12
 WEIGHED = 71  # by kind: days that exposure counts more than it lasted, because the rate was assumed higher
+# MRR_NOW: monthly revenue of the running term as it is served; COUNTED_MRR: as ARR counts it (`snapshots`).
+COUNTED_MRR = 75
 # DAYS_BEYOND: expected active days after the horizon, discounted.
-VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 75, 76, 77, 78, 81, 82
+VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 76, 77, 78, 79, 82, 83
 
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
@@ -158,7 +160,7 @@ NEW, LATE_RENEWALS, REACTIVATED, EXPANDED_BY, CONTRACTED_BY, CHURNED, LOST, GAIN
 L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL = 0, 1, 2, 3, 4, 5, 9
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
 TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)
-TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR = range(5)
+TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR, TERM_COUNTED_MRR = range(6)
 ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED, ITEM_RATE, ITEM_PAID = range(6)
 
 # Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.

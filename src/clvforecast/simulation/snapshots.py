@@ -1,25 +1,31 @@
 """Annual recurring revenue at the ends of periods, and what became of it between them.
 
-Annual recurring revenue (ARR) is twelve times the monthly revenue in force, by line in whole cents.  An account's ARR at two
-snapshots says what became of it: new, renewed late or come back from nothing, grown, shrunk or lost.  Hence for every group and
-draw, exactly: start + new + late renewals + reactivated + expansion − contraction − churn = end.
+Annual recurring revenue (ARR) is twelve times the monthly revenue in force, by line in whole cents.  Of an amendment it counts
+what the histories do (`histories.amendments.counted_mrr`), not the rate at which it is served.  An account's ARR at two snapshots
+says what became of it: new, renewed late or come back from nothing, grown, shrunk or lost.  Hence for every group and draw,
+exactly: start + new + late renewals + reactivated + expansion − contraction − churn = end.
 """
 
 import math
 
+from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     ACCOUNTS,
+    AMEND,
     CHURNED,
     CONTRACTED_BY,
+    COUNTED_MRR,
     DUE,
+    END,
     EXPANDED_BY,
     GAINED,
     IN_FORCE,
     LATE,
     LATE_RENEWALS,
     LOST,
-    MRR_NOW,
+    MONTHS,
+    MRR,
     N_PAST,
     N_SNAPSHOTS,
     N_WINDOWS,
@@ -37,6 +43,8 @@ from clvforecast.simulation.slots import (
     Whole,
 )
 
+LEAST_MONTHS = 3.0
+HALF_A_CENT = 0.005
 ARR_AT = WHOLE_SLOTS - ORIGIN_TOTALS
 """Where an account's ARR begins in its whole results."""
 
@@ -48,6 +56,19 @@ def annual_cents(mrr: float) -> int:
 
 
 @jit
+def count_amendment(real: Real, whole: Whole, day: int, booked: float) -> None:
+    """Let ARR count an amendment, in currency: over the months left, at least three, at most the whole term.
+
+    ``real[AMEND]`` has it already; amendments that add up to nothing count nothing.
+    """
+    if abs(real[AMEND]) < HALF_A_CENT:
+        real[COUNTED_MRR] = real[MRR]
+        return
+    months_left = (whole[END] - day) / DAYS_PER_MONTH
+    real[COUNTED_MRR] += booked / min(float(whole[MONTHS]), max(months_left, LEAST_MONTHS))
+
+
+@jit
 def pass_snapshots(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
     """Note the ARR in force at the snapshots within [start, stop)."""
     while whole[SNAPSHOT] < table[N_SNAPSHOTS]:
@@ -55,7 +76,7 @@ def pass_snapshots(table: Whole, real: Real, whole: Whole, start: int, stop: int
         if day >= stop:
             return
         if day >= start:
-            whole[nth(WHOLE_SLOTS + whole[SNAPSHOT])] += annual_cents(real[MRR_NOW])
+            whole[nth(WHOLE_SLOTS + whole[SNAPSHOT])] += annual_cents(real[COUNTED_MRR])
         whole[SNAPSHOT] += 1
 
 

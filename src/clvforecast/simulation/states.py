@@ -69,6 +69,8 @@ class States(NamedTuple):
     bt_expanded: Flags
     bt_mrr_now: Floats
     """MRR in force now: amount / months plus the MRR of the amendments known by `as_of`."""
+    bt_counted_mrr: Floats
+    """The same as ARR counts it: amount / months plus `counted` of these amendments."""
     prev: NDArray[np.int8]
     """int8[L], direction at the start of the last booked term: 0 first, 1 down, 2 flat, 3 up."""
     log_mrr_sum: Floats
@@ -251,7 +253,10 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
     kept[last] = True
     rows = np.flatnonzero(kept)
     amendments = histories.amendments
-    added = np.bincount(values(amendments, "term"), weights=values(amendments, "mrr"), minlength=terms.num_rows)
+    of_term, mrr = values(amendments, "term"), values(terms, "mrr")
+    served, in_arr = (
+        np.bincount(of_term, weights=values(amendments, name), minlength=terms.num_rows) for name in ("mrr", "counted")
+    )
     return {
         "bt_ptr": offsets(counted(values(terms, "line")[rows], histories.lines.num_rows)),
         "bt_start": values(terms, "start_day")[rows].astype(np.int32),
@@ -260,7 +265,8 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
         "bt_amount": values(terms, "amount")[rows],
         "bt_amend": values(terms, "amend")[rows],
         "bt_expanded": values(terms, "expanded")[rows].astype(bool),
-        "bt_mrr_now": (values(terms, "mrr") + added)[rows],
+        "bt_mrr_now": (mrr + served)[rows],
+        "bt_counted_mrr": (mrr + in_arr)[rows],
     }
 
 

@@ -196,6 +196,7 @@ class Batch(NamedTuple):
     bt_amend: NDArray[np.float64]
     bt_expanded: NDArray[np.bool_]
     bt_mrr_now: NDArray[np.float64]
+    bt_counted_mrr: NDArray[np.float64]
     prev: NDArray[np.int8]
     log_mrr_sum: NDArray[np.float64]
     mrr_n: NDArray[np.float64]

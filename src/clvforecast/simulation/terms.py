@@ -28,6 +28,7 @@ from clvforecast.simulation.slots import (
     CHANGES,
     CLASS_AT,
     CLIPS,
+    COUNTED_MRR,
     DECISIONS,
     DIRECTION,
     DOWN,
@@ -324,7 +325,7 @@ def begin_term(
         real[MRR], real[LOG_MRR], whole[SIZE_CLASS] = mrr, math.log(mrr), -1
     elif real[AMEND] != 0.0:
         whole[SIZE_CLASS] = -1
-    real[MRR_NOW] = mrr
+    real[MRR_NOW] = real[COUNTED_MRR] = mrr
     real[AMEND] = 0.0
     real[LOG_MRR_SUM] += real[LOG_MRR]
     real[MRR_TERMS] += 1.0
@@ -407,7 +408,7 @@ def renew(
     months = next_months(par, table, scale, whole, stream)
     if step >= 0 and whole[nth(step + STEP_MONTHS)] > 0:
         months = whole[nth(step + STEP_MONTHS)]
-    due, period = annual_cents(real[MRR_NOW]), period_of(table, whole[END])
+    due, period = annual_cents(real[COUNTED_MRR]), period_of(table, whole[END])
     plain = real[MRR]
     full = plain * amended_factor(real)
     carried, factor = plain, 1.0

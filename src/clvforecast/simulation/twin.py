@@ -59,6 +59,19 @@ class Term:
     amend: float
     expanded: bool
     mrr_now: float
+    counted_mrr: float
+
+    def change(self, money: float, day: int) -> None:
+        """Co-termed money from a day on: served over the rest of the term, which ARR takes for three months at least.
+
+        Nor does ARR take it for more than the whole term.  Amendments that add up to nothing count nothing.
+        """
+        months_left = (self.end - day) / MONTH
+        self.amend += money
+        self.mrr_now += money / months_left
+        self.counted_mrr += money / min(max(months_left, 3), self.months)
+        if round(100 * self.amend) == 0:
+            self.counted_mrr = self.mrr
 
     @property
     def mrr(self) -> float:
@@ -90,7 +103,7 @@ class Life:
     replaced: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EVENT_KINDS, 0))
     weighted: dict[str, float] = field(default_factory=lambda: dict.fromkeys(EVENT_KINDS, 0.0))
     taken: set[int] = field(default_factory=set)
-    decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due, MRR renewed
+    decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due as ARR counts it, MRR renewed
     late: int = 0
     not_kept: bool = False
     # The present spell.
@@ -176,6 +189,7 @@ class Life:
             amend=float(states.bt_amend[row]),
             expanded=bool(states.bt_expanded[row]),
             mrr_now=float(states.bt_mrr_now[row]),
+            counted_mrr=float(states.bt_counted_mrr[row]),
         )
 
     def live(self) -> None:
@@ -202,13 +216,13 @@ class Life:
                     return
                 elif coming:
                     follows = coming[0].start <= term.end + self.grace(term)
-                    self.decided.append((term.end, term.mrr_now, coming[0].mrr if follows else 0.0))
+                    self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
                     renewal = self.decide(term) if status == OPEN else None
                     if status == OPEN or term.end > self.first_day:
-                        self.decided.append((term.end, term.mrr_now, renewal.mrr if renewal else 0.0))
+                        self.decided.append((term.end, term.counted_mrr, renewal.mrr if renewal else 0.0))
                     if renewal is not None:
                         term = renewal
                         continue
@@ -300,9 +314,9 @@ class Life:
                         normal(self.events)  # its size, so that what follows is alike
                     if kind is None:
                         continue
-                    self.activity.append(Activity(now, day, term.mrr_now))
+                    self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
                     return day
-                self.activity.append(Activity(now, day, term.mrr_now))
+                self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
                 now = day
                 self.sizes[EVENT_KINDS[kind]].append(math.nan)  # counted before its size is drawn
                 self.draw_wait()
@@ -311,9 +325,9 @@ class Life:
             self.wait -= (until - clock) / YEAR
             self.pass_years(clock, (until - clock) / YEAR)
             if planned is None:
-                self.activity.append(Activity(now, stop, term.mrr_now))
+                self.activity.append(Activity(now, stop, term.mrr_now, term.counted_mrr))
                 return None if stop == term.end else stop
-            self.activity.append(Activity(now, until, term.mrr_now))
+            self.activity.append(Activity(now, until, term.mrr_now, term.counted_mrr))
             now, clock = until, float(until)
             self.taken.add(planned[0])
             self.happen_as_planned(term, planned[1], until)
@@ -329,8 +343,7 @@ class Life:
             units = max(units, self.units(-0.9999 * term.mrr_now * months_left))
         term.expanded = term.expanded or step.kind == "expansion"
         self.book(ORIGIN_OF[step.kind], day, day, term.end, units, term.number)
-        term.amend += units / UNITS_PER_CENT / 100
-        term.mrr_now += units / UNITS_PER_CENT / 100 / months_left
+        term.change(units / UNITS_PER_CENT / 100, day)
 
     def happen(self, term: Term, kind: str, day: int) -> None:
         """One expansion, contraction, change order or referral."""
@@ -353,8 +366,7 @@ class Life:
         else:
             units = self.units(-logistic(y) * term.mrr_now * months_left)
         self.book(ORIGIN_OF[kind], day, day, term.end, units, term.number)
-        term.amend += units / UNITS_PER_CENT / 100
-        term.mrr_now += units / UNITS_PER_CENT / 100 / months_left
+        term.change(units / UNITS_PER_CENT / 100, day)
 
     def units(self, amount: float) -> int:
         """Currency in whole cents, in the kernel's units."""
@@ -564,7 +576,8 @@ class Life:
         self.book(self.origin, booked_day, start, end, units, self.n_signed)
         self.log_mrrs += math.log(amount / months)
         self.n_mrrs += 1
-        return Term(self.n_signed, start, end, months, amount, 0.0, expanded=False, mrr_now=amount / months)
+        mrr = amount / months
+        return Term(self.n_signed, start, end, months, amount, 0.0, expanded=False, mrr_now=mrr, counted_mrr=mrr)
 
     def grace(self, term: Term) -> int:
         """Days after a term's end in which another one renews it."""

@@ -57,11 +57,12 @@ class Booking:
 
 @dataclass(frozen=True)
 class Activity:
-    """A period [start, end) under contract at one MRR."""
+    """A period [start, end) under contract at one MRR, and at the one that ARR counts."""
 
     start: int
     end: int
     mrr: float
+    counted_mrr: float
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from clvforecast.report.account import (
@@ -21,6 +20,7 @@ from clvforecast.report.account import (
     renewals_so_far,
     segments_of,
 )
+from clvforecast.report.axes import new_figure
 from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit
@@ -227,7 +227,7 @@ def _plan_words(view: AccountView) -> list[str]:
 
 def plot_account_view(view: AccountView) -> Axes:
     """History and fan by quarter above, the distribution of the forward CLV below; returns the upper axes."""
-    figure = Figure(figsize=PICTURE_SIZE, layout="constrained")
+    figure = new_figure(PICTURE_SIZE)
     above, below = figure.subplots(2, 1)
     plot_portfolio(view.forecast, above)
     plot_account(view.forecast, view.account_id, below)

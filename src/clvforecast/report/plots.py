@@ -1,4 +1,4 @@
-"""Plots of a forecast on Matplotlib axes; no pyplot state is touched and no global style changed."""
+"""Plots of a forecast on Matplotlib axes; no global style is changed, and scripts keep no figure open."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from rich.console import Console
@@ -23,7 +24,7 @@ from clvforecast.report.account import (
 from clvforecast.report.axes import new_figure
 from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
 
 PICTURE_SIZE = (9.0, 8.0)
 LEAST_PART = 0.01
@@ -55,7 +56,7 @@ def show_account(console: Console, view: AccountView) -> None:
         say(console, "* part of a year: the window begins or ends inside it")
     show_table(console, f"where it comes from, {money}: means, which add up", _origin_rows(view, unit), ["origin"])
     if view.plan is not None:
-        _show_plan(console, view)
+        _show_plan(console, view, unit)
     console.print()
     say(console, "what drives it", "bold")
     for sentence in drivers(view):
@@ -63,9 +64,13 @@ def show_account(console: Console, view: AccountView) -> None:
 
 
 def _unit(view: AccountView) -> MoneyUnit:
-    """That of all its money but the plan's."""
-    row = view.row
-    return money_unit(max(abs(row["upper"]), abs(row["clv_to_date"]), 1.0))
+    """One for all its money, the plan's too."""
+    coming = coming_years(view)
+    ranges = [coming[[f"{kind}{name}" for name in ("lower", "q50", "upper")]].to_numpy() for kind in ("", "clv_")]
+    if view.plan is not None:
+        ranges.append(view.plan.steps(PROB)[["added_lower", "added", "added_upper"]].to_numpy())
+        ranges.append(view.plan.total(PROB)[["lower", "mean", "upper"]].to_numpy())
+    return range_unit(*np.vstack(ranges).T, beside=abs(view.row["clv_to_date"]))
 
 
 def _so_far(view: AccountView, unit: MoneyUnit) -> str:
@@ -163,10 +168,9 @@ def _origin_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     return pd.concat([rows, pd.DataFrame([whole])], ignore_index=True)
 
 
-def _show_plan(console: Console, view: AccountView) -> None:
+def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
     assert view.plan is not None
     steps = view.plan.steps(PROB)
-    unit = money_unit(float(steps[["added_lower", "added_upper"]].abs().max().max()))
     rows = pd.DataFrame(
         {
             "step": steps["kind"].str.replace("_", " "),
@@ -216,7 +220,7 @@ def _plan_words(view: AccountView) -> list[str]:
     if view.plan is None:
         return []
     total = view.plan.total(PROB).iloc[0]
-    unit = money_unit(float(max(abs(total["lower"]), abs(total["upper"]))))
+    unit = _unit(view)
     verb = "adds" if total["mean"] >= 0.0 else "takes away"
     return [
         f"Its plan ({counted(len(view.plan.plans), 'open step')}) {verb} "

@@ -24,7 +24,7 @@ from clvforecast.report.axes import (
     quiet,
 )
 from clvforecast.report.colours import BANDS, GAIN, LOSS, MEDIAN, PAST, SERIES
-from clvforecast.report.units import amount_text, counted, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit, range_unit
 
 if TYPE_CHECKING:
     from clvforecast.plan_value import PlanValue
@@ -56,7 +56,8 @@ def plot_plan(value: PlanValue, ax: Axes | None = None) -> Axes:
     shown = steps.loc[steps["added"].abs().sort_values(ascending=False, kind="stable").index].head(MOST_STEPS)
     total = value.total(ci_prob=PROB).iloc[0]
     currency = value.with_plan.currency
-    unit = money_unit(float(shown[["added_lower", "added_upper"]].abs().max().max()))
+    of_title = zip(("added_lower", "added", "added_upper"), ("lower", "mean", "upper"), strict=True)
+    unit = range_unit(*([*shown[of_step], total[of_all]] for of_step, of_all in of_title))
     axes = axes_or_new(ax)
     y = np.arange(len(shown), dtype=np.float64)
     added = shown["added"].to_numpy()
@@ -65,7 +66,7 @@ def plot_plan(value: PlanValue, ax: Axes | None = None) -> Axes:
     axes.set_yticks(y, [_step_label(row) for row in shown.to_dict("records")], fontsize="small")
     months = value.with_plan.settings.horizon_months
     across(axes, len(shown), unit, f"added to revenue of {months} months, {unit.label(currency)}")
-    axes.set_title(_plan_title(total, len(steps), len(shown), currency), loc="left", fontsize="medium")
+    axes.set_title(_plan_title(total, len(steps), len(shown), currency, unit), loc="left", fontsize="medium")
     legend(axes, ["mean"])
     return axes
 
@@ -77,8 +78,7 @@ def _step_label(step: dict[str, Any]) -> str:
     return f"{name}\n{str(step['kind']).replace('_', ' ')} {step['date']:%Y-%m-%d}, {stated}{step['probability']:.0%}"
 
 
-def _plan_title(total: pd.Series, steps: int, shown: int, currency: str) -> str:
-    unit = money_unit(float(max(abs(total["lower"]), abs(total["upper"]))))
+def _plan_title(total: pd.Series, steps: int, shown: int, currency: str, unit: MoneyUnit) -> str:
     low, high = (in_unit(total[name], unit) for name in ("lower", "upper"))
     some = f"; the {shown} that carry most" if shown < steps else ""
     return (

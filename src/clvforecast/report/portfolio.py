@@ -7,7 +7,7 @@ from rich.console import Console
 
 from clvforecast.forecast import Forecast
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, in_unit, range_unit
 
 
 def show_portfolio(
@@ -16,9 +16,10 @@ def show_portfolio(
     """Revenue by period and over the whole window, each with its range."""
     periods = forecast.portfolio(freq, None, ci_prob, ci_kind)
     whole = forecast.portfolio(None, None, ci_prob, ci_kind)
-    unit = money_unit(periods["upper"].max())
+    both = pd.concat([periods, whole])
+    unit = range_unit(both["lower"], both["q50"], both["upper"])
     title = f"revenue of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
-    rows = portfolio_rows(pd.concat([periods, whole]), unit)
+    rows = portfolio_rows(both, unit)
     show_table(console, title, rows, left=["period", "to"])
     if periods["partial"].any():
         say(console, "* part of a period: the window begins or ends inside it")

@@ -34,7 +34,8 @@ function accountHead(i) {
 
 /** A unit for all money of one account. */
 function accountUnit(i) {
-  return unitFor(Math.max(ACCOUNTS.amount(TO_DATE, i), ACCOUNTS.amount("q95", i), ACCOUNTS.amount("mean", i)));
+  const of = (names) => names.map((name) => ACCOUNTS.amount(name, i));
+  return rangeUnit([of(["lower", "q50", "upper"]), of(["q05", "q50", "q95"])], Math.max(0, ...of([TO_DATE, "mean"]).filter(Number.isFinite)));
 }
 
 const AFTER_COST = DATA.has_cost ? ", after the cost to serve" : "";
@@ -82,7 +83,7 @@ function yearsOf(i) {
 /** Past years as bars, and a mean year of the horizon with its ranges: both are money a year. */
 function yearsChart(i) {
   const past = yearsOf(i), perYear = (name) => ACCOUNTS.amount(name, i) / AHEAD_YEARS;
-  const unit = unitFor(Math.max(...past.map((year) => year.amount), perYear("q95")));
+  const unit = accountUnit(i);
   const labels = [...past.map((year) => year.end.slice(0, 4)), "ahead"], x = past.length;
   const bars = BANDS.map(([name, low, high, tone]) => ({ type: "bar", name, x: [x], width: 0.72, base: [perYear(low) / unit.size],
     y: [(perYear(high) - perYear(low)) / unit.size], marker: { color: colour(tone) }, hoverinfo: "skip" }));
@@ -110,7 +111,7 @@ function yearsTable(i) {
 
 /** The distribution as what can be counted on: the chance that the account brings at least so much. */
 function chancesChart(i) {
-  const values = CHANCES.map(([name]) => ACCOUNTS.amount(name, i)), unit = unitFor(Math.max(...values));
+  const values = CHANCES.map(([name]) => ACCOUNTS.amount(name, i)), unit = accountUnit(i);
   const x = values.map((value) => value / unit.size), y = CHANCES.map(([, chance]) => chance);
   return {
     caption: `Chance that the next ${DATA.horizon_months} months bring at least so much, ${label(unit, CURRENCY)}`,
@@ -161,15 +162,19 @@ function accountPlans(i) {
   if (!own.length) return el("section", {}, el("h3", {}, "Planned"), el("p", { class: "small" }, "No step is planned with this account."));
   const others = Object.keys(own[0]).filter((name) => !PLAN_HIDDEN.has(name)).map((name) => [name, titled(name)]);
   const shown = [...PLAN_COLUMNS, ...others].filter(([name]) => own.some((row) => (row[name] ?? "") !== ""));
+  const unit = rangeUnit(own.map((row) => ["added_lower", "added", "added_upper"].map((name) => row[name] ?? NaN)),
+    Math.max(0, ...own.flatMap((row) => [row.amount, row.expected_amount]).filter(Number.isFinite).map(Math.abs)));
+  const text = (name, row) => planText(name, row[name], unit);
   const rows = own.map((row) => shown.map(([name, , low, high]) => (Number.isFinite(row[low]) && Number.isFinite(row[high])
-    ? between(planText(name, row[name]), planText(name, row[low]), planText(name, row[high])) : planText(name, row[name]))));
-  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, shown.map(([, title]) => title), rows));
+    ? between(text(name, row), text(low, row), text(high, row)) : text(name, row))));
+  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${label(unit, CURRENCY)}`, shown.map(([, title]) => title), rows));
 }
 
 /** Chances and the ends of their ranges as percentages, money with thousands, days and words as they are. */
-function planText(name, value) {
+function planText(name, value, unit) {
   if (typeof value !== "number") return value === null ? "–" : String(value);
-  return /probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name) ? percent(value, 0) : number(value);
+  if (/probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name)) return percent(value, 0);
+  return /month|count|days/.test(name) ? number(value) : money(value, unit);
 }
 
 function smallTable(caption, titles, rows) {

@@ -24,7 +24,7 @@ from clvforecast.report.page.tables import (
     table,
     tag,
 )
-from clvforecast.report.units import MoneyUnit, money_unit
+from clvforecast.report.units import MoneyUnit, range_unit
 
 LINES = {
     "start": "Start",
@@ -72,7 +72,7 @@ def _bridge_table(data: PageData, freq: str) -> Html:
     """Lines downwards, periods across; what is subtracted has a minus."""
     rows = data.bridge[freq]
     periods = list(dict.fromkeys(rows["label"]))
-    unit = money_unit(rows["upper"].max())
+    unit = range_unit(rows["lower"], rows["mean"], rows["upper"])
     by_line = rows.set_index(["line", "label"])
     basis = rows.drop_duplicates("label").set_index("label")["basis"]
     columns = [Column("Line"), *(Column(f"{label}, {basis[label]}") for label in periods)]
@@ -160,7 +160,9 @@ def scenarios(data: PageData) -> Html:
 
 def _scenario_table(data: PageData) -> Html:
     total, change = data.scenarios["total"], data.scenarios["difference"].set_index("scenario")
-    unit, prob = money_unit(total["upper"].max()), probability(data.ci_prob)
+    prob = probability(data.ci_prob)
+    both = pd.concat([total, change])
+    unit = range_unit(both["lower"], both["q50"], both["upper"])
     titles = ("Scenario", "Mean", f"Median ({prob} range)", "Difference, mean", f"Difference, median ({prob} range)")
     lines: list[list[Content]] = [
         [
@@ -189,7 +191,7 @@ def _ranged_row(row: Mapping[Any, Any] | pd.Series, unit: MoneyUnit) -> Figure:
 
 def _scenario_years(data: PageData) -> Html:
     rows = data.scenarios["year_difference"]
-    unit = money_unit(max(abs(rows["upper"].max()), abs(rows["lower"].min())))
+    unit = range_unit(rows["lower"], rows["q50"], rows["upper"])
     periods = list(dict.fromkeys(rows["label"]))
     by_name = rows.set_index(["scenario", "label"])
     lines: list[list[Content]] = [
@@ -220,7 +222,7 @@ def calibration(data: PageData) -> Html:
 
 
 def _totals_table(data: PageData, rows: pd.DataFrame) -> Html:
-    unit = money_unit(rows["upper_95"].max())
+    unit = range_unit(rows["lower_95"], rows["median"], rows["upper_95"])
     columns = ["From", "Months", "Median (95% range)", "What happened", "Inside"]
     lines: list[list[Content]] = [
         [

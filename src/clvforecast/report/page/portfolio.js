@@ -8,7 +8,7 @@ function revenueChart() {
   const ahead = whole.length ? whole : all;
   const before = past.filter((row) => !row.partial);
   const most = Math.max(...before.map((row) => row.revenue), ...ahead.map((row) => row.q95 + (row.already ?? 0)), 0);
-  const unit = unitFor(most);
+  const unit = rangeUnit(ahead.map((row) => [row.q05, row.q50, row.q95]), most);
   const labels = [...before, ...ahead].map((row) => row.label);
   const x = ahead.map((_, i) => before.length + i);
   const at = (name) => ahead.map((row) => (row[name] + (row.already ?? 0)) / unit.size);
@@ -81,7 +81,7 @@ function bridgeChart() {
     level = from + sign * row.mean;
     return { ...row, sign, isTotal, from, to: level, ends: [from + sign * row.lower, from + sign * row.upper].sort((a, b) => a - b) };
   });
-  const unit = unitFor(Math.max(...bars.map((bar) => Math.max(bar.to, bar.ends[1]))));
+  const unit = rangeUnit(bars.map((bar) => [bar.ends[0], bar.to, bar.ends[1]]));
   const floor = axisFloor(bars);
   const narrow = (byId("bridge-chart")?.clientWidth ?? 900) < 520;
   const kinds = [["total", "past", (bar) => bar.isTotal], ["added", "median", (bar) => !bar.isTotal && bar.sign > 0],
@@ -164,7 +164,7 @@ function retentionChart() {
 /** Differences from the base with their ranges, one line a scenario. */
 function scenarioChart() {
   const rows = rowsOf(DATA.scenarios.difference).reverse();
-  const unit = unitFor(Math.max(...rows.flatMap((row) => [Math.abs(row.lower), Math.abs(row.upper)])));
+  const unit = rangeUnit(rows.map((row) => [row.lower, row.q50, row.upper]));
   const y = rows.map((_, i) => i);
   const whisker = (low, high, width, tone) => ({ type: "data", symmetric: false, array: rows.map((row) => (row[high] - row.q50) / unit.size),
     arrayminus: rows.map((row) => (row.q50 - row[low]) / unit.size), color: colour(tone), thickness: width, width: 0 });
@@ -189,7 +189,7 @@ function scenarioChart() {
 /** Earlier totals: ranges as they were forecast, and what happened. */
 function calibrationChart() {
   const rows = rowsOf(DATA.totals);
-  const unit = unitFor(Math.max(...rows.map((row) => row.upper_95)));
+  const unit = rangeUnit(rows.map((row) => [row.lower_95, row.median, row.upper_95]));
   const labels = rows.map((row) => `${row.origin.slice(0, 7)}<br>${row.window_months} months`);
   const x = rows.map((_, i) => i);
   const bar = (name, low, high, width, tone) => ({ type: "bar", name, x, width, base: rows.map((row) => row[low] / unit.size),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
+from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
@@ -46,7 +47,8 @@ class PageData:
     policies: how things are counted
     rows_read: `Ledger.reconciliation`
     plans: `Forecast.plan_table`
-    scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`
+    scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`; where a scenario
+    has a discount rate of its own, "discounted_total" and its difference too
     assumed: scenario -> what it assumes, in words
     scores, backtest_totals: of the package's own forecasts in a backtest
     made_with: settings, seed, fingerprints and versions
@@ -239,12 +241,24 @@ def _scenarios(comparison: Any, pieces: _Pieces, ci_prob: float) -> dict[str, pd
         "difference": change[change["scenario"] != base].reset_index(drop=True),
         "year": yearly,
         "year_difference": yearly_change[yearly_change["scenario"] != base].reset_index(drop=True),
+        **_discounted(comparison, ci_prob),
+    }
+
+
+def _discounted(comparison: Any, ci_prob: float) -> dict[str, pd.DataFrame]:
+    """The window's discounted value, where a scenario has a rate of its own."""
+    if not changes_discounting(comparison):
+        return {}
+    return {
+        "discounted_total": comparison.portfolio(freq=None, ci_prob=ci_prob, discounted=True),
+        "discounted_difference": comparison.difference(freq=None, ci_prob=ci_prob, discounted=True),
     }
 
 
 def _assumed(comparison: Any) -> dict[str, str]:
-    found = getattr(comparison, "assumptions", None)
-    return {} if found is None else dict(found()[["scenario", "assumed"]].itertuples(index=False, name=None))
+    if comparison is None:
+        return {}
+    return dict(assumed_table(comparison)[["scenario", "assumed"]].itertuples(index=False, name=None))
 
 
 def base_of(total: pd.DataFrame, change: pd.DataFrame) -> str:

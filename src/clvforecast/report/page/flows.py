@@ -153,13 +153,16 @@ def scenarios(data: PageData) -> Html:
         tag("p", join(lead), class_="lead"),
         terms(data.assumed) if data.assumed else "",
         chart("scenarios", label),
-        _scenario_table(data),
+        _scenario_table(data, "total", "difference", data.counted.noun),
+        _scenario_table(data, "discounted_total", "discounted_difference", "Discounted value")
+        if "discounted_total" in data.scenarios
+        else "",
         tag("details", join([tag("summary", "Show the years"), _scenario_years(data)]), class_="figures"),
     )
 
 
-def _scenario_table(data: PageData) -> Html:
-    total, change = data.scenarios["total"], data.scenarios["difference"].set_index("scenario")
+def _scenario_table(data: PageData, figures: str, differences: str, what: str) -> Html:
+    total, change = data.scenarios[figures], data.scenarios[differences].set_index("scenario")
     prob = probability(data.ci_prob)
     both = pd.concat([total, change])
     unit = range_unit(both["lower"], both["q50"], both["upper"])
@@ -174,7 +177,7 @@ def _scenario_table(data: PageData) -> Html:
         for row in total.to_dict("records")
     ]
     columns = [Column(title, wide=title == "Mean") for title in titles]
-    return table(f"{data.counted.noun} by scenario, {unit.label(data.currency)}", columns, lines)
+    return table(f"{what} by scenario, {unit.label(data.currency)}", columns, lines)
 
 
 def _differences(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> tuple[Content, Content]:

@@ -53,6 +53,18 @@ function day(iso) {
 /** Text for a chart, whose library reads some markup: names from the data must not be any. */
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+/** A text in at most so many lines of some letters, broken between words; what has no room is left out, which "…" says. */
+function wrapped(text, letters, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const last = lines[lines.length - 1], longer = last ? `${last} ${word}` : word;
+    if (longer.length <= letters || !last) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  const shown = lines.slice(0, most).map((line) => (line.length > letters + 2 ? `${line.slice(0, letters)}…` : line));
+  return lines.length > most ? [...shown.slice(0, -1), `${shown[most - 1]}…`] : shown;
+}
+
 /** An element with attributes and children; texts stay texts. */
 function el(name, attributes = {}, ...children) {
   const made = document.createElement(name);

@@ -181,7 +181,7 @@ function scenarioChart() {
       hovermode: "closest", height: 90 + 52 * rows.length,
       xaxis: axis({ nticks: 6, zeroline: true, zerolinecolor: colour("muted") }),
       yaxis: axis({ showgrid: false, tickmode: "array", tickvals: y, range: [-0.7, rows.length - 0.3],
-        ticktext: rows.map((row) => plain(row.scenario.length > 24 ? `${row.scenario.slice(0, 23)}…` : row.scenario)) }),
+        ticktext: rows.map((row) => wrapped(row.scenario, 24, 3).map(plain).join("<br>")) }),
     },
   };
 }

@@ -57,6 +57,7 @@ class Scenarios:
     """`Comparison.portfolio` and `.difference`, over the whole window and by period, with their column scenario.
 
     assumptions: scenario, assumed: each in words, where they are told
+    discounted, discounted_difference: the whole window's discounted value, where a scenario has a discount rate of its own
     """
 
     whole: pd.DataFrame
@@ -64,6 +65,8 @@ class Scenarios:
     periods: pd.DataFrame
     periods_difference: pd.DataFrame
     assumptions: pd.DataFrame | None = None
+    discounted: pd.DataFrame | None = None
+    discounted_difference: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

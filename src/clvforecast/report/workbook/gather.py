@@ -12,6 +12,7 @@ from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
+from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
 from clvforecast.report.windows import check_comparison, runs_at_origin, year_ahead
 from clvforecast.report.workbook.contents import (
@@ -222,8 +223,19 @@ def _scenarios(comparison: Any, freq: str, ci_prob: float) -> Scenarios:
         whole_difference=comparison.difference(None, None, ci_prob),
         periods=comparison.portfolio(freq, None, ci_prob),
         periods_difference=comparison.difference(freq, None, ci_prob),
-        assumptions=comparison.assumptions(),
+        assumptions=assumed_table(comparison),
+        **_discounted(comparison, ci_prob),
     )
+
+
+def _discounted(comparison: Any, ci_prob: float) -> dict[str, pd.DataFrame]:
+    """The window's discounted value, where a scenario has a rate of its own."""
+    if not changes_discounting(comparison):
+        return {}
+    return {
+        "discounted": comparison.portfolio(None, None, ci_prob, discounted=True),
+        "discounted_difference": comparison.difference(None, None, ci_prob, discounted=True),
+    }
 
 
 def _track_record(backtest: Backtest) -> TrackRecord:

@@ -456,3 +456,35 @@ def test_the_fan_says_why_a_period_is_not_drawn() -> None:
     begun = "; the running quarter is left out, as what it had already is not known here"
     short = "; a quarter that the horizon cuts short is left out"
     assert json.loads(made.stdout) == [begun, short, begun + short, ""]
+
+
+def test_plans_have_a_section_with_their_notes_and_rejected_rows(made: clv.Forecast) -> None:
+    """Stated beside learned, what the expected amount is, and every rejected row with its column, value and what to do."""
+    assert made.ledger is not None
+    name = made.table["account_id"].iloc[0]
+    day = f"{made.as_of.replace(year=made.as_of.year + 1):%Y-%m-%d}"
+    rows = [(name, "expansion", 9e4, 0.8, "agreed <in May>"), (name, "expnsion", 1.0, 0.5, "")]
+    given = pd.DataFrame(rows, columns=["account_id", "kind", "amount", "probability", "note"]).assign(planned_date=day)
+    plans = clv.read_plans(given, made.ledger)
+    steps = pd.DataFrame(
+        {
+            "account_id": [name],
+            "date": pd.to_datetime([day]),
+            "kind": ["expansion"],
+            "amount": [9e4],
+            "stated": [0.8],
+            "probability": [0.6],
+            "lower": [0.4],
+            "upper": [0.7],
+            "expected_amount": [5e4],
+            "note": ["agreed <in May>"],
+        }
+    )
+    page = page_html(gather(made, plan_table=steps, plans=plans))
+    said = " ".join(" ".join(read(page).texts).split())
+    for words in ("As stated", "80%", "60%", "(40% to 70%)", "agreed <in May>", "planned amount × chance as learned"):
+        assert words in said, words
+    (row,) = plans.rejected.itertuples()
+    for words in (str(row.value), row.rule.replace("_", " "), row.hint, "2 rows of plans read, 1 rejected"):
+        assert words in said, words
+    assert 'id="plans"' not in page_html(gather(made))

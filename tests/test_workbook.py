@@ -24,11 +24,11 @@ import clvforecast as clv
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.report import workbook as package
 from clvforecast.report.page.horizon import headline
+from clvforecast.report.planned import REJECT_COLUMNS, rejects_by_rule
 from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
-from clvforecast.report.workbook.gather import REJECT_COLUMNS, _rejects_by_rule
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -225,7 +225,7 @@ def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
     row = column(sheet, "Rejected, by rule") + 2
     assert [sheet.cell(row, at).value for at in (1, 2)] == [ledger.rejected["rule"].iloc[0], 1]
     rules = pd.DataFrame({"rule": ["b", "c", "a", "c"], "row": [1, 2, 3, 4]}).reindex(columns=REJECT_COLUMNS)
-    told = _rejects_by_rule(rules)
+    told = rejects_by_rule(rules)
     assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
 
 
@@ -573,7 +573,8 @@ def test_plans_and_scenarios_show_what_they_were_given(made_up: Path) -> None:
     book = values_of(made_up)
     plans = table_at(book, "plans_table")
     assert plans["stated probability"].tolist() == [0.8, 0.5]
-    assert plans["date"][0] == pd.Timestamp("2018-09-30") and pd.isna(plans["date"][1]) and pd.isna(plans["amount"][1])
+    assert plans["planned for"][0] == pd.Timestamp("2018-09-30") and pd.isna(plans["planned for"][1])
+    assert pd.isna(plans["planned amount"][1])
     sheet = book["Scenarios"]
     row = next(cells[0].row for cells in sheet.iter_rows() if cells[0].value == "price +5%")
     assert sheet.cell(row, 6).value == pytest.approx(sheet.cell(row, 2).value / 21, rel=1e-9), "a twentieth of the base"
@@ -603,12 +604,33 @@ def test_planned_probabilities_are_percent_with_their_ends_and_money_is_money(tm
     )
     write_contents(made_up_contents(plans=steps.assign(term_months=12)), tmp_path / "plans.xlsx")
     sheet = values_of(tmp_path / "plans.xlsx")["Plans"]
-    head = column(sheet, "account id")
+    head = next(row for row in range(1, sheet.max_row) if sheet.cell(row, 1).value == "account")
     formats = {
         sheet.cell(head, at).value: sheet.cell(head + 1, at).number_format for at in range(1, sheet.max_column + 1)
     }
-    assert {name for name, how in formats.items() if "%" in how} == {name.replace("_", " ") for name in shares}
-    assert {formats[name.replace("_", " ")] for name in money} == {formats["amount"]}
+    percent = {"chance as stated", "chance as learned", "as learned: low 5%", "as learned: high 95%"}
+    assert {name for name, how in formats.items() if "%" in how} == percent
+    added = {"adds to revenue: mean", "adds: low 5%", "adds: high 95%", "adds to discounted value: mean"}
+    assert {formats[name] for name in ("expected amount", *added)} == {formats["planned amount"]}
+    words = " ".join(str(row[0].value) for row in sheet.iter_rows())
+    assert "planned amount × chance as learned" in words and "whether the contract still runs" in words
+
+
+def test_rejected_rows_of_plans_stand_on_the_sheet_of_data_quality(
+    ledger: clv.Ledger, forecast: clv.Forecast, tmp_path: Path
+) -> None:
+    """With row, column, value, rule and hint; and the plans' warnings."""
+    name = forecast.table["account_id"].iloc[0]
+    rows = [(name, "expansion", 900.0), (name, "expnsion", 1.0), ("=nobody", "expansion", 1.0)]
+    given = pd.DataFrame(rows, columns=["account_id", "kind", "amount"]).assign(planned_date="2024-03-01")
+    plans = clv.read_plans(given, ledger)
+    write_workbook(forecast, tmp_path / "f.xlsx", plans=plans)
+    sheet = values_of(tmp_path / "f.xlsx")["Data quality"]
+    told = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    assert any(row[0] == "Plans: 3 rows read, 1 accepted, 2 rejected" for row in told)
+    assert any(plans.warnings[0] in str(row[0]) for row in told)
+    for row in plans.rejected.itertuples():
+        assert any({row.rule, row.row, row.column, row.value, row.hint} <= set(cells) for cells in told), row
 
 
 def test_a_backtest_is_a_track_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

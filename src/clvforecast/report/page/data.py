@@ -16,10 +16,12 @@ from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
+from clvforecast.report.planned import PlanRows, plan_rows
 from clvforecast.report.windows import check_comparison
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
+    from clvforecast.plans import Plans
 
 MODEL = "clvforecast"
 LARGEST = 10
@@ -46,7 +48,8 @@ class PageData:
     bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them; empty when there are none
     policies: how things are counted
     rows_read: `Ledger.reconciliation`
-    plans: `Forecast.plan_table`
+    plans: `PlanValue.steps`, or the steps that the forecast was made with
+    plan_rows: what became of the rows of the plans
     scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`; where a scenario
     has a discount rate of its own, "discounted_total" and its difference too
     assumed: scenario -> what it assumes, in words
@@ -77,6 +80,7 @@ class PageData:
     warnings: tuple[str, ...] = ()
     rows_read: pd.DataFrame | None = None
     plans: pd.DataFrame | None = None
+    plan_rows: PlanRows | None = None
     scenarios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     assumed: Mapping[str, str] = field(default_factory=dict)
     scores: pd.DataFrame | None = None
@@ -95,6 +99,7 @@ def gather(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
 ) -> PageData:
     """The tables of a page. What the forecast cannot give is in `missing`, with its own words on how to get it."""
@@ -102,7 +107,7 @@ def gather(
     accounts = forecast.accounts(ci_prob)
     pieces = _Pieces()
     history = pieces.get("history", lambda: revenue_before(forecast)) or {}
-    plans = _plans(forecast, plan_table, pieces)
+    steps = _plans(forecast, plan_table, pieces)
     if backtest is None:
         pieces.missing["backtest"] = ASKED_FOR["backtest"]
     segments = tuple(map(str, forecast.groups.columns))
@@ -124,7 +129,8 @@ def gather(
         policies=pieces.method(forecast, "policies") or {},
         warnings=forecast.warnings,
         rows_read=None if forecast.ledger is None else forecast.ledger.reconciliation(),
-        plans=plans,
+        plans=steps,
+        plan_rows=plan_rows(plans),
         scenarios=_scenarios(comparison, pieces, ci_prob),
         assumed=_assumed(comparison),
         scores=None if backtest is None else _scores(backtest),

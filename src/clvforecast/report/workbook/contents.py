@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from clvforecast.report.counting import RECOGNISED, Counting
+from clvforecast.report.planned import PlanRows
 
 RANGE = ("mean", "q50", "lower", "upper")
 
@@ -95,6 +96,7 @@ class Contents:
     bridge, retention: `Forecast.bridge` and `.retention` by `freq`
     retention_year: `Forecast.retention` over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
+    plan_rows: what became of the rows of the plans
     counted: what the forecast's money is, and the accounts' column that clv goes on from; the segments' clv_to_date is of it
     new_customers: mean of what customers still to be won bring in the window; None where the forecast has none. They are in
         headline, periods, the segments' periods, bridge and scenarios; accounts, whole and the segments' whole are without them
@@ -123,6 +125,7 @@ class Contents:
     scenarios: Scenarios | None = None
     track_record: TrackRecord | None = None
     plans: pd.DataFrame | None = None
+    plan_rows: PlanRows | None = None
     counted: Counting = RECOGNISED
     new_customers: float | None = None
 

@@ -14,6 +14,7 @@ from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
 from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
+from clvforecast.report.planned import first_rejects, plan_rows, rejects_by_rule
 from clvforecast.report.windows import check_comparison, runs_at_origin, year_ahead
 from clvforecast.report.workbook.contents import (
     RANGE,
@@ -32,13 +33,11 @@ from clvforecast.simulation.calendar import date_of
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
     from clvforecast.ledger import Ledger
+    from clvforecast.plans import Plans
 
-MOST_REJECTS = 200
-"""Rejected rows that are shown one by one."""
 CI_KIND = "eti"
 NO_LEVEL = "(not told)"
 HEADLINE = ("key", "label", "period_start", "period", *RANGE)
-REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
 
 
 def contents_of(
@@ -48,6 +47,7 @@ def contents_of(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
     freq: str = "quarter",
 ) -> Contents:
@@ -82,6 +82,7 @@ def contents_of(
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
         plans=plan_table,
+        plan_rows=plan_rows(plans),
         counted=counted,
         new_customers=new_customers_mean(forecast),
     )
@@ -198,20 +199,10 @@ def _quality(ledger: Ledger | None) -> Quality | Missing:
     return Quality(
         reconciliation=ledger.reconciliation(),
         export=ledger.export_reconciliation(),
-        rejects=_rejects_by_rule(rejected),
-        first_rejects=rejected.reindex(columns=REJECT_COLUMNS).head(MOST_REJECTS),
+        rejects=rejects_by_rule(rejected),
+        first_rejects=first_rejects(rejected),
         warnings=ledger.warnings,
     )
-
-
-def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
-    """rule, rows, and of the first such row its source, row, column, value, hint; the commonest rule first."""
-    columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
-    if rejected.empty:
-        return pd.DataFrame(columns=columns)
-    first = rejected.drop_duplicates("rule")
-    first = first.assign(rows=first["rule"].map(rejected["rule"].value_counts()))
-    return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
 
 
 # --- what may be given besides ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from openpyxl.utils import range_boundaries
 import clvforecast as clv
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.report import workbook as package
+from clvforecast.report.page import gather, page_html
 from clvforecast.report.page.horizon import headline
 from clvforecast.report.planned import REJECT_COLUMNS, rejects_by_rule
 from clvforecast.report.workbook import accounts as account_sheet
@@ -253,6 +254,44 @@ def test_twelve_months_are_the_same_in_workbook_and_page(ledger: clv.Ledger, mon
     assert [own[name] for name in RANGE] == pytest.approx([theirs[name] for name in RANGE])
 
 
+def test_no_period_reaches_beyond_the_window_and_cut_ones_say_how_far_they_go(
+    ledger: clv.Ledger, tmp_path: Path
+) -> None:
+    """Weeks of a retailer, and a window that ends inside a quarter: the last day told is the window's, in every sheet."""
+    calendar = clv.FiscalCalendar(2, weeks="4-4-5")
+    made = clv.forecast(
+        clv.prior(ledger, ["segment"], draws=5),
+        ledger,
+        11,
+        draws=4,
+        calendar=calendar,
+        bridge=True,
+        group_by=["segment"],
+    )
+    last = pd.Timestamp(made.as_of) + pd.DateOffset(months=11)
+    contents = contents_of(made)
+    assert contents.periods["to"].iloc[-1] == last and contents.periods["period"].iloc[-1] > last
+    assert (contents.headline["period"] <= last).all()
+    for table in (contents.bridge, contents.retention):
+        assert isinstance(table, pd.DataFrame)
+        cut = table[table["partial"]]
+        assert set(cut["to"]) == {last}
+        days = (last - cut["period_start"].iloc[0]).days + 1
+        assert set(cut["covered"]) == {f"{days} of {(cut['period'] - cut['period_start']).dt.days.iloc[0] + 1} days"}
+        assert set(table.loc[~table["partial"], "covered"]) == {""}
+    write_contents(contents, tmp_path / "cut.xlsx")
+    book = values_of(tmp_path / "cut.xlsx")
+    told = [cell.value for cell in book["Bridge"][column(book["Bridge"], "part")] if cell.value]
+    assert told[-1] == cut["covered"].iloc[0]
+    days_told = [
+        cell.value for name in ("Summary", "Bridge") for row in book[name].iter_rows() for cell in row if cell.is_date
+    ]
+    assert days_told and max(days_told) <= last
+    page = page_html(gather(made))
+    assert f"Rates of {cut['label'].iloc[0]} are over {cut['covered'].iloc[0]} only." in page
+    assert f"{contents.periods['period'].iloc[-1]:%Y-%m-%d}" not in re.sub(r"<script.*", "", page, flags=re.DOTALL)
+
+
 @pytest.mark.parametrize(("months", "day", "name"), [(26, None, "horizon_months"), (27, "2023-06-30", "as_of")])
 def test_scenarios_of_another_day_or_window_are_refused(
     ledger: clv.Ledger, forecast: clv.Forecast, tmp_path: Path, months: int, day: str | None, name: str
@@ -381,7 +420,7 @@ def test_a_bridge_that_does_not_balance_is_told(tmp_path: Path) -> None:
 
 def test_the_bridge_is_the_forecast_s_with_losses_negative(full: Contents, made_up: Path) -> None:
     sheet = values_of(made_up)["Bridge"]
-    heads = [cell.value for cell in sheet[column(sheet, "to") - 2]][1:17]
+    heads = [cell.value for cell in sheet[column(sheet, "from") - 2]][1:17]
     means = signed(full.bridge).pivot_table(index="line", columns="label", values="mean")[heads]
     first = column(sheet, "ARR at the start")
     shown = np.array(

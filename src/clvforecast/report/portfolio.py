@@ -8,6 +8,7 @@ from rich.console import Console
 from clvforecast.forecast import Forecast
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, in_unit, range_unit
+from clvforecast.report.windows import last_days
 
 
 def show_portfolio(
@@ -26,9 +27,9 @@ def show_portfolio(
 
 
 def portfolio_rows(periods: pd.DataFrame, unit: MoneyUnit) -> pd.DataFrame:
-    """period (its label), to (its last day), median, and the range; all texts, money in the unit."""
+    """period (its label), to (its last day in the window), median, and the range; all texts, money in the unit."""
     ci_prob, ci_kind = periods["ci_prob"].iloc[0], periods["ci_kind"].iloc[0]
-    days = pd.to_datetime(periods["period"]).dt.strftime("%Y-%m-%d")
+    days = last_days(periods).strftime("%Y-%m-%d")
     return pd.DataFrame(
         {
             "period": periods["label"] + periods["partial"].map({True: "*", False: ""}),

@@ -62,7 +62,7 @@ function accountFigures(i) {
 }
 
 function accountCharts(i) {
-  const past = ACCOUNTS.hasHistory ? "Revenue of past years and the range of a mean year ahead." : "The range of a mean year ahead.";
+  const past = ACCOUNTS.hasHistory ? `Revenue of past years and the range of ${AHEAD}.` : `The range of ${AHEAD}.`;
   const one = (id, title, about, table) => el("figure", {}, el("figcaption", { id: `${id}-caption` }, title),
     el("div", { class: "chart", id: `${id}-chart`, role: "img", "aria-label": about }),
     el("details", { class: "figures" }, el("summary", {}, "Show the figures"), table));
@@ -71,7 +71,9 @@ function accountCharts(i) {
     one("account-chances", "", "Chance of at least so much revenue. The figures are in the table below.", chancesTable(i)));
 }
 
-const AHEAD_YEARS = DATA.horizon_months / 12;
+/** What stands beside past years: a year of the window on average, or the window where it is no longer than a year. */
+const AHEAD_YEARS = Math.max(1, DATA.horizon_months / 12);
+const AHEAD = DATA.horizon_months > 12 ? "a mean year ahead" : `the ${counted(DATA.horizon_months, "month")} ahead`;
 
 /** What every year brought, from the first that brought anything. */
 function yearsOf(i) {
@@ -80,15 +82,15 @@ function yearsOf(i) {
   return first < 0 ? [] : all.slice(first);
 }
 
-/** Past years as bars, and a mean year of the horizon with its ranges: both are money a year. */
+/** Past years as bars, and beside them what is ahead, with its ranges. */
 function yearsChart(i) {
   const past = yearsOf(i), perYear = (name) => ACCOUNTS.amount(name, i) / AHEAD_YEARS;
   const unit = accountUnit(i);
-  const labels = [...past.map((year) => year.end.slice(0, 4)), "ahead"], x = past.length;
+  const labels = [...past.map((year) => year.end.slice(0, 4)), DATA.horizon_months < 12 ? `${DATA.horizon_months} months` : "ahead"], x = past.length;
   const bars = BANDS.map(([name, low, high, tone]) => ({ type: "bar", name, x: [x], width: 0.72, base: [perYear(low) / unit.size],
     y: [(perYear(high) - perYear(low)) / unit.size], marker: { color: colour(tone) }, hoverinfo: "skip" }));
   return {
-    caption: `${NOUN} of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and a year ahead on average, ${label(unit, CURRENCY)}`,
+    caption: `${NOUN} of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and ${AHEAD}, ${label(unit, CURRENCY)}`,
     traces: [
       { type: "bar", name: "recognised", x: past.map((_, k) => k), y: past.map((year) => year.amount / unit.size), marker: { color: colour("past") },
         text: past.map((year) => `year to ${year.end}<br>${money(year.amount, unit)}`), textposition: "none", hovertemplate: "%{text}<extra></extra>" },
@@ -105,7 +107,7 @@ function yearsChart(i) {
 function yearsTable(i) {
   const past = yearsOf(i), unit = accountUnit(i), perYear = (name) => money(ACCOUNTS.amount(name, i) / AHEAD_YEARS, unit);
   const rows = [...past.map((year) => [`to ${year.end}`, money(year.amount, unit)]),
-    ["a mean year ahead", between(perYear("q50"), perYear("q05"), perYear("q95"))]];
+    [AHEAD, between(perYear("q50"), perYear("q05"), perYear("q95"))]];
   return smallTable(`${NOUN} by year, ${label(unit, CURRENCY)}; ahead: median (90% range)`, ["Year", NOUN], rows);
 }
 

@@ -17,7 +17,7 @@ from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_cus
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
 from clvforecast.report.planned import PlanRows, plan_rows
-from clvforecast.report.windows import check_comparison
+from clvforecast.report.windows import check_comparison, with_coverage
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
@@ -40,12 +40,13 @@ class PageData:
 
     accounts: `Forecast.accounts`, a row an account; segments: those of its columns that name groups
     headline: key, label, start, end, mean, q05 … q95, lower, upper: money of windows that begin with the forecast
-    portfolio: by "month", "quarter", "year": `Forecast.portfolio` with a column label, and already: what was recognised by
-    as_of of the period that is running
+    portfolio: by "month", "quarter", "year": `Forecast.portfolio` with columns label, to (last day in the window), and already:
+    what was recognised by as_of of the period that is running
     by_segment: `Forecast.summary` by each segment column
     history: as portfolio: label, start, end, revenue, of periods that were over by as_of
     account_years: cents of every account in each of the last years, which end on as_of; None without a ledger
-    bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them; empty when there are none
+    bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them, `with_coverage`; empty
+    when there are none
     policies: how things are counted
     rows_read: `Ledger.reconciliation`
     plans: `PlanValue.steps`, or the steps that the forecast was made with
@@ -178,7 +179,7 @@ def _title(section: str) -> str:
 
 def _by_freq(pieces: _Pieces, forecast: Forecast, name: str, ci_prob: float) -> dict[str, pd.DataFrame]:
     found = {freq: pieces.method(forecast, name, freq=freq, ci_prob=ci_prob) for freq in FREQS}
-    return {freq: table for freq, table in found.items() if table is not None and len(table)}
+    return {freq: with_coverage(forecast, table) for freq, table in found.items() if table is not None and len(table)}
 
 
 def summary(forecast: Forecast, accounts: pd.DataFrame, by: str, ci_prob: float) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def _bridge_table(data: PageData, freq: str) -> Html:
     periods = list(dict.fromkeys(rows["label"]))
     unit = range_unit(rows["lower"], rows["mean"], rows["upper"])
     by_line = rows.set_index(["line", "label"])
-    basis = rows.drop_duplicates("label").set_index("label")["basis"]
+    basis = rows.drop_duplicates("label").set_index("label").apply(basis_words, axis=1)
     columns = [Column("Line"), *(Column(f"{label}, {basis[label]}") for label in periods)]
     lines: list[list[Content]] = [
         [LINES[line], *(_bridge_cell(by_line.loc[(line, label)], line, unit) for label in periods)]
@@ -83,6 +83,11 @@ def _bridge_table(data: PageData, freq: str) -> Html:
     ]
     caption = f"ARR bridge by {freq}, {unit.label(data.currency)}: means, with {probability(data.ci_prob)} ranges"
     return tag("div", table(caption, columns, lines, "stacked"), class_="bridge-table")
+
+
+def basis_words(row: Any) -> str:
+    """ "forecast", and of a period that the window cuts short how much of it: "forecast, 6 of 12 months"."""
+    return f"{row.basis}, {row.covered}" if row.covered else str(row.basis)
 
 
 def _bridge_cell(row: pd.Series, line: str, unit: MoneyUnit) -> Figure:
@@ -121,13 +126,18 @@ def _retention_table(data: PageData, freq: str) -> Html:
     columns = [Column("Period"), Column("Basis", wide=True), *(Column(MEASURES[name]) for name in measures)]
     lines: list[list[Content]] = [
         [
-            str(period.label),
+            f"{period.label}, {period.covered}" if period.covered else str(period.label),
             str(period.basis),
             *(_retention_cell(by_measure.loc[(name, period.label)]) for name in measures),
         ]
         for period in periods.itertuples()
     ]
-    return table(f"Retention by {freq}: medians, with {probability(data.ci_prob)} ranges", columns, lines)
+    cut = [
+        tag("p", f"Rates of {row.label} are over {row.covered} only.", class_="small")
+        for row in periods.itertuples()
+        if row.covered
+    ]
+    return join([table(f"Retention by {freq}: medians, with {probability(data.ci_prob)} ranges", columns, lines), *cut])
 
 
 def _retention_cell(row: pd.Series) -> Figure:

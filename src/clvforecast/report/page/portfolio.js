@@ -62,12 +62,15 @@ const LINE_NAMES = { start: "Start", new: "New", expansion: "Expansion", reactiv
   late_renewals: "Late renewals", contraction: "Contraction", churn: "Churn", end: "End" };
 const SUBTRACTED = new Set(["contraction", "churn"]);
 
+/** Whether a period is known, and of one that the window cuts short how much of it is told. */
+const basisOf = (row) => (row.covered ? `${row.basis}, ${row.covered}` : row.basis);
+
 /** Periods of the bridge into their select; the first whole one that is all forecast is chosen. */
 function fillBridgePeriods() {
   const select = byId("bridge-period");
   if (!select) return;
   const rows = rowsOf(DATA.bridge[chosen("bridge-freq", "quarter")]).filter((row) => row.line === "start");
-  select.replaceChildren(...rows.map((row) => el("option", { value: row.label }, `${row.label}, ${row.basis}`)));
+  select.replaceChildren(...rows.map((row) => el("option", { value: row.label }, `${row.label}, ${basisOf(row)}`)));
   select.value = (rows.find((row) => row.basis === "forecast" && !row.partial) ?? rows[0]).label;
 }
 
@@ -138,7 +141,7 @@ function axisFloor(bars) {
 /** Two shares a period: filled marks are the past, open ones the forecast with whiskers. */
 function retentionChart() {
   const rows = rowsOf(DATA.retention[chosen("retention-freq", "quarter")]);
-  const labels = [...new Set(rows.map((row) => row.label))];
+  const labels = [...new Set(rows.map((row) => row.label))], cut = rows.find((row) => row.covered);
   const kinds = [["nrr", "NRR", "median", "circle", -0.1], ["grr", "GRR", "loss", "diamond", 0.1]];
   const traces = kinds.map(([measure, name, tone, symbol, shift]) => {
     const own = rows.filter((row) => row.measure === measure && row.q50 !== null);
@@ -148,13 +151,13 @@ function retentionChart() {
         line: { color: colour(tone), width: 2 } },
       error_y: { type: "data", symmetric: false, array: own.map((row) => row.upper - row.q50),
         arrayminus: own.map((row) => row.q50 - row.lower), color: colour(tone), thickness: 1.6, width: 0 },
-      text: own.map((row) => `<b>${plain(row.label)}</b> ${name}<br>${row.basis === "actual" ? percent(row.q50)
+      text: own.map((row) => `<b>${plain(row.label)}</b> ${name}${row.covered ? `, ${row.covered}` : ""}<br>${row.basis === "actual" ? percent(row.q50)
         : between(percent(row.q50), percent(row.lower), percent(row.upper))}`),
       hovertemplate: "%{text}<extra></extra>",
     };
   });
   return {
-    caption: `Net (NRR) and gross (GRR) retention by ${chosen("retention-freq", "quarter")}; filled: actual, open: forecast`,
+    caption: `Net (NRR) and gross (GRR) retention by ${chosen("retention-freq", "quarter")}; filled: actual, open: forecast${cut ? `; ${cut.label}: ${cut.covered}` : ""}`,
     traces,
     layout: { hovermode: "closest", xaxis: axis({ showgrid: false, ...ticks(labels, "retention-chart") }), yaxis: axis({ tickformat: ",.0%", nticks: 6 }),
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" } }] },

@@ -76,7 +76,7 @@ def _periods(data: PageData, freq: str) -> Html:
     ]
     rows += [
         [
-            *_period(row.label, row.period_start, row.period, row.partial),
+            *_period(row.label, row.period_start, row.to, row.partial),
             Figure(money(row.mean, unit), row.mean),
             ranged(row.q50, row.lower, row.upper, unit),
         ]

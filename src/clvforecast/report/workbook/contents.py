@@ -88,12 +88,12 @@ class Contents:
     """Money in `currency`; every table of ranges has the columns `RANGE`.
 
     accounts: `Forecast.accounts`, the largest mean first
-    headline: key, label, period_start, period, mean, q50, lower, upper; keys are next_quarter, next_12_months, whole_window,
-        fiscal_year and others
-    periods: label, period_start, period, partial and ranges, by `freq`
+    headline: key, label, period_start, period (last day in the window), mean, q50, lower, upper; keys are next_quarter,
+        next_12_months, whole_window, fiscal_year and others
+    periods: label, period_start, period, to (last day in the window), partial and ranges, by `freq`
     whole: one row, the whole window, with discounted_mean (and, where they are known, the ends of its range)
     history: label, period_start, period, revenue, partial: recognised before `as_of`
-    bridge, retention: `Forecast.bridge` and `.retention` by `freq`
+    bridge, retention: `Forecast.bridge` and `.retention` by `freq`, `with_coverage`
     retention_year: `Forecast.retention` over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
     plan_rows: what became of the rows of the plans

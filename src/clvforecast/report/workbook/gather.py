@@ -15,7 +15,7 @@ from clvforecast.intervals import describe
 from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
 from clvforecast.report.planned import first_rejects, plan_rows, rejects_by_rule
-from clvforecast.report.windows import check_comparison, runs_at_origin, year_ahead
+from clvforecast.report.windows import check_comparison, last_days, runs_at_origin, with_coverage, year_ahead
 from clvforecast.report.workbook.contents import (
     RANGE,
     Contents,
@@ -66,15 +66,15 @@ def contents_of(
         freq=freq,
         accounts=accounts,
         headline=_headline(forecast, freq, ci_prob),
-        periods=forecast.portfolio(freq, None, ci_prob),
+        periods=_with_last_day(forecast.portfolio(freq, None, ci_prob)),
         whole=forecast.summary(None, ci_prob),
         segments={
             name: _segment(forecast, accounts, counted.to_date, name, freq, ci_prob) for name in forecast.groups.columns
         },
         history=_history(forecast, freq),
-        bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
-        retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
-        retention_year=_asked(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
+        bridge=_flows(forecast, "bridge", freq, ci_prob=ci_prob),
+        retention=_flows(forecast, "retention", freq, ci_prob=ci_prob),
+        retention_year=_flows(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
         policies=_policies(forecast),
         about=_about(forecast),
         warnings=forecast.warnings,
@@ -96,13 +96,18 @@ def _accounts(forecast: Forecast, counted: Counting, ci_prob: float) -> pd.DataF
     return table.assign(clv_upper=to_date + table["upper"]).reset_index(drop=True)
 
 
-def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
-    """The table that a method of the forecast returns, or why this forecast cannot tell it."""
+def _with_last_day(table: pd.DataFrame) -> pd.DataFrame:
+    """With a column to: a period's last day that is in the window."""
+    return table.assign(to=last_days(table))
+
+
+def _flows(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
+    """The table that a method of the forecast returns, with how much of each period it is of; or why it cannot tell it."""
     asked = getattr(forecast, method, None)
     if asked is None:
         return Missing(f"This kind of forecast has no {method}.")
     try:
-        return asked(*arguments, **options)
+        return with_coverage(forecast, asked(*arguments, **options))
     except ForecastError as error:
         return Missing(str(error))
 
@@ -145,7 +150,7 @@ def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
 
 
 def _line(key: str, row: pd.Series, before: str) -> dict[str, Any]:
-    return {**row, "key": key, "label": f"{before}{row['label']}"}
+    return {**row, "key": key, "label": f"{before}{row['label']}", "period": last_days(row.to_frame().T)[0]}
 
 
 def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:

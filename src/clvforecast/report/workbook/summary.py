@@ -351,7 +351,7 @@ def _period_row(page: Page, row: dict[str, Any], served: float, is_known: bool) 
     """is_known: whether it is told what of the period was over by as_of; without it there is no figure of the whole period."""
     page.put(0, f"{row['label']}{' *' if row['partial'] else ''}")
     page.put(FROM, row["period_start"], "date")
-    page.put(TO, row["period"], "date")
+    page.put(TO, row["to"], "date")
     for name, column in VALUES.items():
         page.put(column, row[name], "money", **(BOLD if name == "mean" else {}))
     page.put(SERVED, served if served else None, "money")

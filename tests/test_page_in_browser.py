@@ -155,6 +155,20 @@ def test_units_are_those_of_the_tables_that_python_writes(shared: Tab) -> None:
         assert shown == range_unit(*rows.T, beside=2.0 * scale)._asdict()
 
 
+@pytest.mark.parametrize(("months", "words"), [(6, "the 6 months ahead"), (24, "a mean year ahead")])
+def test_what_is_ahead_of_an_account_is_called_by_its_length(
+    open_page: Open, data: PageData, months: int, words: str
+) -> None:
+    """Half a year is not scaled up to a year."""
+    with open_page(replace(data, horizon_months=months)) as tab:
+        tab.value("openAccount(1)")
+        last = tab.value("document.querySelector('#account-view .pair table tbody tr:last-child').textContent")
+        unit = tab.value("accountUnit(1)")
+        ahead = data.accounts["q50"].iloc[1] / max(1.0, months / 12)
+        assert last.startswith(words) and f"{ahead / unit['size']:,.{unit['digits']}f} (" in last
+        assert words in tab.value("document.getElementById('account-years-caption').textContent")
+
+
 def test_an_account_shows_its_plan(shared: Tab, data: PageData) -> None:
     shared.value("openAccount(0)")
     shown = shared.value("document.getElementById('account-view').innerText")

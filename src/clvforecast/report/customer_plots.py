@@ -176,7 +176,7 @@ def plot_payback(prospects: Prospects, ax: Axes | None = None, acquisition_cost:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 3, 6, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
     axes.set_xlabel(f"months from {prospects.start}")
-    axes.set_ylabel("chance to be paid back")
+    axes.set_ylabel("chance to have been paid back by then")
     cost = acquisition_cost if acquisition_cost is not None else prospects.acquisition_cost
     axes.set_title(f"Payback of {prospects.currency} {cost:,.0f} a customer", loc="left", fontsize="medium")
     legend(axes, [])
@@ -188,6 +188,9 @@ def plot_cohort(
     prospects: Prospects, ax: Axes | None = None, show: str = "cumulative", discounted: bool = False
 ) -> Axes:
     """The cohort of n over time: 50%, 80% and 95% ranges and the median.
+
+    The title tells two chances: that the cost was reached at some time within the horizon, which is ``p_paid_back`` of
+    `Prospects.payback`, and that the cohort is above it at the end, which is that of `Prospects.cohort`.
 
     Parameters
     ----------
@@ -223,7 +226,11 @@ def plot_cohort(
         axes.set_ylabel(f"{what}{less_cost}\n{unit.label(prospects.currency)}")
     paid = ""
     if show == "cumulative" and prospects.acquisition_cost is not None:
-        paid = f"\npaid back within {prospects.settings.horizon_months} months: {table['p_paid_back'].iloc[-1]:.0%}"
+        months = prospects.payback_draws(of="cohort", discounted=discounted).values
+        paid = (
+            f"\npaid back at some time within {prospects.settings.horizon_months} months: {np.isfinite(months).mean():.0%}; "
+            f"above cost at their end: {table['p_paid_back'].iloc[-1]:.0%}"
+        )
     title = f"{counted(prospects.n, 'new customer')} from {prospects.start}{paid}"
     axes.set_title(title, loc="left", fontsize="medium")
     date_axis(axes)

@@ -574,6 +574,20 @@ def test_money_has_its_currency_percent_a_percent_sign_and_days_are_days(real: P
     assert shown.cell(HEAD_ROW + 1, heads["median"]).number_format.startswith("#,##0")
 
 
+@pytest.mark.parametrize("which", ["real", "made_up"])
+def test_a_sheet_whose_formats_leave_out_thousands_says_so(which: str, request: pytest.FixtureRequest) -> None:
+    """Formats divide, cells do not: the words name the unit of what is seen, and what a cell holds."""
+    book, scaled = values_of(request.getfixturevalue(which)), 0
+    for sheet in book:
+        formats = {cell.number_format for row in sheet.iter_rows() for cell in row if cell.value is not None}
+        if not any(re.search(r"0,+[_ )]|0,+$", how) for how in formats) or sheet.title in ("Assumptions",):
+            continue
+        told = " ".join(str(row[0].value) for row in sheet.iter_rows(max_row=6))
+        assert re.search(r"shown in [A-Z]{3} (thousand|million|billion); cells hold full [A-Z]{3}", told), sheet.title
+        scaled += 1
+    assert scaled >= 2
+
+
 def test_sheets_stand_in_the_order_of_questions(made_up: Path, real: Path) -> None:
     every = [
         "Summary",

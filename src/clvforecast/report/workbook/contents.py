@@ -134,6 +134,11 @@ class Contents:
         """Of the money, as it stands within a sentence: "revenue"."""
         return self.counted.noun.lower()
 
+    @property
+    def whole_mean(self) -> float:
+        """Mean of the whole window with all that is in the headline, new customers too."""
+        return float(self.headline.set_index("key").loc["whole_window", "mean"])
+
     def of_existing(self, words: str) -> str:
         """The words, with whom they speak of where the forecast has new customers too."""
         return words if self.new_customers is None else f"{words}, existing customers"

@@ -89,6 +89,13 @@ class Book:
         """ "USD million"."""
         return self.unit.label(self.currency)
 
+    @property
+    def shown_in(self) -> str:
+        """ "shown in USD million; cells hold full USD": numbers are not divided, only their formats leave out digits."""
+        if not self.unit.name:
+            return f"in {self.currency}"
+        return f"shown in {self.money_in}; cells hold full {self.currency}"
+
     def style(self, kind: str, **look: Any) -> Any:
         """The format of a kind of value (`number_format`), with properties of XlsxWriter; each made once."""
         key = (kind, *sorted(look.items()))

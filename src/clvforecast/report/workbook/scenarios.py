@@ -21,7 +21,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     page.set_columns([width_of(names, least=28.0), *[13.0] * max(len(contents.periods), 7)])
     page.head(
         "Scenarios: revenue to come",
-        f"{page.book.money_in}, undiscounted where nothing else is said. The same simulated worlds are run under each "
+        f"Money {page.book.shown_in}, undiscounted where nothing else is said. The same simulated worlds are run under each "
         "scenario, so that differences are of the scenario and not of chance; their ranges come from differences world by world.",
     )
     title_rows = page.row

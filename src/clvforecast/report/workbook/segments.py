@@ -25,8 +25,8 @@ def write_segments(page: Page, contents: Contents) -> None:
     page.set_columns([width_of(names, least=28.0, most=44.0), *[12.0] * max(len(contents.periods), 7)])
     page.head(
         f"Segments: {contents.noun} to come",
-        f"{page.book.money_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do not: "
-        "bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
+        f"Money {page.book.shown_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do "
+        "not: bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
         *(() if contents.new_customers is None else (WHO,)),
     )
     if not contents.segments:

@@ -98,8 +98,8 @@ def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places
     page.head(
         "ARR bridge",
         f"Money {page.book.shown_in}. Annual recurring revenue at the start of a period, what changed it, and at its end. Grey "
-        f"columns are actual figures; a period that runs on {contents.as_of} is followed from its own first day. * marks a period that "
-        "the window cuts short: its figures and rates are of the part that is told, to the day beneath.",
+        f"columns are actual figures; a period that runs on {contents.as_of} is followed from its own first day. * marks a "
+        "period that the window cuts short: its figures and rates are of the part that is told, to the day beneath.",
         f"Means add up, and the check says so; medians and ends of ranges ({low}, {high}) do not. Contraction and churn are "
         "negative: their low end is the larger loss.",
     )

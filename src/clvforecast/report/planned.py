@@ -86,11 +86,12 @@ def rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
 
 def shown_columns(steps: pd.DataFrame) -> list[str]:
     """Known columns in their order, without those that are empty everywhere, then the others."""
-    known = [name for name in COLUMNS if name in steps and (name in ("account_id", "stated") or _is_told(steps[name]))]
+    known = [name for name in COLUMNS if name in steps and (name in ("account_id", "stated") or is_told(steps[name]))]
     return [*known, *(name for name in steps if name not in COLUMNS and name not in HIDDEN)]
 
 
-def _is_told(values: pd.Series) -> bool:
+def is_told(values: pd.Series) -> bool:
+    """Whether anything stands in a column."""
     return bool((values.notna() & (values.astype(object) != "")).any())
 
 

@@ -10,7 +10,7 @@ from clvforecast.report.page.data import PageData
 from clvforecast.report.page.numbers import money, percent, probability
 from clvforecast.report.page.sections import ranged_share
 from clvforecast.report.page.tables import Column, Content, Figure, Html, date_of, join, name_of, section, table, tag
-from clvforecast.report.planned import ADDS, EXPECTED, STATED_AND_LEARNED, PlanRows
+from clvforecast.report.planned import ADDS, EXPECTED, STATED_AND_LEARNED, PlanRows, is_told
 from clvforecast.report.units import MoneyUnit, counted, money_unit, range_unit
 
 MOST_STEPS = 50
@@ -50,7 +50,7 @@ def _steps(data: PageData, steps: pd.DataFrame) -> list[Html]:
         ("Note", lambda row: "" if pd.isna(row["note"]) else name_of(str(row["note"]))),
     ]
     needs = ("account_id", "date", "kind", "amount", "stated", "probability", "expected_amount", "added", "note")
-    kept = [column for column, name in zip(columns, needs, strict=True) if name in steps and steps[name].notna().any()]
+    kept = [column for column, name in zip(columns, needs, strict=True) if name in steps and is_told(steps[name])]
     lines: list[list[Content]] = [[make(row) for _, make in kept] for row in shown.to_dict("records")]
     lead = [
         STATED_AND_LEARNED,

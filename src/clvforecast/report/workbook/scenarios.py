@@ -32,6 +32,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
         _whole(page, contents, title, scenarios.discounted, scenarios.discounted_difference, base)
     page.sheet.freeze_panes(title_rows, 1)
     chart_row = page.row
+    page.block()
     page.next(CHART_ROWS)
     labels = list(dict.fromkeys(scenarios.periods["label"]))
     first = _block(page, "Mean by period", scenarios.periods, "mean", labels)
@@ -41,7 +42,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     for value, words in (("mean", "mean"), ("lower", low), ("upper", high)):
         _block(page, f"Difference from {base} by period: {words}", scenarios.periods_difference, value, labels)
     _chart(page, names, labels, first, chart_row, float(scenarios.periods["mean"].max()))
-    page.printed()
+    page.printed_by_block()
 
 
 def base_of(scenarios: Scenarios) -> str:
@@ -96,6 +97,7 @@ def _whole(
 
 def _block(page: Page, title: str, table: pd.DataFrame, value: str, labels: list[str]) -> int:
     """Scenarios as rows, periods as columns; returns the row of the heads."""
+    page.block()
     page.section(title)
     wide = table.pivot_table(index="scenario", columns="label", values=value, aggfunc="first", sort=False, dropna=False)
     head_row = page.row

@@ -52,7 +52,7 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
     chart = periods_chart(page, contents, first, last)
     page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 2})
     page.sheet.repeat_rows(0)
-    page.printed(TOTAL_AT + 1)
+    page.printed_by_block(TOTAL_AT + 1)
 
 
 # --- headline -----------------------------------------------------------------------------------------------
@@ -154,6 +154,7 @@ def _discounted(page: Page, contents: Contents) -> None:
 def _lifetime(page: Page, contents: Contents, accounts: Layout, existing_row: int) -> None:
     """What accounts have brought, will bring, and both; the value after the window; how much hangs on the largest."""
     table = contents.accounts
+    page.block()
     _range_heads(page, contents, contents.of_existing("Customer lifetime value, all accounts"))
     to_date = page.row
     counted = contents.counted
@@ -227,6 +228,7 @@ def _concentration(page: Page, contents: Contents, accounts: Layout) -> None:
 
 def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
     """ARR now and a year ahead, and what of it was kept: links to the bridge."""
+    page.block()
     _range_heads(page, contents, "Annual recurring revenue (ARR)")
     place, value = bridge.start
     page.put(0, f"ARR at the start of {bridge.start_label}")
@@ -254,6 +256,7 @@ def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
 def _how_to_read(page: Page, contents: Contents) -> None:
     low, high = contents.ends
     tail = (1.0 - contents.ci_prob) / 2.0
+    page.block()
     page.section("How to read a range")
     page.say(
         f"Each figure was simulated {contents.draws:,} times. In {contents.ci_prob:.0%} of these worlds it lies between {low} "
@@ -274,6 +277,7 @@ def _how_to_read(page: Page, contents: Contents) -> None:
 
 
 def _checks(page: Page) -> None:
+    page.block()
     page.section("Checks: each must be 0.00")
     for check in page.book.checks:
         page.put(0, check.words)

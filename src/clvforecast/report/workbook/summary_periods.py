@@ -24,6 +24,7 @@ def write_periods(
     """The figures of the chart: history, then the forecast; returns the first and the last row."""
     past = contents.history if isinstance(contents.history, pd.DataFrame) else None
     served_so_far = 0.0 if past is None or not past["partial"].iloc[-1] else float(past["revenue"].iloc[-1])
+    page.block()
     page.section(f"{contents.counted.noun} by {word_of(contents.freq)}: the figures of the chart")
     page.heads(
         [

@@ -126,7 +126,7 @@ def accounts_table(n: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def periods(named: list[tuple[str, str, str]], draws: np.ndarray) -> pd.DataFrame:
     table = spans(named)
-    return table.assign(days=91, partial=False, **ranges(draws), already=0.0)
+    return table.assign(days=91, to=table["period"], partial=False, **ranges(draws), already=0.0)
 
 
 def spans(named: list[tuple[str, str, str]]) -> pd.DataFrame:
@@ -191,7 +191,7 @@ def bridge(named: list[tuple[str, str, str]], rng: np.random.Generator, n_actual
         }
         end = start + sum(moved.values()) - 2 * (moved["contraction"] + moved["churn"])
         for line, draws in {"start": start, **moved, "end": end}.items():
-            told = {"basis": "actual" if is_past else "forecast", "partial": False, "line": line}
+            told = {"basis": "actual" if is_past else "forecast", "partial": False, "covered": "", "line": line}
             rows.append({**one, **told, **ranges(draws)})
         start = end
     return pd.DataFrame(rows)
@@ -210,7 +210,7 @@ def retention(
         is_past = at < len(past)
         for measure, mean in {"nrr": 1.01, "grr": 0.93, "gross_renewal_rate": 0.9, "logo_churn": 0.05}.items():
             draws = np.full(DRAWS, mean) if is_past else mean + rng.normal(0.0, 0.015 * (1 + 0.1 * at), DRAWS)
-            told = {"basis": "actual" if is_past else "forecast", "partial": False, "measure": measure}
+            told = {"basis": "actual" if is_past else "forecast", "partial": False, "covered": "", "measure": measure}
             rows.append({**one, **told, **ranges(draws)})
     table = pd.DataFrame(rows)
     unknown = (table["measure"] == "gross_renewal_rate") & (table["label"] == past[0][0])

@@ -80,6 +80,21 @@ def test_years_and_origins_add_up(company, everyone: pd.DataFrame) -> None:
         assert coming["label"].tolist()[-1] == "18 months"
 
 
+def test_parts_of_years_are_marked_and_end_with_the_window(company) -> None:
+    """2023-12-31 lies in the middle of FY24: what is known of it, and the part of FY25 that 18 months reach, have a star."""
+    ledger, posterior = company
+    account_id = ledger.accounts["account_id"][0].as_py()
+    view = view_account(
+        posterior, ledger, account_id, calendar=clv.FiscalCalendar(7), **SETTINGS | {"horizon_months": 17}
+    )
+    out = Console(file=io.StringIO(), width=200)
+    show_account(out, view)
+    past, ahead = out.file.getvalue().split("last bookings")
+    assert "FY24*" in past and "FY23*" not in past and "* the year goes on: only what was until 2023-12-31" in past
+    assert "FY24*" in ahead and "FY25*" in ahead and "2025-06-30" not in ahead
+    assert coming_years(view)["to"].max() == pd.Timestamp("2025-05-31")
+
+
 def test_contracts_in_force_of_a_hand_made_account(company) -> None:
     """A contract of 12 months at 100 a month, raised by 60 over its last 6 months; one ended; one renewed ahead."""
     _, posterior = company

@@ -332,6 +332,14 @@ def test_the_cohort_is_its_table(won: clv.Prospects, show: str, prefix: str, fre
         clv.plot_cohort(won, show="profit")
 
 
+@pytest.mark.parametrize("discounted", [False, True])
+def test_the_cohort_s_title_tells_both_chances_as_the_tables_do(won: clv.Prospects, discounted: bool) -> None:
+    title = clv.plot_cohort(won, discounted=discounted).get_title(loc="left")
+    reached = won.payback().set_index(["of", "discounted"]).loc[("cohort", discounted), "p_paid_back"]
+    at_end = won.cohort("ME", discounted=discounted)["p_paid_back"].iloc[-1]
+    assert f"at some time within 30 months: {reached:.0%}; above cost at their end: {at_end:.0%}" in title
+
+
 # --- all of them --------------------------------------------------------------------------------------------
 
 

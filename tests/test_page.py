@@ -410,10 +410,10 @@ def test_the_chart_library_is_read_only_when_a_page_is_written() -> None:
 def test_without_its_script_the_figures_are_there() -> None:
     data = page_data()
     said = " ".join(" ".join(read(page_html(data)).texts).split())
-    assert f"EUR million {data.headline['q50'].iloc[1] / 1e6:.1f} from 1 July 2026 to 30 June 2027" in said
+    assert f"EUR {data.headline['q50'].iloc[1] / 1e6:.1f} million from 1 July 2026 to 30 June 2027" in said
     assert "Charts and the list of accounts need JavaScript" in said
-    assert "ARR bridge by quarter, EUR million: means, with 90% ranges" in said
-    assert "−0.8" in said and "-0.8" not in said
+    assert "ARR bridge by quarter, EUR thousand: means, with 90% ranges" in said
+    assert "−833" in said and "-833" not in said
 
 
 def test_a_bare_page_has_what_is_left(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_bare_page_has_what_is_left(tmp_path: Path) -> None:
 def test_ends_of_a_planned_probability_are_percentages() -> None:
     """`lower` and `upper` of a planned step are of its learned probability; added_lower and added_upper are money."""
     script = (files("clvforecast.report.page") / "account.js").read_text(encoding="utf-8")
-    pattern = re.search(r"return /(.+)/\.test\(name\) \? percent", script)
+    pattern = re.search(r"if \(/(.+)/\.test\(name\)\) return percent", script)
     assert pattern is not None
     shares = ("stated", "probability", "lower", "upper", "learned_probability_lower", "ci_prob")
     assert all(re.search(pattern[1], name) for name in shares)
@@ -456,3 +456,35 @@ def test_the_fan_says_why_a_period_is_not_drawn() -> None:
     begun = "; the running quarter is left out, as what it had already is not known here"
     short = "; a quarter that the horizon cuts short is left out"
     assert json.loads(made.stdout) == [begun, short, begun + short, ""]
+
+
+def test_plans_have_a_section_with_their_notes_and_rejected_rows(made: clv.Forecast) -> None:
+    """Stated beside learned, what the expected amount is, and every rejected row with its column, value and what to do."""
+    assert made.ledger is not None
+    name = made.table["account_id"].iloc[0]
+    day = f"{made.as_of.replace(year=made.as_of.year + 1):%Y-%m-%d}"
+    rows = [(name, "expansion", 9e4, 0.8, "agreed <in May>"), (name, "expnsion", 1.0, 0.5, "")]
+    given = pd.DataFrame(rows, columns=["account_id", "kind", "amount", "probability", "note"]).assign(planned_date=day)
+    plans = clv.read_plans(given, made.ledger)
+    steps = pd.DataFrame(
+        {
+            "account_id": [name],
+            "date": pd.to_datetime([day]),
+            "kind": ["expansion"],
+            "amount": [9e4],
+            "stated": [0.8],
+            "probability": [0.6],
+            "lower": [0.4],
+            "upper": [0.7],
+            "expected_amount": [5e4],
+            "note": ["agreed <in May>"],
+        }
+    )
+    page = page_html(gather(made, plan_table=steps, plans=plans))
+    said = " ".join(" ".join(read(page).texts).split())
+    for words in ("As stated", "80%", "60%", "(40% to 70%)", "agreed <in May>", "planned amount × chance as learned"):
+        assert words in said, words
+    (row,) = plans.rejected.itertuples()
+    for words in (str(row.value), row.rule.replace("_", " "), row.hint, "2 rows of plans read, 1 rejected"):
+        assert words in said, words
+    assert 'id="plans"' not in page_html(gather(made))

@@ -12,6 +12,7 @@ import pytest
 
 from browser import BINARY, Browser, Tab
 from clvforecast.report.page import PageData, page_html
+from clvforecast.report.units import range_unit
 from made_up_page import HOSTILE, bare, page_data
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium on this machine")
@@ -146,10 +147,33 @@ def test_an_account_opens_and_closes_by_keyboard(open_page: Open, data: PageData
         assert tab.complaints() == []
 
 
+def test_units_are_those_of_the_tables_that_python_writes(shared: Tab) -> None:
+    rng = np.random.default_rng(1)
+    for scale in (3.0, 900.0, 4e4, 1.1e6, 6e8, 3e10):
+        rows = np.sort(rng.lognormal(0.0, 2.0, (4, 1)) * (1.0 + rng.normal(0.0, 0.02, (4, 3))), axis=1) * scale
+        shown = shared.value(f"rangeUnit({rows.tolist()}, {2.0 * scale})")
+        assert shown == range_unit(*rows.T, beside=2.0 * scale)._asdict()
+
+
+@pytest.mark.parametrize(("months", "words"), [(6, "the 6 months ahead"), (24, "a mean year ahead")])
+def test_what_is_ahead_of_an_account_is_called_by_its_length(
+    open_page: Open, data: PageData, months: int, words: str
+) -> None:
+    """Half a year is not scaled up to a year."""
+    with open_page(replace(data, horizon_months=months)) as tab:
+        tab.value("openAccount(1)")
+        last = tab.value("document.querySelector('#account-view .pair table tbody tr:last-child').textContent")
+        unit = tab.value("accountUnit(1)")
+        ahead = data.accounts["q50"].iloc[1] / max(1.0, months / 12)
+        assert last.startswith(words) and f"{ahead / unit['size']:,.{unit['digits']}f} (" in last
+        assert words in tab.value("document.getElementById('account-years-caption').textContent")
+
+
 def test_an_account_shows_its_plan(shared: Tab, data: PageData) -> None:
     shared.value("openAccount(0)")
     shown = shared.value("document.getElementById('account-view').innerText")
-    for text in ("<expansion>", "120,000", "81% (70% to 90%)", "2026-09-01", "With plan", "310,000", "agreed <in May>"):
+    money = ("120.0", "310.0", "money in EUR thousand")
+    for text in ("<expansion>", "81% (70% to 90%)", "2026-09-01", "With plan", "agreed <in May>", *money):
         assert text in shown, text
     shared.value("document.getElementById('account-view').close(); openAccount(7)")
     assert "No step is planned" in shared.value("document.getElementById('account-view').innerText")

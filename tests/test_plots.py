@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
@@ -137,3 +140,25 @@ def test_given_axes_are_used_and_style_is_left_alone(made: clv.Forecast) -> None
     assert dict(matplotlib.rcParams) == before
     plot_portfolio(made)
     assert pyplot.get_fignums() == []
+
+
+NOTEBOOK = """
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+shell = InteractiveShell.instance()
+with capture_output() as shown:
+    shell.run_cell("from clvforecast.report.axes import axes_or_new; axes = axes_or_new(None)").raise_error()
+assert any("image/png" in output.data for output in shown.outputs), shown.outputs
+from matplotlib import pyplot
+
+assert pyplot.get_fignums() == []
+"""
+
+
+def test_a_notebook_shows_a_plot_that_was_given_no_axes() -> None:
+    """Also where the cell ends with an assignment, as ``axes = clv.plot_arr(forecast)``."""
+    pytest.importorskip("IPython")
+    settings = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], env=settings, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

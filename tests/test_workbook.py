@@ -23,12 +23,13 @@ from openpyxl.utils import range_boundaries
 import clvforecast as clv
 from clvforecast.errors import ForecastError, ForecastFileError
 from clvforecast.report import workbook as package
+from clvforecast.report.page import gather, page_html
 from clvforecast.report.page.horizon import headline
+from clvforecast.report.planned import REJECT_COLUMNS, rejects_by_rule
 from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
-from clvforecast.report.workbook.gather import REJECT_COLUMNS, _rejects_by_rule
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -225,7 +226,7 @@ def test_a_ledger_with_rejected_rows_is_told_by_rule(tmp_path: Path) -> None:
     row = column(sheet, "Rejected, by rule") + 2
     assert [sheet.cell(row, at).value for at in (1, 2)] == [ledger.rejected["rule"].iloc[0], 1]
     rules = pd.DataFrame({"rule": ["b", "c", "a", "c"], "row": [1, 2, 3, 4]}).reindex(columns=REJECT_COLUMNS)
-    told = _rejects_by_rule(rules)
+    told = rejects_by_rule(rules)
     assert told[["rule", "rows", "row"]].to_numpy().tolist() == [["c", 2, 2], ["a", 1, 3], ["b", 1, 1]]
 
 
@@ -251,6 +252,44 @@ def test_twelve_months_are_the_same_in_workbook_and_page(ledger: clv.Ledger, mon
     theirs = headline(forecast, 0.9).set_index("key").loc["next_12_months" if months > 12 else "horizon"]
     assert pd.Timestamp(own["period"]) == pd.Timestamp(theirs["end"])
     assert [own[name] for name in RANGE] == pytest.approx([theirs[name] for name in RANGE])
+
+
+def test_no_period_reaches_beyond_the_window_and_cut_ones_say_how_far_they_go(
+    ledger: clv.Ledger, tmp_path: Path
+) -> None:
+    """Weeks of a retailer, and a window that ends inside a quarter: the last day told is the window's, in every sheet."""
+    calendar = clv.FiscalCalendar(2, weeks="4-4-5")
+    made = clv.forecast(
+        clv.prior(ledger, ["segment"], draws=5),
+        ledger,
+        11,
+        draws=4,
+        calendar=calendar,
+        bridge=True,
+        group_by=["segment"],
+    )
+    last = pd.Timestamp(made.as_of) + pd.DateOffset(months=11)
+    contents = contents_of(made)
+    assert contents.periods["to"].iloc[-1] == last and contents.periods["period"].iloc[-1] > last
+    assert (contents.headline["period"] <= last).all()
+    for table in (contents.bridge, contents.retention):
+        assert isinstance(table, pd.DataFrame)
+        cut = table[table["partial"]]
+        assert set(cut["to"]) == {last}
+        days = (last - cut["period_start"].iloc[0]).days + 1
+        assert set(cut["covered"]) == {f"{days} of {(cut['period'] - cut['period_start']).dt.days.iloc[0] + 1} days"}
+        assert set(table.loc[~table["partial"], "covered"]) == {""}
+    write_contents(contents, tmp_path / "cut.xlsx")
+    book = values_of(tmp_path / "cut.xlsx")
+    told = [cell.value for cell in book["Bridge"][column(book["Bridge"], "part")] if cell.value]
+    assert told[-1] == cut["covered"].iloc[0]
+    days_told = [
+        cell.value for name in ("Summary", "Bridge") for row in book[name].iter_rows() for cell in row if cell.is_date
+    ]
+    assert days_told and max(days_told) <= last
+    page = page_html(gather(made))
+    assert f"Rates of {cut['label'].iloc[0]} are over {cut['covered'].iloc[0]} only." in page
+    assert f"{contents.periods['period'].iloc[-1]:%Y-%m-%d}" not in re.sub(r"<script.*", "", page, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize(("months", "day", "name"), [(26, None, "horizon_months"), (27, "2023-06-30", "as_of")])
@@ -381,7 +420,7 @@ def test_a_bridge_that_does_not_balance_is_told(tmp_path: Path) -> None:
 
 def test_the_bridge_is_the_forecast_s_with_losses_negative(full: Contents, made_up: Path) -> None:
     sheet = values_of(made_up)["Bridge"]
-    heads = [cell.value for cell in sheet[column(sheet, "to") - 2]][1:17]
+    heads = [cell.value for cell in sheet[column(sheet, "from") - 2]][1:17]
     means = signed(full.bridge).pivot_table(index="line", columns="label", values="mean")[heads]
     first = column(sheet, "ARR at the start")
     shown = np.array(
@@ -502,8 +541,13 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
     for sheet in book:
         assert sheet.freeze_panes, sheet.title
         assert sheet.print_area, sheet.title
-        assert sheet.page_setup.orientation == "landscape" and sheet.sheet_properties.pageSetUpPr.fitToPage
-        assert sheet.page_setup.fitToWidth in (None, 1)
+        assert sheet.page_setup.orientation == "landscape"
+        if sheet.title in ("Summary", "Segments", "Scenarios"):
+            starts = [row.id for row in sheet.row_breaks.brk]
+            assert int(sheet.page_setup.scale) <= 100 and all(sheet.cell(at + 1, 1).value for at in starts)
+            assert all(not sheet.cell(at, 1).value for at in starts), "a page begins with a block"
+        else:
+            assert sheet.sheet_properties.pageSetUpPr.fitToPage and sheet.page_setup.fitToWidth in (None, 1)
         assert "2018-06-30" in sheet.oddHeader.right.text or which == "real"
         assert "&P" in sheet.oddFooter.right.text or "&[Page]" in sheet.oddFooter.right.text
     assert book["Accounts"].freeze_panes == f"B{HEAD_ROW + 1}"
@@ -533,6 +577,20 @@ def test_money_has_its_currency_percent_a_percent_sign_and_days_are_days(real: P
     heads = {cell.value: cell.column for cell in shown[HEAD_ROW]}
     assert shown.cell(HEAD_ROW + 1, heads["active in 12 months"]).number_format.startswith("0.0%")
     assert shown.cell(HEAD_ROW + 1, heads["median"]).number_format.startswith("#,##0")
+
+
+@pytest.mark.parametrize("which", ["real", "made_up"])
+def test_a_sheet_whose_formats_leave_out_thousands_says_so(which: str, request: pytest.FixtureRequest) -> None:
+    """Formats divide, cells do not: the words name the unit of what is seen, and what a cell holds."""
+    book, scaled = values_of(request.getfixturevalue(which)), 0
+    for sheet in book:
+        formats = {cell.number_format for row in sheet.iter_rows() for cell in row if cell.value is not None}
+        if not any(re.search(r"0,+[_ )]|0,+$", how) for how in formats) or sheet.title in ("Assumptions",):
+            continue
+        told = " ".join(str(row[0].value) for row in sheet.iter_rows(max_row=6))
+        assert re.search(r"shown in [A-Z]{3} (thousand|million|billion); cells hold full [A-Z]{3}", told), sheet.title
+        scaled += 1
+    assert scaled >= 2
 
 
 def test_sheets_stand_in_the_order_of_questions(made_up: Path, real: Path) -> None:
@@ -573,7 +631,8 @@ def test_plans_and_scenarios_show_what_they_were_given(made_up: Path) -> None:
     book = values_of(made_up)
     plans = table_at(book, "plans_table")
     assert plans["stated probability"].tolist() == [0.8, 0.5]
-    assert plans["date"][0] == pd.Timestamp("2018-09-30") and pd.isna(plans["date"][1]) and pd.isna(plans["amount"][1])
+    assert plans["planned for"][0] == pd.Timestamp("2018-09-30") and pd.isna(plans["planned for"][1])
+    assert pd.isna(plans["planned amount"][1])
     sheet = book["Scenarios"]
     row = next(cells[0].row for cells in sheet.iter_rows() if cells[0].value == "price +5%")
     assert sheet.cell(row, 6).value == pytest.approx(sheet.cell(row, 2).value / 21, rel=1e-9), "a twentieth of the base"
@@ -603,12 +662,33 @@ def test_planned_probabilities_are_percent_with_their_ends_and_money_is_money(tm
     )
     write_contents(made_up_contents(plans=steps.assign(term_months=12)), tmp_path / "plans.xlsx")
     sheet = values_of(tmp_path / "plans.xlsx")["Plans"]
-    head = column(sheet, "account id")
+    head = next(row for row in range(1, sheet.max_row) if sheet.cell(row, 1).value == "account")
     formats = {
         sheet.cell(head, at).value: sheet.cell(head + 1, at).number_format for at in range(1, sheet.max_column + 1)
     }
-    assert {name for name, how in formats.items() if "%" in how} == {name.replace("_", " ") for name in shares}
-    assert {formats[name.replace("_", " ")] for name in money} == {formats["amount"]}
+    percent = {"chance as stated", "chance as learned", "as learned: low 5%", "as learned: high 95%"}
+    assert {name for name, how in formats.items() if "%" in how} == percent
+    added = {"adds to revenue: mean", "adds: low 5%", "adds: high 95%", "adds to discounted value: mean"}
+    assert {formats[name] for name in ("expected amount", *added)} == {formats["planned amount"]}
+    words = " ".join(str(row[0].value) for row in sheet.iter_rows())
+    assert "planned amount × chance as learned" in words and "whether the contract still runs" in words
+
+
+def test_rejected_rows_of_plans_stand_on_the_sheet_of_data_quality(
+    ledger: clv.Ledger, forecast: clv.Forecast, tmp_path: Path
+) -> None:
+    """With row, column, value, rule and hint; and the plans' warnings."""
+    name = forecast.table["account_id"].iloc[0]
+    rows = [(name, "expansion", 900.0), (name, "expnsion", 1.0), ("=nobody", "expansion", 1.0)]
+    given = pd.DataFrame(rows, columns=["account_id", "kind", "amount"]).assign(planned_date="2024-03-01")
+    plans = clv.read_plans(given, ledger)
+    write_workbook(forecast, tmp_path / "f.xlsx", plans=plans)
+    sheet = values_of(tmp_path / "f.xlsx")["Data quality"]
+    told = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    assert any(row[0] == "Plans: 3 rows read, 1 accepted, 2 rejected" for row in told)
+    assert any(plans.warnings[0] in str(row[0]) for row in told)
+    for row in plans.rejected.itertuples():
+        assert any({row.rule, row.row, row.column, row.value, row.hint} <= set(cells) for cells in told), row
 
 
 def test_a_backtest_is_a_track_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,17 @@ def quarters(as_of: date, past: int, ahead: int) -> pd.DataFrame:
     starts = [pd.Period(end, "Q").start_time.normalize() for end in ends]
     labels = [f"FY{end.year % 100} Q{end.quarter}" for end in ends]
     basis = ["actual"] * past + ["forecast"] * ahead
-    return pd.DataFrame({"label": labels, "period_start": starts, "period": ends, "basis": basis, "partial": False})
+    return pd.DataFrame(
+        {
+            "label": labels,
+            "period_start": starts,
+            "period": ends,
+            "basis": basis,
+            "partial": False,
+            "to": ends,
+            "covered": "",
+        }
+    )
 
 
 def made_up_bridge(as_of: date = AS_OF, past: int = 4, ahead: int = 12, opening: float = 815_000_000.0) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from clvforecast.plans import PlanReliability, Plans
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import scoring_warnings
 from clvforecast.report.nearest import near_names
+from clvforecast.report.windows import last_days
 from clvforecast.scenarios import Assume, Scenario
 from clvforecast.simulation.states import unseen_levels
 
@@ -124,7 +125,10 @@ def renewals_so_far(view: AccountView) -> tuple[int, int]:
 
 
 def past_years(view: AccountView) -> pd.DataFrame:
-    """One row a fiscal year since the first event: label, recognised (by days of service) and booked by `as_of`, in currency."""
+    """One row a fiscal year since the first event: label, recognised (by days of service) and booked by `as_of`, in currency.
+
+    partial: whether the year goes on after `as_of`.
+    """
     made = view.forecast
     assert made.ledger is not None
     items, origin = made.history.items, int(made.grid.bounds[0])
@@ -137,7 +141,9 @@ def past_years(view: AccountView) -> pd.DataFrame:
     year = np.searchsorted(bounds, booked_day, side="right") - 1
     booked = np.zeros(len(labels), dtype=np.int64)
     np.add.at(booked, year, items["cents"].to_numpy())
-    return pd.DataFrame({"label": labels, "recognised": recognised, "booked": booked / 100.0})
+    return pd.DataFrame(
+        {"label": labels, "recognised": recognised, "booked": booked / 100.0, "partial": bounds[1:] > origin}
+    )
 
 
 def last_events(view: AccountView) -> pd.DataFrame:
@@ -193,14 +199,18 @@ def _state(term: Any, origin: int) -> str:
 
 
 def coming_years(view: AccountView) -> pd.DataFrame:
-    """Fiscal years, then the whole window: label, period, partial; q50, lower, upper of revenue and ``clv_`` of value."""
+    """Fiscal years, then the whole window: label, to (last day in the window), partial; q50, lower, upper of revenue and ``clv_``
+    of value.
+    """
     parts = []
     for freq in ("year", None):
         table = view.forecast.portfolio(freq, None, PROB)
         value = view.forecast.portfolio(freq, None, PROB, discounted=True)
         names = ["mean", "q50", "lower", "upper"]
         parts.append(
-            table[["label", "period", "partial", *names]].assign(**{f"clv_{name}": value[name] for name in names})
+            table[["label", "partial", *names]].assign(
+                to=last_days(table), **{f"clv_{name}": value[name] for name in names}
+            )
         )
     return pd.concat(parts, ignore_index=True)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from clvforecast.report.account import (
@@ -21,11 +21,22 @@ from clvforecast.report.account import (
     renewals_so_far,
     segments_of,
 )
+from clvforecast.report.axes import new_figure
 from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
 
 PICTURE_SIZE = (9.0, 8.0)
+ORIGIN_WORDS = {
+    "committed": "under contract",
+    "renewal": "renewals to come",
+    "expansion": "expansions",
+    "contraction": "contractions",
+    "change_order": "change orders",
+    "referral": "referrals",
+    "reactivation": "return after a lapse",
+    "catch_up": "served, booked late",
+}
 LEAST_PART = 0.01
 """Parts under this share are not worth a word."""
 
@@ -36,36 +47,53 @@ def show_account(console: Console, view: AccountView) -> None:
     unit = _unit(view)
     money = unit.label(made.currency)
     say(console, view.account_id, "bold")
-    segments = "; ".join(f"{name}: {level}" for name, level in segments_of(view).items())
+    segments = "; ".join(f"{name.replace('_', ' ')}: {level}" for name, level in segments_of(view).items())
     if segments:
         say(console, segments)
     say(console, _so_far(view, unit))
     show_table(console, f"so far, {money}", _past_rows(view, unit), ["year"])
+    say(console, "recognised: by the days on which it was served; booked: by the day on which it was agreed")
+    if past_years(view)["partial"].any():
+        say(console, f"* the year goes on: only what was until {made.as_of}")
     show_table(console, f"last bookings, {money}", _event_rows(view, unit), ["booked", "kind", "from"])
     shown = contracts(view)
     if len(shown):
-        show_table(
-            console, f"contracts, monthly revenue in {made.currency}", _contract_rows(shown), ["contract", "state"]
-        )
+        title = f"contracts, monthly revenue in {made.currency}"
+        show_table(console, title, _contract_rows(shown), ["contract", "from", "to", "state"])
     console.print()
     say(console, next_renewal(view), "bold")
     title = f"{made.settings.horizon_months} months from {made.as_of}, {money}: medians and {PROB:.0%} ranges"
     show_table(console, title, _coming_rows(view, unit), ["year", "to"])
     if coming_years(view)["partial"].any():
         say(console, "* part of a year: the window begins or ends inside it")
+    say(console, _value_words(view))
     show_table(console, f"where it comes from, {money}: means, which add up", _origin_rows(view, unit), ["origin"])
     if view.plan is not None:
-        _show_plan(console, view)
+        _show_plan(console, view, unit)
     console.print()
     say(console, "what drives it", "bold")
     for sentence in drivers(view):
         say(console, f"- {sentence}")
 
 
+def _value_words(view: AccountView) -> str:
+    """What stands behind the two columns of money ahead."""
+    settings = view.forecast.settings
+    how = [f"discounted at {settings.annual_discount_rate * 100:.4g}% a year"] if settings.annual_discount_rate else []
+    how += [f"at a gross margin of {settings.gross_margin:.0%}"] if settings.gross_margin != 1.0 else []
+    how += ["after the cost to serve"] if settings.cost_to_serve else []
+    same = f"the same, {', '.join(how)}" if how else "the same, as nothing is discounted"
+    return f"revenue: what it may bring, as often more as less; CLV: {same}"
+
+
 def _unit(view: AccountView) -> MoneyUnit:
-    """That of all its money but the plan's."""
-    row = view.row
-    return money_unit(max(abs(row["upper"]), abs(row["clv_to_date"]), 1.0))
+    """One for all its money, the plan's too."""
+    coming = coming_years(view)
+    ranges = [coming[[f"{kind}{name}" for name in ("lower", "q50", "upper")]].to_numpy() for kind in ("", "clv_")]
+    if view.plan is not None:
+        ranges.append(view.plan.steps(PROB)[["added_lower", "added", "added_upper"]].to_numpy())
+        ranges.append(view.plan.total(PROB)[["lower", "mean", "upper"]].to_numpy())
+    return range_unit(*np.vstack(ranges).T, beside=abs(view.row["clv_to_date"]))
 
 
 def _so_far(view: AccountView, unit: MoneyUnit) -> str:
@@ -83,7 +111,7 @@ def _past_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     years = past_years(view)
     shown = years.tail(LAST_YEARS)
     earlier = years.head(len(years) - len(shown))
-    parts = [shown]
+    parts = [shown.assign(label=shown["label"] + shown["partial"].map({True: "*", False: ""}))]
     if len(earlier):
         sums = earlier[["recognised", "booked"]].sum()
         parts.insert(0, pd.DataFrame([{"label": f"to {earlier['label'].iloc[-1]}", **sums}]))
@@ -108,9 +136,10 @@ def _event_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
 
 
 def _contract_rows(shown: pd.DataFrame) -> pd.DataFrame:
+    names = shown["contract_id"].fillna("")
     return pd.DataFrame(
         {
-            "contract": [name or "(one)" for name in shown["contract_id"].fillna("")],
+            **({"contract": names} if (names != "").any() else {}),
             "from": shown["start"].dt.strftime("%Y-%m-%d"),
             "to": shown["end"].dt.strftime("%Y-%m-%d"),
             "months": shown["months"],
@@ -140,7 +169,7 @@ def _coming_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "year": years["label"] + years["partial"].map({True: "*", False: ""}),
-            "to": pd.to_datetime(years["period"]).dt.strftime("%Y-%m-%d"),
+            "to": years["to"].dt.strftime("%Y-%m-%d"),
             "revenue": years["q50"].map(lambda amount: in_unit(amount, unit)),
             "range": [_range(low, high, unit) for low, high in years[["lower", "upper"]].to_numpy()],
             "CLV": years["clv_q50"].map(lambda amount: in_unit(amount, unit)),
@@ -153,7 +182,7 @@ def _origin_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     table = origins(view)
     rows = pd.DataFrame(
         {
-            "origin": table["origin"].str.replace("_", " "),
+            "origin": table["origin"].map(ORIGIN_WORDS),
             "mean": table["mean"].map(lambda amount: in_unit(amount, unit)),
             f"{PROB:.0%} range": [_range(low, high, unit) for low, high in table[["lower", "upper"]].to_numpy()],
         }
@@ -163,16 +192,15 @@ def _origin_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     return pd.concat([rows, pd.DataFrame([whole])], ignore_index=True)
 
 
-def _show_plan(console: Console, view: AccountView) -> None:
+def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
     assert view.plan is not None
     steps = view.plan.steps(PROB)
-    unit = money_unit(float(steps[["added_lower", "added_upper"]].abs().max().max()))
     rows = pd.DataFrame(
         {
             "step": steps["kind"].str.replace("_", " "),
             "planned": steps["date"].dt.strftime("%Y-%m-%d"),
-            "stated": ["" if pd.isna(p) else f"{p:.0%}" for p in steps["stated"]],
-            "learned": [
+            "as stated": ["" if pd.isna(p) else f"{p:.0%}" for p in steps["stated"]],
+            "as learned": [
                 f"{p:.0%} ({low:.0%} to {high:.0%})"
                 for p, low, high in steps[["probability", "lower", "upper"]].to_numpy()
             ],
@@ -185,6 +213,7 @@ def _show_plan(console: Console, view: AccountView) -> None:
     )
     title = f"the plan, {unit.label(view.forecast.currency)}: what each step adds to revenue; steps do not add up"
     show_table(console, title, rows, ["step", "planned", "note"])
+    say(console, "a step stands in place of what was expected of the account in that time: it may take away as well")
 
 
 def drivers(view: AccountView) -> list[str]:
@@ -206,9 +235,9 @@ def drivers(view: AccountView) -> list[str]:
             f"{amount_text(lost, _unit(view), view.forecast.currency)} ({lost / value:.0%}) lower."
         )
     spread = table["spread"].dropna().sort_values(ascending=False)
-    named = [f"{part:.0%} from {str(name).replace('_', ' ')}" for name, part in spread.head(2).items() if part >= 0.05]
+    named = [f"{ORIGIN_WORDS[str(name)]} ({part:.0%})" for name, part in spread.head(2).items() if part >= 0.05]
     if named:
-        told.append(f"How far its revenue is uncertain (its variance): {', '.join(named)}.")
+        told.append(f"Its range is mostly that of: {' and '.join(named)}; shares are of the variance.")
     return [*told, *_plan_words(view)]
 
 
@@ -216,7 +245,7 @@ def _plan_words(view: AccountView) -> list[str]:
     if view.plan is None:
         return []
     total = view.plan.total(PROB).iloc[0]
-    unit = money_unit(float(max(abs(total["lower"]), abs(total["upper"]))))
+    unit = _unit(view)
     verb = "adds" if total["mean"] >= 0.0 else "takes away"
     return [
         f"Its plan ({counted(len(view.plan.plans), 'open step')}) {verb} "
@@ -227,7 +256,7 @@ def _plan_words(view: AccountView) -> list[str]:
 
 def plot_account_view(view: AccountView) -> Axes:
     """History and fan by quarter above, the distribution of the forward CLV below; returns the upper axes."""
-    figure = Figure(figsize=PICTURE_SIZE, layout="constrained")
+    figure = new_figure(PICTURE_SIZE)
     above, below = figure.subplots(2, 1)
     plot_portfolio(view.forecast, above)
     plot_account(view.forecast, view.account_id, below)

@@ -1,12 +1,14 @@
-"""What all pictures share: axes of their own or given ones, units, dates, legends; pyplot's state and styles are left alone."""
+"""What all pictures share: axes of their own or given ones, units, dates, legends; styles are left alone."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import date
 from textwrap import fill
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,8 +28,26 @@ FAN_QUANTILES = {0.95: ("lower", "upper"), 0.80: ("q10", "q90"), 0.50: ("q25", "
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
-    """The axes, or those of a new figure that no pyplot knows of."""
-    return Figure(figsize=FIGURE_SIZE, layout="constrained").add_subplot() if ax is None else ax
+    """The axes, or those of a new figure."""
+    return new_figure(FIGURE_SIZE).add_subplot() if ax is None else ax
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Where somebody looks on, one of pyplot, which notebooks show and close at the end of the cell.
+
+    In scripts no pyplot knows of it: nothing stays open, and ``ax.figure.savefig`` is there.
+    """
+    if not _is_watched():
+        return Figure(figsize=size, layout="constrained")
+    from matplotlib import pyplot
+
+    return pyplot.figure(figsize=size, layout="constrained")
+
+
+def _is_watched() -> bool:
+    """In IPython and its notebooks, and where somebody has said ``pyplot.ion()``."""
+    ipython = sys.modules.get("IPython")
+    return matplotlib.is_interactive() or (ipython is not None and ipython.get_ipython() is not None)
 
 
 def draw_fan(axes: Axes, x: NDArray[np.float64], table: pd.DataFrame, prefix: str = "") -> None:

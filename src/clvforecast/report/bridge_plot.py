@@ -14,6 +14,7 @@ from clvforecast.metrics.bridge import LINES
 from clvforecast.report.axes import ZERO_LINE, axes_or_new, money_axis, quiet
 from clvforecast.report.colours import GAIN, LOSS, PAST
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.report.windows import with_coverage
 
 SIGNS = {"contraction": -1.0, "churn": -1.0}
 """Lines of the bridge that are subtracted."""
@@ -84,7 +85,7 @@ def _one_period(forecast: Forecast, period: str | None, freq: str) -> pd.DataFra
         raise ForecastError(
             f"period={period!r}: the bridge by {freq} has no such period. It has {known[0]} to {known[-1]}."
         )
-    return rows.reset_index(drop=True)
+    return with_coverage(forecast, rows.reset_index(drop=True))
 
 
 def _waterfall(rows: pd.DataFrame) -> pd.DataFrame:
@@ -151,11 +152,11 @@ def _signed(line: str, mean: float, unit: MoneyUnit) -> str:
 
 
 def _bridge_title(row: pd.Series) -> str:
-    days = f"{row['period_start']:%Y-%m-%d} to {row['period']:%Y-%m-%d}"
+    days = f"{row['period_start']:%Y-%m-%d} to {row['to']:%Y-%m-%d}"
     known = {
         "actual": "as it was",
         "part actual": "part of it known: means and 90% ranges",
         "forecast": "forecast: means and 90% ranges",
     }[row["basis"]]
-    cut = "; the forecast ends inside it" if row["partial"] else ""
+    cut = f"; {row['covered']}, the forecast ends there" if row["covered"] else ""
     return f"ARR bridge of {row['label']}, {days}\n{known}{cut}"

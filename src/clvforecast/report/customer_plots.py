@@ -24,7 +24,7 @@ from clvforecast.report.axes import (
     quiet,
 )
 from clvforecast.report.colours import BANDS, GAIN, LOSS, MEDIAN, PAST, SERIES
-from clvforecast.report.units import amount_text, counted, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit, range_unit
 
 if TYPE_CHECKING:
     from clvforecast.plan_value import PlanValue
@@ -56,7 +56,8 @@ def plot_plan(value: PlanValue, ax: Axes | None = None) -> Axes:
     shown = steps.loc[steps["added"].abs().sort_values(ascending=False, kind="stable").index].head(MOST_STEPS)
     total = value.total(ci_prob=PROB).iloc[0]
     currency = value.with_plan.currency
-    unit = money_unit(float(shown[["added_lower", "added_upper"]].abs().max().max()))
+    of_title = zip(("added_lower", "added", "added_upper"), ("lower", "mean", "upper"), strict=True)
+    unit = range_unit(*([*shown[of_step], total[of_all]] for of_step, of_all in of_title))
     axes = axes_or_new(ax)
     y = np.arange(len(shown), dtype=np.float64)
     added = shown["added"].to_numpy()
@@ -65,7 +66,7 @@ def plot_plan(value: PlanValue, ax: Axes | None = None) -> Axes:
     axes.set_yticks(y, [_step_label(row) for row in shown.to_dict("records")], fontsize="small")
     months = value.with_plan.settings.horizon_months
     across(axes, len(shown), unit, f"added to revenue of {months} months, {unit.label(currency)}")
-    axes.set_title(_plan_title(total, len(steps), len(shown), currency), loc="left", fontsize="medium")
+    axes.set_title(_plan_title(total, len(steps), len(shown), currency, unit), loc="left", fontsize="medium")
     legend(axes, ["mean"])
     return axes
 
@@ -77,8 +78,7 @@ def _step_label(step: dict[str, Any]) -> str:
     return f"{name}\n{str(step['kind']).replace('_', ' ')} {step['date']:%Y-%m-%d}, {stated}{step['probability']:.0%}"
 
 
-def _plan_title(total: pd.Series, steps: int, shown: int, currency: str) -> str:
-    unit = money_unit(float(max(abs(total["lower"]), abs(total["upper"]))))
+def _plan_title(total: pd.Series, steps: int, shown: int, currency: str, unit: MoneyUnit) -> str:
     low, high = (in_unit(total[name], unit) for name in ("lower", "upper"))
     some = f"; the {shown} that carry most" if shown < steps else ""
     return (
@@ -176,7 +176,7 @@ def plot_payback(prospects: Prospects, ax: Axes | None = None, acquisition_cost:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 3, 6, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
     axes.set_xlabel(f"months from {prospects.start}")
-    axes.set_ylabel("chance to be paid back")
+    axes.set_ylabel("chance to have been paid back by then")
     cost = acquisition_cost if acquisition_cost is not None else prospects.acquisition_cost
     axes.set_title(f"Payback of {prospects.currency} {cost:,.0f} a customer", loc="left", fontsize="medium")
     legend(axes, [])
@@ -188,6 +188,9 @@ def plot_cohort(
     prospects: Prospects, ax: Axes | None = None, show: str = "cumulative", discounted: bool = False
 ) -> Axes:
     """The cohort of n over time: 50%, 80% and 95% ranges and the median.
+
+    The title tells two chances: that the cost was reached at some time within the horizon, which is ``p_paid_back`` of
+    `Prospects.payback`, and that the cohort is above it at the end, which is that of `Prospects.cohort`.
 
     Parameters
     ----------
@@ -223,7 +226,11 @@ def plot_cohort(
         axes.set_ylabel(f"{what}{less_cost}\n{unit.label(prospects.currency)}")
     paid = ""
     if show == "cumulative" and prospects.acquisition_cost is not None:
-        paid = f"\npaid back within {prospects.settings.horizon_months} months: {table['p_paid_back'].iloc[-1]:.0%}"
+        months = prospects.payback_draws(of="cohort", discounted=discounted).values
+        paid = (
+            f"\npaid back at some time within {prospects.settings.horizon_months} months: {np.isfinite(months).mean():.0%}; "
+            f"above cost at their end: {table['p_paid_back'].iloc[-1]:.0%}"
+        )
     title = f"{counted(prospects.n, 'new customer')} from {prospects.start}{paid}"
     axes.set_title(title, loc="left", fontsize="medium")
     date_axis(axes)

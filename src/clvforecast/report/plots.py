@@ -1,4 +1,4 @@
-"""Plots of a forecast on Matplotlib axes; no pyplot state is touched and no global style changed."""
+"""Plots of a forecast on Matplotlib axes; no global style is changed, and scripts keep no figure open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clvforecast.periods import covering_periods
 from clvforecast.report.axes import as_of_line, axes_or_new, date_axis, legend, money_axis, quiet
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN, PAST
 from clvforecast.report.nearest import near_names
-from clvforecast.report.units import MoneyUnit, counted, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, counted, in_unit, money_unit, range_unit
 
 Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def plot_account(forecast: Forecast, account_id: str, ax: Axes | None = None, va
     ranges = {name: float(found) for name, found in describe(draws, 0.9, "eti").items()}
     low, high = min(0.0, float(draws.min())), float(np.quantile(draws, SHOWN_TAIL))
     high = high if high > low else float(draws.max())
-    unit = money_unit(max(abs(low), abs(high)))
+    unit = range_unit([ranges["lower"]], [ranges["q50"]], [ranges["upper"]], beside=max(abs(low), abs(high)))
     if high > low:
         _draw_bins(axes, draws, low, high)
     _draw_zero(axes, draws, high - low)

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from clvforecast.forecast import Forecast
 from clvforecast.report.terminal import say, show_table
-from clvforecast.report.units import MoneyUnit, in_unit, money_unit
+from clvforecast.report.units import MoneyUnit, in_unit, range_unit
+from clvforecast.report.windows import last_days
 
 
 def show_portfolio(
@@ -16,18 +17,19 @@ def show_portfolio(
     """Revenue by period and over the whole window, each with its range."""
     periods = forecast.portfolio(freq, None, ci_prob, ci_kind)
     whole = forecast.portfolio(None, None, ci_prob, ci_kind)
-    unit = money_unit(periods["upper"].max())
+    both = pd.concat([periods, whole])
+    unit = range_unit(both["lower"], both["q50"], both["upper"])
     title = f"revenue of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
-    rows = portfolio_rows(pd.concat([periods, whole]), unit)
+    rows = portfolio_rows(both, unit)
     show_table(console, title, rows, left=["period", "to"])
     if periods["partial"].any():
         say(console, "* part of a period: the window begins or ends inside it")
 
 
 def portfolio_rows(periods: pd.DataFrame, unit: MoneyUnit) -> pd.DataFrame:
-    """period (its label), to (its last day), median, and the range; all texts, money in the unit."""
+    """period (its label), to (its last day in the window), median, and the range; all texts, money in the unit."""
     ci_prob, ci_kind = periods["ci_prob"].iloc[0], periods["ci_kind"].iloc[0]
-    days = pd.to_datetime(periods["period"]).dt.strftime("%Y-%m-%d")
+    days = last_days(periods).strftime("%Y-%m-%d")
     return pd.DataFrame(
         {
             "period": periods["label"] + periods["partial"].map({True: "*", False: ""}),

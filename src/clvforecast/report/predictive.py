@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from clvforecast.predictive import PredictiveCheck
+from clvforecast.report.axes import new_figure
 from clvforecast.report.colours import ACTUAL, BANDS, MEDIAN
 
 ROW_HEIGHT, LEAST_HEIGHT, WIDTH = 0.24, 2.6, 7.5
@@ -25,7 +25,7 @@ def plot_check(check: PredictiveCheck, ax: Axes | None = None) -> Axes:
     table = check.table
     if ax is None:
         height = max(LEAST_HEIGHT, ROW_HEIGHT * (len(table) + 4))
-        ax = Figure(figsize=(WIDTH, height), layout="constrained").add_subplot()
+        ax = new_figure((WIDTH, height)).add_subplot()
     y = -np.arange(len(table), dtype=float)
     ax.hlines(y, table["lower"], table["upper"], color=BANDS[0.80], linewidth=6.0, label="replicated, 90%")
     inside = (table["lower"] - 1e-9 <= table["observed"]) & (table["observed"] <= table["upper"] + 1e-9)

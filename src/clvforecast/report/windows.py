@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
 from clvforecast.periods import covering_periods
 from clvforecast.simulation.calendar import add_months
@@ -40,6 +42,46 @@ def runs_at_origin(forecast: Forecast, freq: str) -> bool:
     origin = int(forecast.grid.bounds[0])
     spans = covering_periods(origin - 1, origin - 1, freq, forecast.settings.calendar)
     return int(spans.bounds[-1]) > origin
+
+
+def last_days(table: pd.DataFrame) -> pd.DatetimeIndex:
+    """The last day of each period of a portfolio table that is counted: inside the window, also where it cuts the period."""
+    ends = pd.DatetimeIndex(table["period"])
+    if "days" not in table:
+        return ends
+    return pd.DatetimeIndex(table["period_start"]) + pd.to_timedelta(table["days"].to_numpy() - 1, unit="D")
+
+
+def with_coverage(forecast: Forecast, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of the bridge or of retention with two columns more.
+
+    to: the last day that is counted; covered: "6 of 12 months" of a period that the window cuts short, else "".
+    """
+    last = pd.Timestamp(as_days(int(forecast.grid.bounds[-1]) - 1).item())
+    ends = pd.DatetimeIndex(table["period"])
+    to = ends.where(~table["partial"].to_numpy(dtype=bool), np.minimum(ends, last))
+    covered = [
+        covered_words(start, day, end) if day < end else ""
+        for start, day, end in zip(pd.DatetimeIndex(table["period_start"]), to, ends, strict=True)
+    ]
+    return table.assign(to=to, covered=covered)
+
+
+def covered_words(start: pd.Timestamp, last: pd.Timestamp, end: pd.Timestamp) -> str:
+    """How much of a period, its first and last day given, is counted up to a day: in months where all of them are whole.
+
+    Examples
+    --------
+    >>> day = pd.Timestamp
+    >>> covered_words(day("2027-01-01"), day("2027-06-30"), day("2027-12-31"))
+    '6 of 12 months'
+    >>> covered_words(day("2027-01-31"), day("2027-03-06"), day("2027-05-01"))
+    '35 of 91 days'
+    """
+    if start.day == 1 and last.is_month_end and end.is_month_end:
+        months = [(day.year - start.year) * YEAR + day.month - start.month + 1 for day in (last, end)]
+        return f"{months[0]} of {months[1]} months"
+    return f"{(last - start).days + 1} of {(end - start).days + 1} days"
 
 
 def check_comparison(comparison: Comparison | None, forecast: Forecast) -> None:

@@ -34,7 +34,8 @@ function accountHead(i) {
 
 /** A unit for all money of one account. */
 function accountUnit(i) {
-  return unitFor(Math.max(ACCOUNTS.amount(TO_DATE, i), ACCOUNTS.amount("q95", i), ACCOUNTS.amount("mean", i)));
+  const of = (names) => names.map((name) => ACCOUNTS.amount(name, i));
+  return rangeUnit([of(["lower", "q50", "upper"]), of(["q05", "q50", "q95"])], Math.max(0, ...of([TO_DATE, "mean"]).filter(Number.isFinite)));
 }
 
 const AFTER_COST = DATA.has_cost ? ", after the cost to serve" : "";
@@ -61,7 +62,7 @@ function accountFigures(i) {
 }
 
 function accountCharts(i) {
-  const past = ACCOUNTS.hasHistory ? "Revenue of past years and the range of a mean year ahead." : "The range of a mean year ahead.";
+  const past = ACCOUNTS.hasHistory ? `Revenue of past years and the range of ${AHEAD}.` : `The range of ${AHEAD}.`;
   const one = (id, title, about, table) => el("figure", {}, el("figcaption", { id: `${id}-caption` }, title),
     el("div", { class: "chart", id: `${id}-chart`, role: "img", "aria-label": about }),
     el("details", { class: "figures" }, el("summary", {}, "Show the figures"), table));
@@ -70,7 +71,9 @@ function accountCharts(i) {
     one("account-chances", "", "Chance of at least so much revenue. The figures are in the table below.", chancesTable(i)));
 }
 
-const AHEAD_YEARS = DATA.horizon_months / 12;
+/** What stands beside past years: a year of the window on average, or the window where it is no longer than a year. */
+const AHEAD_YEARS = Math.max(1, DATA.horizon_months / 12);
+const AHEAD = DATA.horizon_months > 12 ? "a mean year ahead" : `the ${counted(DATA.horizon_months, "month")} ahead`;
 
 /** What every year brought, from the first that brought anything. */
 function yearsOf(i) {
@@ -79,15 +82,15 @@ function yearsOf(i) {
   return first < 0 ? [] : all.slice(first);
 }
 
-/** Past years as bars, and a mean year of the horizon with its ranges: both are money a year. */
+/** Past years as bars, and beside them what is ahead, with its ranges. */
 function yearsChart(i) {
   const past = yearsOf(i), perYear = (name) => ACCOUNTS.amount(name, i) / AHEAD_YEARS;
-  const unit = unitFor(Math.max(...past.map((year) => year.amount), perYear("q95")));
-  const labels = [...past.map((year) => year.end.slice(0, 4)), "ahead"], x = past.length;
+  const unit = accountUnit(i);
+  const labels = [...past.map((year) => year.end.slice(0, 4)), DATA.horizon_months < 12 ? `${DATA.horizon_months} months` : "ahead"], x = past.length;
   const bars = BANDS.map(([name, low, high, tone]) => ({ type: "bar", name, x: [x], width: 0.72, base: [perYear(low) / unit.size],
     y: [(perYear(high) - perYear(low)) / unit.size], marker: { color: colour(tone) }, hoverinfo: "skip" }));
   return {
-    caption: `${NOUN} of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and a year ahead on average, ${label(unit, CURRENCY)}`,
+    caption: `${NOUN} of each year to ${day(DATA.as_of).replace(/ \d+$/, "")}, and ${AHEAD}, ${label(unit, CURRENCY)}`,
     traces: [
       { type: "bar", name: "recognised", x: past.map((_, k) => k), y: past.map((year) => year.amount / unit.size), marker: { color: colour("past") },
         text: past.map((year) => `year to ${year.end}<br>${money(year.amount, unit)}`), textposition: "none", hovertemplate: "%{text}<extra></extra>" },
@@ -104,13 +107,13 @@ function yearsChart(i) {
 function yearsTable(i) {
   const past = yearsOf(i), unit = accountUnit(i), perYear = (name) => money(ACCOUNTS.amount(name, i) / AHEAD_YEARS, unit);
   const rows = [...past.map((year) => [`to ${year.end}`, money(year.amount, unit)]),
-    ["a mean year ahead", between(perYear("q50"), perYear("q05"), perYear("q95"))]];
+    [AHEAD, between(perYear("q50"), perYear("q05"), perYear("q95"))]];
   return smallTable(`${NOUN} by year, ${label(unit, CURRENCY)}; ahead: median (90% range)`, ["Year", NOUN], rows);
 }
 
 /** The distribution as what can be counted on: the chance that the account brings at least so much. */
 function chancesChart(i) {
-  const values = CHANCES.map(([name]) => ACCOUNTS.amount(name, i)), unit = unitFor(Math.max(...values));
+  const values = CHANCES.map(([name]) => ACCOUNTS.amount(name, i)), unit = accountUnit(i);
   const x = values.map((value) => value / unit.size), y = CHANCES.map(([, chance]) => chance);
   return {
     caption: `Chance that the next ${DATA.horizon_months} months bring at least so much, ${label(unit, CURRENCY)}`,
@@ -149,8 +152,8 @@ function accountOrigins(i) {
 }
 
 /** Columns of a plan table: its name, what it is called here, and the columns of its range. */
-const PLAN_COLUMNS = [["date", "Date"], ["kind", "Step"], ["amount", "Amount"], ["term_months", "Term, months"], ["stated", "Stated chance"],
-  ["probability", "Learned chance", "lower", "upper"], ["expected_amount", "Expected amount"], ["added", "Adds", "added_lower", "added_upper"],
+const PLAN_COLUMNS = [["date", "Date"], ["kind", "Step"], ["amount", "Amount"], ["term_months", "Term, months"], ["stated", "Chance as stated"],
+  ["probability", "Chance as learned", "lower", "upper"], ["expected_amount", "Expected amount"], ["added", "Adds", "added_lower", "added_upper"],
   ["clv_added", "Adds, discounted"], ["note", "Note"]];
 const PLAN_HIDDEN = new Set(["account_id", "step_id", "ci_prob", ...PLAN_COLUMNS.flat()]);
 
@@ -161,15 +164,21 @@ function accountPlans(i) {
   if (!own.length) return el("section", {}, el("h3", {}, "Planned"), el("p", { class: "small" }, "No step is planned with this account."));
   const others = Object.keys(own[0]).filter((name) => !PLAN_HIDDEN.has(name)).map((name) => [name, titled(name)]);
   const shown = [...PLAN_COLUMNS, ...others].filter(([name]) => own.some((row) => (row[name] ?? "") !== ""));
+  const unit = rangeUnit(own.map((row) => ["added_lower", "added", "added_upper"].map((name) => row[name] ?? NaN)),
+    Math.max(0, ...own.flatMap((row) => [row.amount, row.expected_amount]).filter(Number.isFinite).map(Math.abs)));
+  const text = (name, row) => planText(name, row[name], unit);
   const rows = own.map((row) => shown.map(([name, , low, high]) => (Number.isFinite(row[low]) && Number.isFinite(row[high])
-    ? between(planText(name, row[name]), planText(name, row[low]), planText(name, row[high])) : planText(name, row[name]))));
-  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${CURRENCY}`, shown.map(([, title]) => title), rows));
+    ? between(text(name, row), text(low, row), text(high, row)) : text(name, row))));
+  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${label(unit, CURRENCY)}`, shown.map(([, title]) => title), rows),
+    shown.some(([name]) => name === "expected_amount") ? el("p", { class: "small" }, "Expected amount: planned amount × chance as learned × the share "
+      + "of planned amounts that such steps come to, before asking whether the contract still runs on that day.") : "");
 }
 
 /** Chances and the ends of their ranges as percentages, money with thousands, days and words as they are. */
-function planText(name, value) {
+function planText(name, value, unit) {
   if (typeof value !== "number") return value === null ? "–" : String(value);
-  return /probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name) ? percent(value, 0) : number(value);
+  if (/probability|^stated|^(lower|upper|ci_prob)$|^p_|share/.test(name)) return percent(value, 0);
+  return /month|count|days/.test(name) ? number(value) : money(value, unit);
 }
 
 function smallTable(caption, titles, rows) {

@@ -12,13 +12,16 @@ import pandas as pd
 
 from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
+from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
-from clvforecast.report.windows import check_comparison
+from clvforecast.report.planned import PlanRows, plan_rows
+from clvforecast.report.windows import check_comparison, with_coverage
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
+    from clvforecast.plans import Plans
 
 MODEL = "clvforecast"
 LARGEST = 10
@@ -37,16 +40,19 @@ class PageData:
 
     accounts: `Forecast.accounts`, a row an account; segments: those of its columns that name groups
     headline: key, label, start, end, mean, q05 … q95, lower, upper: money of windows that begin with the forecast
-    portfolio: by "month", "quarter", "year": `Forecast.portfolio` with a column label, and already: what was recognised by
-    as_of of the period that is running
+    portfolio: by "month", "quarter", "year": `Forecast.portfolio` with columns label, to (last day in the window), and already:
+    what was recognised by as_of of the period that is running
     by_segment: `Forecast.summary` by each segment column
     history: as portfolio: label, start, end, revenue, of periods that were over by as_of
     account_years: cents of every account in each of the last years, which end on as_of; None without a ledger
-    bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them; empty when there are none
+    bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them, `with_coverage`; empty
+    when there are none
     policies: how things are counted
     rows_read: `Ledger.reconciliation`
-    plans: `Forecast.plan_table`
-    scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`
+    plans: `PlanValue.steps`, or the steps that the forecast was made with
+    plan_rows: what became of the rows of the plans
+    scenarios: "total", "year" and their differences from the base: as `Comparison.portfolio` and `.difference`; where a scenario
+    has a discount rate of its own, "discounted_total" and its difference too
     assumed: scenario -> what it assumes, in words
     scores, backtest_totals: of the package's own forecasts in a backtest
     made_with: settings, seed, fingerprints and versions
@@ -75,6 +81,7 @@ class PageData:
     warnings: tuple[str, ...] = ()
     rows_read: pd.DataFrame | None = None
     plans: pd.DataFrame | None = None
+    plan_rows: PlanRows | None = None
     scenarios: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     assumed: Mapping[str, str] = field(default_factory=dict)
     scores: pd.DataFrame | None = None
@@ -93,6 +100,7 @@ def gather(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
 ) -> PageData:
     """The tables of a page. What the forecast cannot give is in `missing`, with its own words on how to get it."""
@@ -100,7 +108,7 @@ def gather(
     accounts = forecast.accounts(ci_prob)
     pieces = _Pieces()
     history = pieces.get("history", lambda: revenue_before(forecast)) or {}
-    plans = _plans(forecast, plan_table, pieces)
+    steps = _plans(forecast, plan_table, pieces)
     if backtest is None:
         pieces.missing["backtest"] = ASKED_FOR["backtest"]
     segments = tuple(map(str, forecast.groups.columns))
@@ -122,7 +130,8 @@ def gather(
         policies=pieces.method(forecast, "policies") or {},
         warnings=forecast.warnings,
         rows_read=None if forecast.ledger is None else forecast.ledger.reconciliation(),
-        plans=plans,
+        plans=steps,
+        plan_rows=plan_rows(plans),
         scenarios=_scenarios(comparison, pieces, ci_prob),
         assumed=_assumed(comparison),
         scores=None if backtest is None else _scores(backtest),
@@ -170,7 +179,7 @@ def _title(section: str) -> str:
 
 def _by_freq(pieces: _Pieces, forecast: Forecast, name: str, ci_prob: float) -> dict[str, pd.DataFrame]:
     found = {freq: pieces.method(forecast, name, freq=freq, ci_prob=ci_prob) for freq in FREQS}
-    return {freq: table for freq, table in found.items() if table is not None and len(table)}
+    return {freq: with_coverage(forecast, table) for freq, table in found.items() if table is not None and len(table)}
 
 
 def summary(forecast: Forecast, accounts: pd.DataFrame, by: str, ci_prob: float) -> pd.DataFrame:
@@ -239,12 +248,24 @@ def _scenarios(comparison: Any, pieces: _Pieces, ci_prob: float) -> dict[str, pd
         "difference": change[change["scenario"] != base].reset_index(drop=True),
         "year": yearly,
         "year_difference": yearly_change[yearly_change["scenario"] != base].reset_index(drop=True),
+        **_discounted(comparison, ci_prob),
+    }
+
+
+def _discounted(comparison: Any, ci_prob: float) -> dict[str, pd.DataFrame]:
+    """The window's discounted value, where a scenario has a rate of its own."""
+    if not changes_discounting(comparison):
+        return {}
+    return {
+        "discounted_total": comparison.portfolio(freq=None, ci_prob=ci_prob, discounted=True),
+        "discounted_difference": comparison.difference(freq=None, ci_prob=ci_prob, discounted=True),
     }
 
 
 def _assumed(comparison: Any) -> dict[str, str]:
-    found = getattr(comparison, "assumptions", None)
-    return {} if found is None else dict(found()[["scenario", "assumed"]].itertuples(index=False, name=None))
+    if comparison is None:
+        return {}
+    return dict(assumed_table(comparison)[["scenario", "assumed"]].itertuples(index=False, name=None))
 
 
 def base_of(total: pd.DataFrame, change: pd.DataFrame) -> str:

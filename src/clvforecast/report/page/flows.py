@@ -24,7 +24,7 @@ from clvforecast.report.page.tables import (
     table,
     tag,
 )
-from clvforecast.report.units import MoneyUnit, money_unit
+from clvforecast.report.units import MoneyUnit, range_unit
 
 LINES = {
     "start": "Start",
@@ -72,9 +72,9 @@ def _bridge_table(data: PageData, freq: str) -> Html:
     """Lines downwards, periods across; what is subtracted has a minus."""
     rows = data.bridge[freq]
     periods = list(dict.fromkeys(rows["label"]))
-    unit = money_unit(rows["upper"].max())
+    unit = range_unit(rows["lower"], rows["mean"], rows["upper"])
     by_line = rows.set_index(["line", "label"])
-    basis = rows.drop_duplicates("label").set_index("label")["basis"]
+    basis = rows.drop_duplicates("label").set_index("label").apply(basis_words, axis=1)
     columns = [Column("Line"), *(Column(f"{label}, {basis[label]}") for label in periods)]
     lines: list[list[Content]] = [
         [LINES[line], *(_bridge_cell(by_line.loc[(line, label)], line, unit) for label in periods)]
@@ -83,6 +83,11 @@ def _bridge_table(data: PageData, freq: str) -> Html:
     ]
     caption = f"ARR bridge by {freq}, {unit.label(data.currency)}: means, with {probability(data.ci_prob)} ranges"
     return tag("div", table(caption, columns, lines, "stacked"), class_="bridge-table")
+
+
+def basis_words(row: Any) -> str:
+    """ "forecast", and of a period that the window cuts short how much of it: "forecast, 6 of 12 months"."""
+    return f"{row.basis}, {row.covered}" if row.covered else str(row.basis)
 
 
 def _bridge_cell(row: pd.Series, line: str, unit: MoneyUnit) -> Figure:
@@ -121,13 +126,18 @@ def _retention_table(data: PageData, freq: str) -> Html:
     columns = [Column("Period"), Column("Basis", wide=True), *(Column(MEASURES[name]) for name in measures)]
     lines: list[list[Content]] = [
         [
-            str(period.label),
+            f"{period.label}, {period.covered}" if period.covered else str(period.label),
             str(period.basis),
             *(_retention_cell(by_measure.loc[(name, period.label)]) for name in measures),
         ]
         for period in periods.itertuples()
     ]
-    return table(f"Retention by {freq}: medians, with {probability(data.ci_prob)} ranges", columns, lines)
+    cut = [
+        tag("p", f"Rates of {row.label} are over {row.covered} only.", class_="small")
+        for row in periods.itertuples()
+        if row.covered
+    ]
+    return join([table(f"Retention by {freq}: medians, with {probability(data.ci_prob)} ranges", columns, lines), *cut])
 
 
 def _retention_cell(row: pd.Series) -> Figure:
@@ -153,14 +163,19 @@ def scenarios(data: PageData) -> Html:
         tag("p", join(lead), class_="lead"),
         terms(data.assumed) if data.assumed else "",
         chart("scenarios", label),
-        _scenario_table(data),
+        _scenario_table(data, "total", "difference", data.counted.noun),
+        _scenario_table(data, "discounted_total", "discounted_difference", "Discounted value")
+        if "discounted_total" in data.scenarios
+        else "",
         tag("details", join([tag("summary", "Show the years"), _scenario_years(data)]), class_="figures"),
     )
 
 
-def _scenario_table(data: PageData) -> Html:
-    total, change = data.scenarios["total"], data.scenarios["difference"].set_index("scenario")
-    unit, prob = money_unit(total["upper"].max()), probability(data.ci_prob)
+def _scenario_table(data: PageData, figures: str, differences: str, what: str) -> Html:
+    total, change = data.scenarios[figures], data.scenarios[differences].set_index("scenario")
+    prob = probability(data.ci_prob)
+    both = pd.concat([total, change])
+    unit = range_unit(both["lower"], both["q50"], both["upper"])
     titles = ("Scenario", "Mean", f"Median ({prob} range)", "Difference, mean", f"Difference, median ({prob} range)")
     lines: list[list[Content]] = [
         [
@@ -172,7 +187,7 @@ def _scenario_table(data: PageData) -> Html:
         for row in total.to_dict("records")
     ]
     columns = [Column(title, wide=title == "Mean") for title in titles]
-    return table(f"{data.counted.noun} by scenario, {unit.label(data.currency)}", columns, lines)
+    return table(f"{what} by scenario, {unit.label(data.currency)}", columns, lines)
 
 
 def _differences(change: pd.DataFrame, scenario: str, unit: MoneyUnit) -> tuple[Content, Content]:
@@ -189,7 +204,7 @@ def _ranged_row(row: Mapping[Any, Any] | pd.Series, unit: MoneyUnit) -> Figure:
 
 def _scenario_years(data: PageData) -> Html:
     rows = data.scenarios["year_difference"]
-    unit = money_unit(max(abs(rows["upper"].max()), abs(rows["lower"].min())))
+    unit = range_unit(rows["lower"], rows["q50"], rows["upper"])
     periods = list(dict.fromkeys(rows["label"]))
     by_name = rows.set_index(["scenario", "label"])
     lines: list[list[Content]] = [
@@ -220,7 +235,7 @@ def calibration(data: PageData) -> Html:
 
 
 def _totals_table(data: PageData, rows: pd.DataFrame) -> Html:
-    unit = money_unit(rows["upper_95"].max())
+    unit = range_unit(rows["lower_95"], rows["median"], rows["upper_95"])
     columns = ["From", "Months", "Median (95% range)", "What happened", "Inside"]
     lines: list[list[Content]] = [
         [

@@ -10,7 +10,7 @@ import pandas as pd
 from clvforecast.report.page.data import PageData, top_share
 from clvforecast.report.page.numbers import day, money, percent, probability
 from clvforecast.report.page.tables import Column, Content, Figure, Html, join, name_of, section, table, tag
-from clvforecast.report.units import MoneyUnit, counted, money_unit
+from clvforecast.report.units import MoneyUnit, counted, money_unit, range_unit
 
 
 def header(data: PageData) -> Html:
@@ -30,19 +30,24 @@ def _take_away(data: PageData) -> Html:
     """The nearest window that finance plans with, in a sentence."""
     rows = data.headline.set_index("key")
     row = rows.loc["next_12_months" if "next_12_months" in rows.index else "horizon"]
-    unit = money_unit(row["upper"])
+    unit = _unit(data)
     sentence = [
         "These accounts should bring " if data.new_customers is None else "Existing and new customers should bring ",
-        tag("strong", f"{unit.label(data.currency)} {money(row['q50'], unit)}"),
+        tag("strong", _amount(row["q50"], unit, data.currency)),
         " from ",
         tag("span", day(row["start"])),
         " to ",
         tag("span", day(row["end"])),
         f": with {probability(data.ci_prob)} probability between ",
-        tag("strong", f"{money(row['lower'], unit)} and {money(row['upper'], unit)}"),
+        tag("strong", f"{money(row['lower'], unit)} and {_amount(row['upper'], unit, data.currency)}"),
         ".",
     ]
     return tag("p", join(sentence), class_="take-away")
+
+
+def _amount(amount: float, unit: MoneyUnit, currency: str) -> str:
+    """ "USD 919.3 million"."""
+    return f"{currency} {money(amount, unit)} {unit.name}".strip()
 
 
 def _how_to_read(data: PageData) -> Html:
@@ -122,9 +127,15 @@ def _rows_read(rows: pd.DataFrame) -> Html:
     return _note(told, table("Rows and money of the data", columns, lines))
 
 
+def _unit(data: PageData) -> MoneyUnit:
+    """One for the sentence and the tiles."""
+    rows = data.headline
+    return range_unit(rows["lower"], rows["q50"], rows["upper"], beside=data.accounts[data.counted.to_date].sum())
+
+
 def headline(data: PageData) -> Html:
     """Tiles: nearest windows first, then what was, and what lies beyond."""
-    unit = money_unit(max(data.headline["upper"].max(), data.accounts[data.counted.to_date].sum()))
+    unit = _unit(data)
     tiles = [_window_tile(row, data, unit) for row in data.headline.to_dict("records")]
     return section("headline", "At a glance", tag("div", join([*tiles, *_point_tiles(data, unit)]), class_="tiles"))
 

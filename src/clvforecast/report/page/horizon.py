@@ -10,7 +10,7 @@ import pandas as pd
 from clvforecast.forecast import Forecast
 from clvforecast.intervals import describe
 from clvforecast.report.page.periods import freq_of, with_labels
-from clvforecast.report.windows import YEAR, runs_at_origin, year_ahead
+from clvforecast.report.windows import YEAR, last_days, runs_at_origin, year_ahead
 from clvforecast.simulation.calendar import date_of
 from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 
@@ -28,7 +28,7 @@ def _portfolio(forecast: Forecast, freq: str, before: pd.DataFrame | None, ci_pr
     already = np.zeros(len(table))
     if runs_at_origin(forecast, freq):
         already[0] = np.nan if before is None else before["revenue"].to_numpy()[before["partial"]].sum()
-    return table.assign(already=already)
+    return table.assign(to=last_days(table), already=already)
 
 
 def headline(forecast: Forecast, ci_prob: float) -> pd.DataFrame:

@@ -11,12 +11,15 @@ function searchable() {
   return LIST.folded;
 }
 
-/** The unit of the list is that of its middle account; where that is a hundred of them, no more digits are needed. */
-const LIST_UNIT = (() => {
-  const means = Float64Array.from(ACCOUNTS.columns.mean).filter((cents) => cents !== 0).sort();
-  const middle = means.length ? means[means.length >> 1] / 100 : 0, unit = unitFor(middle);
-  return { ...unit, digits: unit.size === 1 || middle >= 100 * unit.size ? 0 : 1 };
-})();
+/** One unit for the rows that are seen: that of their middle account, so that the smaller half can be read too. */
+let LIST_UNIT = unitFor(0);
+
+function listUnit(shown) {
+  const ranges = shown.map((i) => ["lower", "q50", "upper"].map((name) => ACCOUNTS.amount(name, i))).filter((ends) => ends.some((end) => end !== 0));
+  if (!ranges.length) return unitFor(Math.max(0, ...shown.map((i) => ACCOUNTS.amount(TO_DATE, i))));
+  ranges.sort((a, b) => Math.max(...a) - Math.max(...b));
+  return rangeUnit([ranges[ranges.length >> 1]]);
+}
 
 /** Columns of the list: title, what it is sorted by, its text, and whether narrow screens leave it out. */
 const LIST_COLUMNS = [
@@ -94,6 +97,7 @@ function breakable(name) {
 
 function showAccounts() {
   const first = LIST.page * ROWS_A_PAGE, shown = LIST.order.slice(first, first + ROWS_A_PAGE);
+  LIST_UNIT = listUnit(shown);
   const caption = `${NOUN} of the next ${DATA.horizon_months} months by account, ${label(LIST_UNIT, CURRENCY)}`;
   const range = LIST_COLUMNS.find((column) => column.range).range, widest = Math.max(0, ...shown.map((i) => range(i).length));
   byId("account-caption").textContent = caption;

@@ -8,7 +8,7 @@ function revenueChart() {
   const ahead = whole.length ? whole : all;
   const before = past.filter((row) => !row.partial);
   const most = Math.max(...before.map((row) => row.revenue), ...ahead.map((row) => row.q95 + (row.already ?? 0)), 0);
-  const unit = unitFor(most);
+  const unit = rangeUnit(ahead.map((row) => [row.q05, row.q50, row.q95]), most);
   const labels = [...before, ...ahead].map((row) => row.label);
   const x = ahead.map((_, i) => before.length + i);
   const at = (name) => ahead.map((row) => (row[name] + (row.already ?? 0)) / unit.size);
@@ -62,12 +62,15 @@ const LINE_NAMES = { start: "Start", new: "New", expansion: "Expansion", reactiv
   late_renewals: "Late renewals", contraction: "Contraction", churn: "Churn", end: "End" };
 const SUBTRACTED = new Set(["contraction", "churn"]);
 
+/** Whether a period is known, and of one that the window cuts short how much of it is told. */
+const basisOf = (row) => (row.covered ? `${row.basis}, ${row.covered}` : row.basis);
+
 /** Periods of the bridge into their select; the first whole one that is all forecast is chosen. */
 function fillBridgePeriods() {
   const select = byId("bridge-period");
   if (!select) return;
   const rows = rowsOf(DATA.bridge[chosen("bridge-freq", "quarter")]).filter((row) => row.line === "start");
-  select.replaceChildren(...rows.map((row) => el("option", { value: row.label }, `${row.label}, ${row.basis}`)));
+  select.replaceChildren(...rows.map((row) => el("option", { value: row.label }, `${row.label}, ${basisOf(row)}`)));
   select.value = (rows.find((row) => row.basis === "forecast" && !row.partial) ?? rows[0]).label;
 }
 
@@ -81,7 +84,7 @@ function bridgeChart() {
     level = from + sign * row.mean;
     return { ...row, sign, isTotal, from, to: level, ends: [from + sign * row.lower, from + sign * row.upper].sort((a, b) => a - b) };
   });
-  const unit = unitFor(Math.max(...bars.map((bar) => Math.max(bar.to, bar.ends[1]))));
+  const unit = rangeUnit(bars.map((bar) => [bar.ends[0], bar.to, bar.ends[1]]));
   const floor = axisFloor(bars);
   const narrow = (byId("bridge-chart")?.clientWidth ?? 900) < 520;
   const kinds = [["total", "past", (bar) => bar.isTotal], ["added", "median", (bar) => !bar.isTotal && bar.sign > 0],
@@ -138,7 +141,7 @@ function axisFloor(bars) {
 /** Two shares a period: filled marks are the past, open ones the forecast with whiskers. */
 function retentionChart() {
   const rows = rowsOf(DATA.retention[chosen("retention-freq", "quarter")]);
-  const labels = [...new Set(rows.map((row) => row.label))];
+  const labels = [...new Set(rows.map((row) => row.label))], cut = rows.find((row) => row.covered);
   const kinds = [["nrr", "NRR", "median", "circle", -0.1], ["grr", "GRR", "loss", "diamond", 0.1]];
   const traces = kinds.map(([measure, name, tone, symbol, shift]) => {
     const own = rows.filter((row) => row.measure === measure && row.q50 !== null);
@@ -148,13 +151,13 @@ function retentionChart() {
         line: { color: colour(tone), width: 2 } },
       error_y: { type: "data", symmetric: false, array: own.map((row) => row.upper - row.q50),
         arrayminus: own.map((row) => row.q50 - row.lower), color: colour(tone), thickness: 1.6, width: 0 },
-      text: own.map((row) => `<b>${plain(row.label)}</b> ${name}<br>${row.basis === "actual" ? percent(row.q50)
+      text: own.map((row) => `<b>${plain(row.label)}</b> ${name}${row.covered ? `, ${row.covered}` : ""}<br>${row.basis === "actual" ? percent(row.q50)
         : between(percent(row.q50), percent(row.lower), percent(row.upper))}`),
       hovertemplate: "%{text}<extra></extra>",
     };
   });
   return {
-    caption: `Net (NRR) and gross (GRR) retention by ${chosen("retention-freq", "quarter")}; filled: actual, open: forecast`,
+    caption: `Net (NRR) and gross (GRR) retention by ${chosen("retention-freq", "quarter")}; filled: actual, open: forecast${cut ? `; ${cut.label}: ${cut.covered}` : ""}`,
     traces,
     layout: { hovermode: "closest", xaxis: axis({ showgrid: false, ...ticks(labels, "retention-chart") }), yaxis: axis({ tickformat: ",.0%", nticks: 6 }),
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" } }] },
@@ -164,7 +167,7 @@ function retentionChart() {
 /** Differences from the base with their ranges, one line a scenario. */
 function scenarioChart() {
   const rows = rowsOf(DATA.scenarios.difference).reverse();
-  const unit = unitFor(Math.max(...rows.flatMap((row) => [Math.abs(row.lower), Math.abs(row.upper)])));
+  const unit = rangeUnit(rows.map((row) => [row.lower, row.q50, row.upper]));
   const y = rows.map((_, i) => i);
   const whisker = (low, high, width, tone) => ({ type: "data", symmetric: false, array: rows.map((row) => (row[high] - row.q50) / unit.size),
     arrayminus: rows.map((row) => (row.q50 - row[low]) / unit.size), color: colour(tone), thickness: width, width: 0 });
@@ -181,7 +184,7 @@ function scenarioChart() {
       hovermode: "closest", height: 90 + 52 * rows.length,
       xaxis: axis({ nticks: 6, zeroline: true, zerolinecolor: colour("muted") }),
       yaxis: axis({ showgrid: false, tickmode: "array", tickvals: y, range: [-0.7, rows.length - 0.3],
-        ticktext: rows.map((row) => plain(row.scenario.length > 24 ? `${row.scenario.slice(0, 23)}…` : row.scenario)) }),
+        ticktext: rows.map((row) => wrapped(row.scenario, 24, 3).map(plain).join("<br>")) }),
     },
   };
 }
@@ -189,7 +192,7 @@ function scenarioChart() {
 /** Earlier totals: ranges as they were forecast, and what happened. */
 function calibrationChart() {
   const rows = rowsOf(DATA.totals);
-  const unit = unitFor(Math.max(...rows.map((row) => row.upper_95)));
+  const unit = rangeUnit(rows.map((row) => [row.lower_95, row.median, row.upper_95]));
   const labels = rows.map((row) => `${row.origin.slice(0, 7)}<br>${row.window_months} months`);
   const x = rows.map((_, i) => i);
   const bar = (name, low, high, width, tone) => ({ type: "bar", name, x, width, base: rows.map((row) => row[low] / unit.size),

@@ -24,7 +24,7 @@ from clvforecast.report.page.tables import (
     table,
     tag,
 )
-from clvforecast.report.units import MoneyUnit, money_unit
+from clvforecast.report.units import MoneyUnit, range_unit
 
 PERIODS = {"month": "Months", "quarter": "Quarters", "year": "Years"}
 
@@ -56,7 +56,9 @@ def by_freq(tables: Mapping[str, Html], shown: str) -> list[Html]:
 
 def _periods(data: PageData, freq: str) -> Html:
     ahead, before = data.portfolio[freq], data.history.get(freq)
-    unit = money_unit(max(ahead["upper"].max(), 0.0 if before is None else before["revenue"].max()))
+    unit = range_unit(
+        ahead["lower"], ahead["q50"], ahead["upper"], beside=0.0 if before is None else before["revenue"].max()
+    )
     titles = (
         "Period",
         "From",
@@ -74,7 +76,7 @@ def _periods(data: PageData, freq: str) -> Html:
     ]
     rows += [
         [
-            *_period(row.label, row.period_start, row.period, row.partial),
+            *_period(row.label, row.period_start, row.to, row.partial),
             Figure(money(row.mean, unit), row.mean),
             ranged(row.q50, row.lower, row.upper, unit),
         ]
@@ -128,7 +130,7 @@ def segments(data: PageData) -> Html:
 def _segment_table(data: PageData, column: str) -> Html:
     rows = data.by_segment[column].sort_values("mean", ascending=False, kind="stable")
     rows[data.counted.to_date] = to_date = _to_date(data, column).reindex(rows[column]).to_numpy()
-    unit = money_unit(max(rows["upper"].max(), to_date.max()))
+    unit = range_unit(rows["lower"], rows["q50"], rows["upper"], beside=to_date.max())
     least, most = min(0.0, float(rows["lower"].min())), float(rows["upper"].max())
     width = (most - least) or 1.0
     total = float(rows["mean"].sum())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clvforecast.report.files import replacing
 from clvforecast.report.page import flows, front, sections
+from clvforecast.report.page import plans as plan_section
 from clvforecast.report.page.data import PageData, gather
 from clvforecast.report.page.payload import as_json, payload
 from clvforecast.report.page.tables import Html, join, tag
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from clvforecast.backtest import Backtest
     from clvforecast.forecast import Forecast
+    from clvforecast.plans import Plans
 
 SCRIPTS = ("format.js", "data.js", "charts.js", "portfolio.js", "tables.js", "list.js", "account.js", "start.js")
 """In this order one script: later ones use what earlier ones define."""
@@ -33,6 +35,7 @@ NAVIGATION = {
     "retention": "Retention",
     "segments": "Segments",
     "accounts": "Accounts",
+    "plans": "Plans",
     "scenarios": "Scenarios",
     "calibration": "Track record",
 }
@@ -46,6 +49,7 @@ def write_page(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
 ) -> None:
     """Write a forecast as one HTML file that opens anywhere, also without a network: for finance and customer success.
@@ -66,7 +70,9 @@ def write_page(
     backtest
         From `backtest`: whether earlier forecasts held.
     plan_table
-        As `Forecast.plan_table` gives it; that of the forecast when not given.
+        From `PlanValue.steps`; when not given, the steps that the forecast was made with.
+    plans
+        From `read_plans`: its rejected rows and warnings stand in the section of plans.
     ci_prob
         Probability of the ranges in words and tables, one of the forecast's ``ci_probs``.
 
@@ -81,7 +87,13 @@ def write_page(
     >>> clv.write_page(forecast, "forecast.html", title="Renewals, FY27")  # doctest: +SKIP
     """
     data = gather(
-        forecast, title=title, comparison=comparison, backtest=backtest, plan_table=plan_table, ci_prob=ci_prob
+        forecast,
+        title=title,
+        comparison=comparison,
+        backtest=backtest,
+        plan_table=plan_table,
+        plans=plans,
+        ci_prob=ci_prob,
     )
     page = page_html(data).encode("utf-8", errors="xmlcharrefreplace")
     with replacing(Path(path)) as temporary:
@@ -132,6 +144,7 @@ def _main(data: PageData) -> list[Html]:
         "retention": flows.retention(data),
         "segments": sections.segments(data),
         "accounts": sections.accounts(data),
+        "plans": plan_section.plans(data),
         "scenarios": flows.scenarios(data),
         "calibration": flows.calibration(data),
     }

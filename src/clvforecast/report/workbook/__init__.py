@@ -18,19 +18,20 @@ from clvforecast.report.workbook import (
     accounts,
     assumptions,
     bridge,
-    plans,
     quality,
     scenarios,
     segments,
     summary,
     track_record,
 )
+from clvforecast.report.workbook import plans as plan_sheet
 from clvforecast.report.workbook.contents import Contents
 from clvforecast.report.workbook.gather import contents_of
 from clvforecast.report.workbook.page import DARK, FONT, GREY, Book, Page
 
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
+    from clvforecast.plans import Plans
 
 ROWS_IN_MEMORY = 50_000
 """Accounts beyond which rows go to the disk as they are written, and texts beside their cells instead of into one table."""
@@ -40,7 +41,7 @@ ORDER = (
     bridge.SHEET,
     segments.SHEET,
     accounts.SHEET,
-    plans.SHEET,
+    plan_sheet.SHEET,
     scenarios.SHEET,
     track_record.SHEET,
     assumptions.SHEET,
@@ -56,6 +57,7 @@ def write_workbook(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
     freq: str = "quarter",
     max_accounts: int | None = None,
@@ -81,7 +83,9 @@ def write_workbook(
     backtest
         From `backtest`: how earlier forecasts did.
     plan_table
-        From `Forecast.plan_table`: one row a planned step.
+        From `PlanValue.steps`: one row a planned step.
+    plans
+        From `read_plans`: its rejected rows and warnings stand on the sheet of data quality.
     ci_prob
         Probability of the ranges; one of the forecast's ``ci_probs``.
     freq
@@ -108,6 +112,7 @@ def write_workbook(
         comparison=comparison,
         backtest=backtest,
         plan_table=plan_table,
+        plans=plans,
         ci_prob=ci_prob,
         freq=freq,
     )
@@ -170,7 +175,7 @@ def _pages(
 ) -> tuple[dict[str, Page], dict[str, Callable[[Page], Any]]]:
     """All sheets in their order, and how those are written that need no other."""
     writers = _writers(contents, shown)
-    there = {name: name in writers for name in (plans.SHEET, scenarios.SHEET, track_record.SHEET)}
+    there = {name: name in writers for name in (plan_sheet.SHEET, scenarios.SHEET, track_record.SHEET)}
     there[bridge.SHEET] = isinstance(contents.bridge, pd.DataFrame)
     names = [name for name in ORDER if there.get(name, True)]
     grey = (assumptions.SHEET, quality.SHEET)
@@ -183,10 +188,10 @@ def _writers(contents: Contents, shown: pd.DataFrame) -> dict[str, Callable[[Pag
     writers: dict[str, Callable[[Page], Any]] = {
         segments.SHEET: lambda page: segments.write_segments(page, contents),
         accounts.SHEET: lambda page: accounts.write_accounts_sheet(page, contents, shown),
-        quality.SHEET: lambda page: quality.write_quality(page, contents.quality),
+        quality.SHEET: lambda page: quality.write_quality(page, contents.quality, contents.plan_rows),
     }
     if steps is not None:
-        writers[plans.SHEET] = lambda page: plans.write_plans(page, contents, steps)
+        writers[plan_sheet.SHEET] = lambda page: plan_sheet.write_plans(page, contents, steps)
     if compared is not None:
         writers[scenarios.SHEET] = lambda page: scenarios.write_scenarios(page, contents, compared)
     if record is not None:

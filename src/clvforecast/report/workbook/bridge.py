@@ -78,8 +78,8 @@ def signed(bridge: pd.DataFrame) -> pd.DataFrame:
 
 
 def periods_of(table: pd.DataFrame) -> pd.DataFrame:
-    """label, period_start, period, basis, partial: one row a period, in order."""
-    columns = ["label", "period_start", "period", "basis", "partial"]
+    """label, period_start, period, to, basis, partial, covered: one row a period, in order."""
+    columns = ["label", "period_start", "period", "to", "basis", "partial", "covered"]
     return table[columns].drop_duplicates("label").sort_values("period").reset_index(drop=True)
 
 
@@ -97,8 +97,9 @@ def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places
     low, high = contents.ends
     page.head(
         "ARR bridge",
-        f"{page.book.money_in}. Annual recurring revenue at the start of a period, what changed it, and at its end. Grey columns "
-        "are actual figures, * marks a period of which only a part is in the window.",
+        f"Money {page.book.shown_in}. Annual recurring revenue at the start of a period, what changed it, and at its end. Grey "
+        f"columns are actual figures; a period that runs on {contents.as_of} is followed from its own first day. * marks a "
+        "period that the window cuts short: its figures and rates are of the part that is told, to the day beneath.",
         f"Means add up, and the check says so; medians and ends of ranges ({low}, {high}) do not. Contraction and churn are "
         "negative: their low end is the larger loss.",
     )
@@ -147,7 +148,7 @@ def _waterfall(
 
 
 def _period_heads(page: Page, periods: pd.DataFrame) -> None:
-    """Labels, whether they are past, and the last day of each."""
+    """Labels, whether they are past, the first and the last day of each, and how much of it that is."""
     page.put(0, page.book.money_in, **HEAD_LEFT)
     for column, (label, basis) in enumerate(zip(_labels(periods), periods["basis"], strict=True), start=1):
         page.put(column, label, **{**HEAD, **({"bg_color": "#6b7280"} if basis == ACTUAL else {})})
@@ -156,12 +157,20 @@ def _period_heads(page: Page, periods: pd.DataFrame) -> None:
     for column, basis in enumerate(periods["basis"], start=1):
         page.put(column, basis, **{**QUIET, "align": "right", "italic": True, **_ground(basis)})
     page.next()
-    page.put(0, "to", **QUIET)
-    for column, (end, basis) in enumerate(zip(periods["period"], periods["basis"], strict=True), start=1):
-        page.put(
-            column, end, "date", **{**QUIET, "align": "right", "bottom": 1, "bottom_color": LINE, **_ground(basis)}
-        )
-    page.next()
+    rows = {"from": "period_start", **({"part": "covered"} if (periods["covered"] != "").any() else {}), "to": "to"}
+    for name, values in rows.items():
+        last = {"bottom": 1, "bottom_color": LINE} if name == "to" else {}
+        page.put(0, name, **QUIET)
+        for column, (value, basis) in enumerate(zip(periods[values], periods["basis"], strict=True), start=1):
+            look = {**QUIET, "align": "right", **_ground(basis), **last}
+            page.put(
+                column,
+                value,
+                "text" if name == "part" else "date",
+                **look,
+                **({"shrink": True} if name == "part" else {}),
+            )
+        page.next()
 
 
 def _ground(basis: str) -> dict[str, Any]:

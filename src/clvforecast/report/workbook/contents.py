@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from clvforecast.report.counting import RECOGNISED, Counting
+from clvforecast.report.planned import PlanRows
 
 RANGE = ("mean", "q50", "lower", "upper")
 
@@ -57,6 +58,7 @@ class Scenarios:
     """`Comparison.portfolio` and `.difference`, over the whole window and by period, with their column scenario.
 
     assumptions: scenario, assumed: each in words, where they are told
+    discounted, discounted_difference: the whole window's discounted value, where a scenario has a discount rate of its own
     """
 
     whole: pd.DataFrame
@@ -64,6 +66,8 @@ class Scenarios:
     periods: pd.DataFrame
     periods_difference: pd.DataFrame
     assumptions: pd.DataFrame | None = None
+    discounted: pd.DataFrame | None = None
+    discounted_difference: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,15 @@ class Contents:
     """Money in `currency`; every table of ranges has the columns `RANGE`.
 
     accounts: `Forecast.accounts`, the largest mean first
-    headline: key, label, period_start, period, mean, q50, lower, upper; keys are next_quarter, next_12_months, whole_window,
-        fiscal_year and others
-    periods: label, period_start, period, partial and ranges, by `freq`
+    headline: key, label, period_start, period (last day in the window), mean, q50, lower, upper; keys are next_quarter,
+        next_12_months, whole_window, fiscal_year and others
+    periods: label, period_start, period, to (last day in the window), partial and ranges, by `freq`
     whole: one row, the whole window, with discounted_mean (and, where they are known, the ends of its range)
     history: label, period_start, period, revenue, partial: recognised before `as_of`
-    bridge, retention: `Forecast.bridge` and `.retention` by `freq`
+    bridge, retention: `Forecast.bridge` and `.retention` by `freq`, `with_coverage`
     retention_year: `Forecast.retention` over the years that end with a quarter
     about: section -> name -> value of settings, versions and fingerprints
+    plan_rows: what became of the rows of the plans
     counted: what the forecast's money is, and the accounts' column that clv goes on from; the segments' clv_to_date is of it
     new_customers: mean of what customers still to be won bring in the window; None where the forecast has none. They are in
         headline, periods, the segments' periods, bridge and scenarios; accounts, whole and the segments' whole are without them
@@ -120,6 +125,7 @@ class Contents:
     scenarios: Scenarios | None = None
     track_record: TrackRecord | None = None
     plans: pd.DataFrame | None = None
+    plan_rows: PlanRows | None = None
     counted: Counting = RECOGNISED
     new_customers: float | None = None
 
@@ -127,6 +133,11 @@ class Contents:
     def noun(self) -> str:
         """Of the money, as it stands within a sentence: "revenue"."""
         return self.counted.noun.lower()
+
+    @property
+    def whole_mean(self) -> float:
+        """Mean of the whole window with all that is in the headline, new customers too."""
+        return float(self.headline.set_index("key").loc["whole_window", "mean"])
 
     def of_existing(self, words: str) -> str:
         """The words, with whom they speak of where the forecast has new customers too."""

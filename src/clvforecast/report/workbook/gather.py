@@ -12,8 +12,10 @@ from clvforecast.errors import ForecastError
 from clvforecast.forecast import Forecast
 from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
+from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
-from clvforecast.report.windows import check_comparison, runs_at_origin, year_ahead
+from clvforecast.report.planned import first_rejects, plan_rows, rejects_by_rule
+from clvforecast.report.windows import check_comparison, last_days, runs_at_origin, with_coverage, year_ahead
 from clvforecast.report.workbook.contents import (
     RANGE,
     Contents,
@@ -31,13 +33,11 @@ from clvforecast.simulation.calendar import date_of
 if TYPE_CHECKING:
     from clvforecast.backtest import Backtest
     from clvforecast.ledger import Ledger
+    from clvforecast.plans import Plans
 
-MOST_REJECTS = 200
-"""Rejected rows that are shown one by one."""
 CI_KIND = "eti"
 NO_LEVEL = "(not told)"
 HEADLINE = ("key", "label", "period_start", "period", *RANGE)
-REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
 
 
 def contents_of(
@@ -47,6 +47,7 @@ def contents_of(
     comparison: Any = None,
     backtest: Backtest | None = None,
     plan_table: pd.DataFrame | None = None,
+    plans: Plans | None = None,
     ci_prob: float = 0.9,
     freq: str = "quarter",
 ) -> Contents:
@@ -65,15 +66,15 @@ def contents_of(
         freq=freq,
         accounts=accounts,
         headline=_headline(forecast, freq, ci_prob),
-        periods=forecast.portfolio(freq, None, ci_prob),
+        periods=_with_last_day(forecast.portfolio(freq, None, ci_prob)),
         whole=forecast.summary(None, ci_prob),
         segments={
             name: _segment(forecast, accounts, counted.to_date, name, freq, ci_prob) for name in forecast.groups.columns
         },
         history=_history(forecast, freq),
-        bridge=_asked(forecast, "bridge", freq, ci_prob=ci_prob),
-        retention=_asked(forecast, "retention", freq, ci_prob=ci_prob),
-        retention_year=_asked(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
+        bridge=_flows(forecast, "bridge", freq, ci_prob=ci_prob),
+        retention=_flows(forecast, "retention", freq, ci_prob=ci_prob),
+        retention_year=_flows(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
         policies=_policies(forecast),
         about=_about(forecast),
         warnings=forecast.warnings,
@@ -81,6 +82,7 @@ def contents_of(
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
         plans=plan_table,
+        plan_rows=plan_rows(plans),
         counted=counted,
         new_customers=new_customers_mean(forecast),
     )
@@ -94,13 +96,18 @@ def _accounts(forecast: Forecast, counted: Counting, ci_prob: float) -> pd.DataF
     return table.assign(clv_upper=to_date + table["upper"]).reset_index(drop=True)
 
 
-def _asked(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
-    """The table that a method of the forecast returns, or why this forecast cannot tell it."""
+def _with_last_day(table: pd.DataFrame) -> pd.DataFrame:
+    """With a column to: a period's last day that is in the window."""
+    return table.assign(to=last_days(table))
+
+
+def _flows(forecast: Forecast, method: str, *arguments: Any, **options: Any) -> Part:
+    """The table that a method of the forecast returns, with how much of each period it is of; or why it cannot tell it."""
     asked = getattr(forecast, method, None)
     if asked is None:
         return Missing(f"This kind of forecast has no {method}.")
     try:
-        return asked(*arguments, **options)
+        return with_coverage(forecast, asked(*arguments, **options))
     except ForecastError as error:
         return Missing(str(error))
 
@@ -143,7 +150,7 @@ def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
 
 
 def _line(key: str, row: pd.Series, before: str) -> dict[str, Any]:
-    return {**row, "key": key, "label": f"{before}{row['label']}"}
+    return {**row, "key": key, "label": f"{before}{row['label']}", "period": last_days(row.to_frame().T)[0]}
 
 
 def _twelve_months(forecast: Forecast, ci_prob: float) -> list[dict[str, Any]]:
@@ -197,20 +204,10 @@ def _quality(ledger: Ledger | None) -> Quality | Missing:
     return Quality(
         reconciliation=ledger.reconciliation(),
         export=ledger.export_reconciliation(),
-        rejects=_rejects_by_rule(rejected),
-        first_rejects=rejected.reindex(columns=REJECT_COLUMNS).head(MOST_REJECTS),
+        rejects=rejects_by_rule(rejected),
+        first_rejects=first_rejects(rejected),
         warnings=ledger.warnings,
     )
-
-
-def _rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
-    """rule, rows, and of the first such row its source, row, column, value, hint; the commonest rule first."""
-    columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
-    if rejected.empty:
-        return pd.DataFrame(columns=columns)
-    first = rejected.drop_duplicates("rule")
-    first = first.assign(rows=first["rule"].map(rejected["rule"].value_counts()))
-    return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
 
 
 # --- what may be given besides ------------------------------------------------------------------------------
@@ -222,8 +219,19 @@ def _scenarios(comparison: Any, freq: str, ci_prob: float) -> Scenarios:
         whole_difference=comparison.difference(None, None, ci_prob),
         periods=comparison.portfolio(freq, None, ci_prob),
         periods_difference=comparison.difference(freq, None, ci_prob),
-        assumptions=comparison.assumptions(),
+        assumptions=assumed_table(comparison),
+        **_discounted(comparison, ci_prob),
     )
+
+
+def _discounted(comparison: Any, ci_prob: float) -> dict[str, pd.DataFrame]:
+    """The window's discounted value, where a scenario has a rate of its own."""
+    if not changes_discounting(comparison):
+        return {}
+    return {
+        "discounted": comparison.portfolio(None, None, ci_prob, discounted=True),
+        "discounted_difference": comparison.difference(None, None, ci_prob, discounted=True),
+    }
 
 
 def _track_record(backtest: Backtest) -> TrackRecord:

@@ -49,6 +49,10 @@ MOST_COLUMNS = 26
 
 ROWS_A_PAGE = 64
 """And rows."""
+PAPER_WIDTH, PAPER_HEIGHT = 784.0, 498.0
+"""Points of A4 across that margins leave."""
+SPARE = 0.95
+"""Of the paper that is used: programs differ in how wide and high they draw."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ class Book:
     def money_in(self) -> str:
         """ "USD million"."""
         return self.unit.label(self.currency)
+
+    @property
+    def shown_in(self) -> str:
+        """ "shown in USD million; cells hold full USD": numbers are not divided, only their formats leave out digits."""
+        if not self.unit.name:
+            return f"in {self.currency}"
+        return f"shown in {self.money_in}; cells hold full {self.currency}"
 
     def style(self, kind: str, **look: Any) -> Any:
         """The format of a kind of value (`number_format`), with properties of XlsxWriter; each made once."""
@@ -131,6 +142,8 @@ class Page:
     def __init__(self, book: Book, name: str, tab: str = DARK) -> None:
         self.book, self.name, self.row = book, name, 0
         self.widths: list[float] = []
+        self.heights: dict[int, float] = {}
+        self.blocks: list[int] = []
         self.line_length = SHORTEST_LINE
         self.sheet = book.workbook.add_worksheet(name)
         self.sheet.hide_gridlines(2)
@@ -158,7 +171,7 @@ class Page:
     def head(self, title: str, *lines: str) -> None:
         """The sheet's title and what to know of it, then an empty row."""
         self.put(0, title, bold=True, font_size=16, font_color=DARK)
-        self.sheet.set_row(self.row, 24)
+        self.set_height(24)
         self.next()
         self.say(*lines)
         self.next()
@@ -174,6 +187,15 @@ class Page:
             for part in textwrap.wrap(line, self.line_length):
                 self.put(0, part, **{**QUIET, **look})
                 self.next()
+
+    def block(self) -> None:
+        """What begins here stays on one printed page, where it is not longer than that (`printed_by_block`)."""
+        self.blocks.append(self.row)
+
+    def set_height(self, points: float) -> None:
+        """Of the current row."""
+        self.sheet.set_row(self.row, points)
+        self.heights[self.row] = points
 
     def section(self, title: str) -> None:
         """The title of a block of rows."""
@@ -208,7 +230,7 @@ class Page:
             left = column == 0 or kinds[column : column + 1] == ("text",)
             self.put(column, text, **{**(HEAD_LEFT if left else HEAD), **look})
         if height:
-            self.sheet.set_row(self.row, height)
+            self.set_height(height)
         self.next()
 
     def cells(self, values: Sequence[Any], kinds: Sequence[str], **look: Any) -> None:
@@ -244,6 +266,26 @@ class Page:
         self.sheet.fit_to_pages(across, math.ceil((last + 1) / ROWS_A_PAGE) if tall is None else tall)
         if across > 1:
             self.sheet.repeat_columns(0)
+
+    def printed_by_block(self, columns: int | None = None) -> None:
+        """Print what was written as wide as the page, with page breaks between blocks only; as `printed` where that is too wide."""
+        columns = columns or len(self.widths)
+        if columns > MOST_COLUMNS:
+            self.printed(columns)
+            return
+        scale = min(1.0, SPARE * PAPER_WIDTH / (0.75 * self.pixels(columns)))
+        self.sheet.print_area(0, 0, max(self.row - 1, 0), columns - 1)
+        self.sheet.set_print_scale(max(int(100 * scale), 10))
+        begun, breaks, room = 0, [], SPARE * PAPER_HEIGHT / scale
+        for start, after in zip(self.blocks, [*self.blocks[1:], self.row], strict=True):
+            if start > begun and self._points(begun, after) > room:
+                breaks.append(start)
+                begun = start
+        self.sheet.set_h_pagebreaks(breaks)
+
+    def _points(self, first: int, after: int) -> float:
+        """How high the rows from the first to before the last are together."""
+        return sum(self.heights.get(row, ROW_HEIGHT) for row in range(first, after))
 
 
 def absolute(row: int, column: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from clvforecast.report.planned import PlanRows
+from clvforecast.report.units import counted
 from clvforecast.report.workbook.contents import Missing, Quality
 from clvforecast.report.workbook.page import QUIET, Page
 
@@ -26,9 +28,10 @@ KINDS = ("text", "count", "count", *["text"] * 5)
 NO_CURRENCY = "not readable"
 
 
-def write_quality(page: Page, quality: Quality | Missing) -> None:
-    """Rows and money read against those used, rejects by rule, the first of them, warnings."""
-    page.set_columns(WIDTHS[: None if isinstance(quality, Quality) and len(quality.rejects) else NO_REJECTS])
+def write_quality(page: Page, quality: Quality | Missing, plan_rows: PlanRows | None = None) -> None:
+    """Rows and money read against those used, rejects by rule, the first of them, warnings; then those of plans."""
+    some = (isinstance(quality, Quality) and len(quality.rejects)) or (plan_rows is not None and plan_rows.rejected)
+    page.set_columns(WIDTHS[: None if some else NO_REJECTS])
     page.head("Data quality", "Every row that was read is accepted, kept for later or rejected, and so is every cent.")
     page.sheet.freeze_panes(page.row, 1)
     if isinstance(quality, Missing):
@@ -39,9 +42,17 @@ def write_quality(page: Page, quality: Quality | Missing) -> None:
         _reconciliation(
             page, "Revenue events" + (" that they make" if len(quality.export) else ""), quality.reconciliation
         )
-        _rejects(page, quality.rejects)
+        _rejects(page, "Rejected, by rule", quality.rejects)
         _first_rejects(page, quality.first_rejects)
         _warnings(page, quality.warnings)
+    if plan_rows is not None:
+        read = plan_rows.accepted + plan_rows.rejected
+        title = f"Plans: {counted(read, 'row')} read, {plan_rows.accepted:,} accepted, {plan_rows.rejected:,} rejected"
+        _rejects(page, title, plan_rows.rejects)
+        _first_rejects(page, plan_rows.first_rejects)
+        if plan_rows.warnings:
+            page.say(*plan_rows.warnings)
+            page.next()
     page.printed()
 
 
@@ -60,8 +71,8 @@ def _reconciliation(page: Page, title: str, table: pd.DataFrame) -> None:
     page.next()
 
 
-def _rejects(page: Page, rejects: pd.DataFrame) -> None:
-    page.section("Rejected, by rule")
+def _rejects(page: Page, title: str, rejects: pd.DataFrame) -> None:
+    page.section(title)
     if rejects.empty:
         page.say("No row was rejected.")
         page.next()

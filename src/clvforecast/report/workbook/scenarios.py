@@ -21,14 +21,18 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     page.set_columns([width_of(names, least=28.0), *[13.0] * max(len(contents.periods), 7)])
     page.head(
         "Scenarios: revenue to come",
-        f"{page.book.money_in}, undiscounted. The same simulated worlds are run under each scenario, so that differences are "
-        "of the scenario and not of chance; their ranges come from differences world by world.",
+        f"Money {page.book.shown_in}, undiscounted where nothing else is said. The same simulated worlds are run under each "
+        "scenario, so that differences are of the scenario and not of chance; their ranges come from differences world by world.",
     )
     title_rows = page.row
     _assumed(page, scenarios.assumptions)
-    _whole(page, contents, scenarios, names, base)
+    _whole(page, contents, f"All {contents.horizon_months} months", scenarios.whole, scenarios.whole_difference, base)
+    if scenarios.discounted is not None and scenarios.discounted_difference is not None:
+        title = f"All {contents.horizon_months} months, discounted"
+        _whole(page, contents, title, scenarios.discounted, scenarios.discounted_difference, base)
     page.sheet.freeze_panes(title_rows, 1)
     chart_row = page.row
+    page.block()
     page.next(CHART_ROWS)
     labels = list(dict.fromkeys(scenarios.periods["label"]))
     first = _block(page, "Mean by period", scenarios.periods, "mean", labels)
@@ -38,7 +42,7 @@ def write_scenarios(page: Page, contents: Contents, scenarios: Scenarios) -> Non
     for value, words in (("mean", "mean"), ("lower", low), ("upper", high)):
         _block(page, f"Difference from {base} by period: {words}", scenarios.periods_difference, value, labels)
     _chart(page, names, labels, first, chart_row, float(scenarios.periods["mean"].max()))
-    page.printed()
+    page.printed_by_block()
 
 
 def base_of(scenarios: Scenarios) -> str:
@@ -57,11 +61,13 @@ def _assumed(page: Page, assumptions: pd.DataFrame | None) -> None:
     page.next()
 
 
-def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str], base: str) -> None:
+def _whole(
+    page: Page, contents: Contents, title: str, figures: pd.DataFrame, differences: pd.DataFrame, base: str
+) -> None:
     low, high = contents.ends
     page.heads(
         [
-            f"All {contents.horizon_months} months",
+            title,
             "mean",
             "median",
             low,
@@ -72,7 +78,8 @@ def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str
         ],
         height=42.0,
     )
-    whole, less = scenarios.whole.set_index("scenario"), scenarios.whole_difference.set_index("scenario")
+    whole, less = figures.set_index("scenario"), differences.set_index("scenario")
+    names = list(whole.index)
     base_row = page.row + names.index(base)
     for name in names:
         row, is_base = whole.loc[name], name == base
@@ -90,6 +97,7 @@ def _whole(page: Page, contents: Contents, scenarios: Scenarios, names: list[str
 
 def _block(page: Page, title: str, table: pd.DataFrame, value: str, labels: list[str]) -> int:
     """Scenarios as rows, periods as columns; returns the row of the heads."""
+    page.block()
     page.section(title)
     wide = table.pivot_table(index="scenario", columns="label", values=value, aggfunc="first", sort=False, dropna=False)
     head_row = page.row

@@ -25,8 +25,8 @@ def write_segments(page: Page, contents: Contents) -> None:
     page.set_columns([width_of(names, least=28.0, most=44.0), *[12.0] * max(len(contents.periods), 7)])
     page.head(
         f"Segments: {contents.noun} to come",
-        f"{page.book.money_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do not: "
-        "bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
+        f"Money {page.book.shown_in}, undiscounted. Means of segments add up to the portfolio's. Medians and ends of ranges do "
+        "not: bad luck does not strike all segments at once, so the portfolio's range is narrower than the sum of theirs.",
         *(() if contents.new_customers is None else (WHO,)),
     )
     if not contents.segments:
@@ -37,11 +37,12 @@ def write_segments(page: Page, contents: Contents) -> None:
     for name, segment in contents.segments.items():
         _whole(page, contents, name, segment)
         _by_period(page, contents, name, segment)
-    page.printed()
+    page.printed_by_block()
 
 
 def _whole(page: Page, contents: Contents, name: str, segment: Segment) -> None:
     """One row a level, and the portfolio with sums as formulas and its own range."""
+    page.block()
     page.section(contents.of_existing(f"{_words(name)}: all {contents.horizon_months} months"))
     page.heads([_words(name), *WHOLE_HEADS, *contents.ends, "share of mean"])
     first, last = page.row, page.row + len(segment.whole) - 1
@@ -82,6 +83,7 @@ def _by_period(page: Page, contents: Contents, name: str, segment: Segment) -> N
     with_new = "" if contents.new_customers is None else ", existing and new customers"
     blocks = {"mean": "mean, which adds up", "q50": "median", "lower": low, "upper": high}
     for value, words in blocks.items():
+        page.block()
         page.section(f"{_words(name)} by period{with_new}: {words}")
         wide = segment.periods.pivot_table(index="level", columns="label", values=value, aggfunc="first", dropna=False)
         wide = wide.reindex(index=_largest_first(segment)["level"], columns=periods["label"])

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from clvforecast.report.units import counted
 from clvforecast.report.workbook.accounts import Layout, to_date_words
 from clvforecast.report.workbook.bridge import MEASURES, Places
-from clvforecast.report.workbook.charts import forecast_chart
-from clvforecast.report.workbook.contents import RANGE, Contents, Missing
-from clvforecast.report.workbook.page import BOLD, PAST, QUIET, TOTAL, Page, relative
-from clvforecast.report.workbook.periods import word_of
+from clvforecast.report.workbook.contents import RANGE, Contents
+from clvforecast.report.workbook.page import BOLD, QUIET, Page, relative
+from clvforecast.report.workbook.summary_periods import (
+    FROM,
+    MEAN,
+    TO,
+    TOTAL_AT,
+    VALUES,
+    periods_chart,
+    write_periods,
+)
 
 SHEET = "Summary"
 WIDTHS = (48.0, 13.0, 13.0, *[19.0] * 6, 11.0, 11.0)
-FROM, TO, MEAN, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT, ABOVE, BELOW = range(1, 11)
-"""Columns of the sheet; the last two are lengths of whiskers, beside what is printed."""
-VALUES = dict(zip(RANGE, (MEAN, MEDIAN, LOW, HIGH), strict=True))
-CHART_ROWS, CHART_HEIGHT = 17, 298
+CHART_ROWS = 17
 LARGEST = 10
 TITLES = {
     "next_quarter": "{} of the next whole quarter",
@@ -35,7 +37,7 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
     page.set_columns(WIDTHS)
     page.head(
         contents.title,
-        f"{counted(len(contents.accounts), 'account')}, known as of {contents.as_of}; {page.book.money_in}; "
+        f"{counted(len(contents.accounts), 'account')}, known as of {contents.as_of}; money {page.book.shown_in}; "
         f"{contents.range_name}s of {contents.draws:,} simulated worlds. Blue: given or simulated; black: formulas.",
     )
     whole_row, existing_row = _headline(page, contents)
@@ -45,32 +47,12 @@ def write_summary(page: Page, contents: Contents, accounts: Layout, bridge: Plac
     if bridge is not None:
         _recurring(page, contents, bridge)
     _how_to_read(page, contents)
-    first, last = _periods(page, contents, accounts, whole_row, existing_row)
+    first, last = write_periods(page, contents, accounts, whole_row, existing_row)
     _checks(page)
-    chart = _chart(page, contents, first, last)
+    chart = periods_chart(page, contents, first, last)
     page.sheet.insert_chart(chart_row, 0, chart, {"x_offset": 4, "y_offset": 2})
     page.sheet.repeat_rows(0)
-    page.printed(TOTAL_AT + 1)
-
-
-def _chart(page: Page, contents: Contents, first: int, last: int) -> Any:
-    title = f"{contents.counted.noun} by {word_of(contents.freq)}, {page.book.money_in}"
-    past = contents.history if isinstance(contents.history, pd.DataFrame) else None
-    highest = float(contents.periods["upper"].max())
-    if past is not None:
-        so_far = past["revenue"].iloc[-1] if past["partial"].iloc[-1] else 0.0
-        highest = max(float(past["revenue"].max()), highest, float(contents.periods["upper"].iloc[0] + so_far))
-    return forecast_chart(
-        page,
-        first,
-        last,
-        (0, SERVED, MEAN, ABOVE, BELOW),
-        title,
-        contents.range_name,
-        highest,
-        CHART_HEIGHT,
-        past is not None,
-    )
+    page.printed_by_block(TOTAL_AT + 1)
 
 
 # --- headline -----------------------------------------------------------------------------------------------
@@ -124,17 +106,12 @@ def _by_customers(page: Page, contents: Contents, new_customers: float) -> int:
     page.check(
         MEAN,
         f"{relative(existing, MEAN)}+{relative(existing + 1, MEAN)}-{relative(whole_row, MEAN)}",
-        float(contents.whole["mean"].iloc[0]) + new_customers - _whole_mean(contents),
+        float(contents.whole["mean"].iloc[0]) + new_customers - contents.whole_mean,
         "Existing and new customers add up to the whole window",
         **QUIET,
     )
     page.next()
     return existing
-
-
-def _whole_mean(contents: Contents) -> float:
-    """Of all that is in the headline, new customers too."""
-    return float(contents.headline.set_index("key").loc["whole_window", "mean"])
 
 
 def _range_heads(page: Page, contents: Contents, title: str, days: tuple[str, str] = ("", "")) -> None:
@@ -177,6 +154,7 @@ def _discounted(page: Page, contents: Contents) -> None:
 def _lifetime(page: Page, contents: Contents, accounts: Layout, existing_row: int) -> None:
     """What accounts have brought, will bring, and both; the value after the window; how much hangs on the largest."""
     table = contents.accounts
+    page.block()
     _range_heads(page, contents, contents.of_existing("Customer lifetime value, all accounts"))
     to_date = page.row
     counted = contents.counted
@@ -250,6 +228,7 @@ def _concentration(page: Page, contents: Contents, accounts: Layout) -> None:
 
 def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
     """ARR now and a year ahead, and what of it was kept: links to the bridge."""
+    page.block()
     _range_heads(page, contents, "Annual recurring revenue (ARR)")
     place, value = bridge.start
     page.put(0, f"ARR at the start of {bridge.start_label}")
@@ -271,123 +250,13 @@ def _recurring(page: Page, contents: Contents, bridge: Places) -> None:
     page.next()
 
 
-# --- by period ----------------------------------------------------------------------------------------------
-
-
-def _periods(page: Page, contents: Contents, accounts: Layout, whole_row: int, existing_row: int) -> tuple[int, int]:
-    """The figures of the chart: history, then the forecast; returns the first and the last row."""
-    past = contents.history if isinstance(contents.history, pd.DataFrame) else None
-    served_so_far = 0.0 if past is None or not past["partial"].iloc[-1] else float(past["revenue"].iloc[-1])
-    page.section(f"{contents.counted.noun} by {word_of(contents.freq)}: the figures of the chart")
-    page.heads(
-        [
-            word_of(contents.freq),
-            "from",
-            "to",
-            "to come: mean",
-            "median",
-            *contents.ends,
-            contents.counted.done,
-            "whole period (mean)",
-            "whisker up",
-            "and down",
-        ],
-        height=30.0,
-    )
-    first = page.row
-    if past is not None:
-        for row in past[~past["partial"].astype(bool)].itertuples():
-            _past_row(page, row)
-    begin = page.row
-    for place, row in enumerate(contents.periods.to_dict("records")):
-        is_known = past is not None or not row["partial"] or place > 0
-        _period_row(page, row, served_so_far if place == 0 else 0.0, is_known)
-    end = page.row - 1
-    page.put(0, "all periods to come", **TOTAL)
-    for column in (FROM, TO, MEDIAN, LOW, HIGH, SERVED, TOTAL_AT):
-        page.put(column, None, **TOTAL)
-    summed = float(contents.periods["mean"].sum())
-    page.formula(MEAN, f"=SUM({relative(begin, MEAN)}:{relative(end, MEAN)})", summed, **TOTAL)
-    page.book.name(
-        "portfolio_table",
-        page.area(begin, 0, end, TOTAL_AT),
-        "revenue by period to come, one row a period, without heads",
-    )
-    page.next()
-    page.put(0, "periods add up to the whole window", **QUIET)
-    page.check(
-        MEAN,
-        f"{relative(page.row - 1, MEAN)}-{relative(whole_row, MEAN)}",
-        summed - _whole_mean(contents),
-        "Periods add up to the whole window",
-        **QUIET,
-    )
-    page.next()
-    page.put(0, contents.of_existing("accounts add up to the whole window"), **QUIET)
-    page.check(
-        MEAN,
-        f"SUM({accounts.area('mean')})-{relative(existing_row, MEAN)}",
-        float(contents.accounts["mean"].sum() - contents.whole["mean"].iloc[0]),
-        contents.of_existing("Accounts add up to the whole window"),
-        **QUIET,
-    )
-    page.next()
-    _period_notes(page, contents)
-    return first, end
-
-
-def _past_row(page: Page, row: Any) -> None:
-    page.put(0, row.label, **PAST)
-    page.put(FROM, row.period_start, "date", **PAST)
-    page.put(TO, row.period, "date", **PAST)
-    for column in (MEAN, MEDIAN, LOW, HIGH):
-        page.put(column, None, **PAST)
-    page.put(SERVED, row.revenue, "money", **PAST)
-    page.formula(TOTAL_AT, f"={relative(page.row, SERVED)}", row.revenue, **PAST)
-    page.next()
-
-
-def _period_row(page: Page, row: dict[str, Any], served: float, is_known: bool) -> None:
-    """is_known: whether it is told what of the period was over by as_of; without it there is no figure of the whole period."""
-    page.put(0, f"{row['label']}{' *' if row['partial'] else ''}")
-    page.put(FROM, row["period_start"], "date")
-    page.put(TO, row["period"], "date")
-    for name, column in VALUES.items():
-        page.put(column, row[name], "money", **(BOLD if name == "mean" else {}))
-    page.put(SERVED, served if served else None, "money")
-    mean, low, high = (relative(page.row, column) for column in (MEAN, LOW, HIGH))
-    if is_known:
-        page.formula(TOTAL_AT, f"={relative(page.row, SERVED)}+{mean}", served + row["mean"])
-    else:
-        page.put(TOTAL_AT, None)
-    page.formula(ABOVE, f"=MAX({high}-{mean},0)", max(row["upper"] - row["mean"], 0.0), **QUIET)
-    page.formula(BELOW, f"=MAX({mean}-{low},0)", max(row["mean"] - row["lower"], 0.0), **QUIET)
-    page.next()
-
-
-def _period_notes(page: Page, contents: Contents) -> None:
-    if contents.periods["partial"].any():
-        page.say(
-            "* Only a part of the period is in the window: what is to come of it"
-            + (
-                f", beside what of it is {contents.counted.done}."
-                if isinstance(contents.history, pd.DataFrame)
-                else "."
-            )
-        )
-    if isinstance(contents.history, Missing):
-        page.say(f"No history: {contents.history.why}")
-    if isinstance(contents.bridge, Missing):
-        page.say(f"No ARR bridge: {contents.bridge.why}")
-    page.next()
-
-
 # --- words --------------------------------------------------------------------------------------------------
 
 
 def _how_to_read(page: Page, contents: Contents) -> None:
     low, high = contents.ends
     tail = (1.0 - contents.ci_prob) / 2.0
+    page.block()
     page.section("How to read a range")
     page.say(
         f"Each figure was simulated {contents.draws:,} times. In {contents.ci_prob:.0%} of these worlds it lies between {low} "
@@ -408,6 +277,7 @@ def _how_to_read(page: Page, contents: Contents) -> None:
 
 
 def _checks(page: Page) -> None:
+    page.block()
     page.section("Checks: each must be 0.00")
     for check in page.book.checks:
         page.put(0, check.words)

@@ -15,7 +15,7 @@ def write_track_record(page: Page, record: TrackRecord) -> None:
     page.set_columns(WIDTHS)
     page.head(
         "Track record: forecasts from earlier days",
-        f"{page.book.money_in}. Each was made with what was known on its day, and is compared with what then happened.",
+        f"Money {page.book.shown_in}. Each was made with what was known on its day, and is compared with what then happened.",
     )
     page.sheet.freeze_panes(page.row, 1)
     _totals(page, record)

@@ -1,0 +1,106 @@
+"""Planned steps and the rows that could not become one, as workbook and page show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from clvforecast.plans import Plans
+
+MOST_REJECTS = 200
+"""Rejected rows that are shown one by one."""
+REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
+COLUMNS = {
+    "account_id": "account",
+    "date": "planned for",
+    "kind": "step",
+    "amount": "planned amount",
+    "term_months": "term, months",
+    "stated": "chance as stated",
+    "probability": "chance as learned",
+    "lower": "as learned: {low}",
+    "upper": "as learned: {high}",
+    "expected_amount": "expected amount",
+    "added": "adds to {noun}: mean",
+    "added_lower": "adds: {low}",
+    "added_upper": "adds: {high}",
+    "clv_added": "adds to discounted value: mean",
+    "note": "note",
+    "step_id": "id of the step",
+}
+"""Columns of `PlanValue.steps` and `Forecast.planned` in the order in which they are shown; others follow."""
+HIDDEN = ("ci_prob",)
+STATED_AND_LEARNED = (
+    "Chance as stated: what the plan says. As learned: what that has been worth in the plans of the past, or by assumption where "
+    "there is no record."
+)
+EXPECTED = (
+    "Expected amount: planned amount × chance as learned × the share of planned amounts that such steps come to, before asking "
+    "whether the contract still runs on that day."
+)
+ADDS = (
+    "Adds: what the step changes in the whole window, survival and later renewals included. It can be negative: a step stands in "
+    "place of what the model expects of its account in that time. The steps of an account do not add up."
+)
+
+
+@dataclass(frozen=True)
+class PlanRows:
+    """What became of the rows of a plan file.
+
+    rejects: rule, rows, source, row, column, value, hint: one row a rule, the commonest first
+    first_rejects: source, row, line, account_id, column, value, rule, hint of the first rejected rows
+    """
+
+    accepted: int
+    rejected: int
+    rejects: pd.DataFrame
+    first_rejects: pd.DataFrame
+    warnings: tuple[str, ...]
+
+
+def plan_rows(plans: Plans | None) -> PlanRows | None:
+    """None without plans."""
+    if plans is None:
+        return None
+    rejected = plans.rejected
+    return PlanRows(len(plans), len(rejected), rejects_by_rule(rejected), first_rejects(rejected), plans.warnings)
+
+
+def first_rejects(rejected: pd.DataFrame) -> pd.DataFrame:
+    return rejected.reindex(columns=REJECT_COLUMNS).head(MOST_REJECTS)
+
+
+def rejects_by_rule(rejected: pd.DataFrame) -> pd.DataFrame:
+    """rule, rows, and of the first such row its source, row, column, value, hint; the commonest rule first."""
+    columns = ["rule", "rows", "source", "row", "column", "value", "hint"]
+    if rejected.empty:
+        return pd.DataFrame(columns=columns)
+    first = rejected.drop_duplicates("rule")
+    first = first.assign(rows=first["rule"].map(rejected["rule"].value_counts()))
+    return first.sort_values(["rows", "rule"], ascending=[False, True])[columns].reset_index(drop=True)
+
+
+def shown_columns(steps: pd.DataFrame) -> list[str]:
+    """Known columns in their order, without those that are empty everywhere, then the others."""
+    known = [name for name in COLUMNS if name in steps and (name in ("account_id", "stated") or is_told(steps[name]))]
+    return [*known, *(name for name in steps if name not in COLUMNS and name not in HIDDEN)]
+
+
+def is_told(values: pd.Series) -> bool:
+    """Whether anything stands in a column."""
+    return bool((values.notna() & (values.astype(object) != "")).any())
+
+
+def head_of(name: str, ends: tuple[str, str], noun: str) -> str:
+    """What a column is called; ends: names of the two ends of a range.
+
+    Examples
+    --------
+    >>> head_of("lower", ("low 5%", "high 95%"), "revenue"), head_of("owner_name", ("low 5%", "high 95%"), "revenue")
+    ('as learned: low 5%', 'owner name')
+    """
+    return COLUMNS.get(name, str(name).replace("_", " ")).format(low=ends[0], high=ends[1], noun=noun)

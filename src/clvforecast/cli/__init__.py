@@ -208,9 +208,11 @@ def backtest(
         --origins 2022-06-30,2023-06-30 --horizon 12 -o backtest
     """
     from clvforecast.backtest import backtest as run_backtest
+    from clvforecast.durable import check_can_write
     from clvforecast.report.backtests import show_backtest, write_backtest
     from clvforecast.report.terminal import make_console, say
 
+    check_can_write(output / "backtest.png")
     ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     check_rejected(ledger, max_rejected)
     result = run_backtest(
@@ -254,8 +256,10 @@ def demo(
       clvforecast demo -o demo-output
     """
     from clvforecast.demo import run_demo
+    from clvforecast.durable import check_can_write
     from clvforecast.report.terminal import make_console
 
+    check_can_write(output / "posterior.nc")
     run_demo(output, make_console(), seed=seed, progress=shows_progress(False))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ import pytest
 
 import clvforecast as clv
 from clvforecast import cli, posterior
+from clvforecast.report import pack
 from clvforecast.report.files import replacing
+from clvforecast.report.pack import make_pack, write_pack
 
 HEAVY = {"pymc", "pytensor", "arviz", "nutpie", "numba", "matplotlib", "pandas", "duckdb", "xarray", "scipy", "rich"}
 
@@ -264,7 +267,7 @@ def test_score_writes_accounts_and_portfolio(run, files: Files, tmp_path: Path) 
     described = json.loads(pq.read_schema(tmp_path / "a" / "accounts.parquet").metadata[b"clvforecast"])
     assert described["settings"]["horizon_months"] == 18 and described["currency"] == "USD"
     portfolio = pd.read_csv(tmp_path / "a" / "portfolio.csv")
-    assert set(portfolio["segment"]) == set(accounts["segment"])
+    assert set(portfolio.loc[portfolio["by"] == "segment", "segment"]) == set(accounts["segment"])
     assert portfolio["period"].str.endswith("-06-30").all()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["accounts.parquet", "portfolio.csv"]
 
@@ -281,7 +284,8 @@ def test_origins_add_up_to_the_portfolio(run, files: Files, tmp_path: Path) -> N
     assert score(run, files, tmp_path / "whole").code == 0
     assert score(run, files, tmp_path / "origin", "--by", "origin").code == 0
     whole = pd.read_csv(tmp_path / "whole" / "portfolio.csv").set_index("period")["mean"]
-    origins = pd.read_csv(tmp_path / "origin" / "portfolio.csv").groupby("period")["mean"].sum()
+    both = pd.read_csv(tmp_path / "origin" / "portfolio.csv")
+    origins = both[both["by"] == "origin"].groupby("period")["mean"].sum()
     assert origins.to_numpy() == pytest.approx(whole.to_numpy(), abs=0.05)
 
 
@@ -329,6 +333,9 @@ def test_a_folder_that_cannot_be_written_ends_with_1(run, files: Files, tmp_path
         ["report", "events.csv", "--posterior", "p.nc"],
         ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--weeks", "4-4-4"],
         ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--fiscal-start", "13"],
+        ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--pending", "open"],
+        ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--reliability", "r.clv"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--reliability", "r.clv"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--by", "origin,plan"],
         ["account", "A000001"],
         ["account", "A000001", "events.csv"],
@@ -343,6 +350,93 @@ def test_a_wrong_call_ends_with_2(run, call: list[str]) -> None:
     outcome = run(*call)
     assert outcome.code == 2
     assert "Usage: clvforecast" in outcome.err and "--help" in outcome.err.replace("-h'", "--help'")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["validate", ""],
+        *(["validate", "events.csv", option, ""] for option in ("--accounts", "--mapping", "--rates", "--rejected")),
+        ["validate", "events.csv", "--report", ""],
+        ["fit", "events.csv", "-o", ""],
+        ["score", "events.csv", "--posterior", "", "-o", "d"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", " "],
+        *(["score", "events.csv", "--posterior", "p.nc", "-o", "d", option, ""] for option in ("--save", "--plans")),
+        ["report", "events.csv", "--posterior", "p.nc", "-o", ""],
+        *(
+            ["report", "events.csv", "--posterior", "p.nc", "-o", "d", option, ""]
+            for option in ("--plans", "--reliability", "--scenarios")
+        ),
+        ["account", "A000001", "events.csv", "--posterior", "p.nc", "-o", ""],
+        ["backtest", "events.csv", "--origins", "2020-12-31", "-o", ""],
+        ["demo", "-o", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_a_wrong_call(run, call: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a variable that is not set: nothing is written into the folder that the command happens to run in."""
+    monkeypatch.chdir(tmp_path)
+    Path("events.csv").write_text(
+        "account_id,event_date,kind,amount,currency,term_months\na,2024-01-01,initial,5,USD,12\n"
+    )
+    outcome = run(*call)
+    assert outcome.code == 2 and "the path is empty" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["events.csv"]
+
+
+def test_what_cannot_be_written_is_told_before_the_work(run, files: Files, tmp_path: Path) -> None:
+    """Before anything is read: the posterior is not there either."""
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "forecast.xlsx").mkdir()
+    (tmp_path / "file").write_text("")
+    given = [files.events, "--posterior", str(tmp_path / "none.nc")]
+    for call, path in (
+        (["report", *given, "-o", str(taken)], taken / "forecast.xlsx"),
+        (["report", *given, "-o", str(tmp_path / "file" / "pack")], tmp_path / "file" / "pack" / "forecast.xlsx"),
+        (["score", *given, "-o", str(tmp_path / "new"), "--save", str(taken)], taken),
+        (["fit", files.events, "-o", str(taken)], taken),
+        (
+            ["backtest", "none.csv", "--origins", "2020-12-31", "-o", str(tmp_path / "file")],
+            tmp_path / "file" / "backtest.png",
+        ),
+        (["demo", "-o", str(tmp_path / "file")], tmp_path / "file" / "posterior.nc"),
+    ):
+        outcome = run(*call)
+        assert outcome.code == 1 and outcome.err.startswith(f"clvforecast: {path}: "), outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_a_library_that_is_not_there_is_told_before_the_work(
+    run, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
+    outcome = run("report", files.events, "--posterior", str(tmp_path / "none.nc"), "-o", str(tmp_path / "pack"))
+    assert (
+        outcome.code == 1
+        and "xlsxwriter is needed" in outcome.err
+        and "python -m pip install xlsxwriter" in outcome.err
+    )
+    assert not (tmp_path / "pack").exists()
+
+
+@pytest.mark.parametrize(
+    "call", [["--help"], ["validate", "EVENTS"], ["validate", "EVENTS", "--report", "REPORT"]], ids=" ".join
+)
+def test_a_reader_who_goes_away_ends_nothing(files: Files, call: list[str], tmp_path: Path) -> None:
+    """As `clvforecast ... | head -1` does, once it has its line: no complaint, and files are written all the same."""
+    named = {"EVENTS": files.events, "REPORT": str(tmp_path / "report")}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "clvforecast", *(named.get(word, word) for word in call)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report" / "data_report.png").exists() == ("--report" in call)
 
 
 def test_a_file_that_cannot_be_written_is_named_and_other_errors_keep_their_words(tmp_path: Path) -> None:
@@ -455,6 +549,99 @@ def test_report_writes_a_workbook_and_a_page_of_the_same_forecast(run, files: Fi
     assert any(math.isclose(value, largest, abs_tol=0.005) for value in values)
     page = (tmp_path / "pack" / "forecast.html").read_text(encoding="utf-8")
     assert account_id in page and "Fewer renew" in page
+
+
+def test_report_counts_open_renewals_as_it_is_asked(run, files: Files, tmp_path: Path) -> None:
+    call = ["report", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "--draws", "20", "-q"]
+    assert run(*call, "--pending", "lapsed", "-o", str(tmp_path)).code == 0
+    page = (tmp_path / "forecast.html").read_text(encoding="utf-8")
+    assert "counts as lapsed until its renewal is booked" in page
+
+
+def test_a_pack_is_both_files_or_neither(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = clv.read_ledger(files.events, files.accounts)
+    made = make_pack(clv.load_posterior(files.posterior), ledger, horizon_months=6, draws=10)
+    for name in ("write_workbook", "write_page"):
+        with monkeypatch.context() as patched:
+            patched.setattr(pack, name, lambda *_, **__: (_ for _ in ()).throw(clv.ForecastError("no room")))
+            with pytest.raises(clv.ForecastError):
+                write_pack(made, tmp_path / "pack")
+        assert list((tmp_path / "pack").iterdir()) == []
+    assert write_pack(made, tmp_path / "pack") == sorted((tmp_path / "pack").iterdir(), reverse=True)
+
+
+# --- plans of every night -----------------------------------------------------------------------------------
+
+PLAN_HEAD = "account_id,planned_date,kind,amount,probability\n"
+
+
+def test_score_has_the_plans_in_it_and_says_so(run, files: Files, tmp_path: Path) -> None:
+    account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
+    plans, learned = tmp_path / "plans.csv", tmp_path / "reliability.clv"
+    plans.write_text(f"{PLAN_HEAD}{account_id},2024-03-01,expansion,100000,0.9\n{account_id},2024-03-01,upsell,1,\n")
+    clv.PlanReliability.prior(draws=20).save(learned)
+    assert score(run, files, tmp_path / "without").code == 0
+    outcome = score(run, files, tmp_path / "with", "--plans", str(plans), "--reliability", str(learned), "-q")
+    assert outcome.code == 0 and "row 2: kind 'upsell': unknown_kind" in outcome.err
+    added = [
+        pd.read_parquet(tmp_path / name / "accounts.parquet").set_index("account_id")["mean"]
+        for name in ("without", "with")
+    ]
+    assert (added[1] - added[0])[account_id] > 10_000
+    said = json.loads(pq.read_schema(tmp_path / "with" / "accounts.parquet").metadata[b"clvforecast"])
+    assert "1 steps" in said["settings"]["plans"] and "plans" in said["policies"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", "plans: the table holds no rows"),
+        ("nobody,2024-03-01,expansion,1,\n", "row 1: account_id 'nobody': unknown_account"),
+        ("{account},2020-03-01,expansion,1,\n", "plans: none of the 1 steps is open on 2023-12-29"),
+    ],
+)
+def test_a_night_without_a_usable_plan_is_a_forecast_without_plans(
+    run, files: Files, tmp_path: Path, rows: str, words: str
+) -> None:
+    account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
+    (tmp_path / "plans.csv").write_text(PLAN_HEAD + rows.format(account=account_id))
+    assert score(run, files, tmp_path / "without").code == 0
+    outcome = score(run, files, tmp_path / "with", "--plans", str(tmp_path / "plans.csv"), "-q")
+    assert outcome.code == 0 and words in outcome.err and "the forecast is made without them" in outcome.err
+    for name in ("accounts.parquet", "portfolio.csv"):
+        assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
+
+
+def test_a_plans_file_of_another_form_ends_with_1(run, files: Files, tmp_path: Path) -> None:
+    (tmp_path / "plans.csv").write_text("account,day\na,2024-01-01\n")
+    outcome = score(run, files, tmp_path / "scores", "--plans", str(tmp_path / "plans.csv"))
+    assert outcome.code == 1 and "no column account_id" in outcome.err
+
+
+def test_an_overdue_renewal_of_a_plan_is_told_of(run, tmp_path: Path) -> None:
+    """Its contract ended before the step's window: the model decides it, not the plan."""
+    head = "account_id,event_date,kind,amount,currency,term_months\n"
+    (tmp_path / "events.csv").write_text(f"{head}a,2022-05-01,initial,1200,USD,12\nb,2023-06-01,initial,1200,USD,12\n")
+    (tmp_path / "plans.csv").write_text(f"{PLAN_HEAD}a,2023-09-15,renewal,,0.9\nb,2024-05-31,renewal,,0.9\n")
+    ledger = clv.read_ledger(tmp_path / "events.csv", as_of="2023-06-30")
+    clv.prior(ledger, draws=10).save(tmp_path / "posterior.nc")
+    given = [str(tmp_path / "events.csv"), "--posterior", str(tmp_path / "posterior.nc"), "--as-of", "2023-06-30"]
+    plans = [
+        "--plans",
+        str(tmp_path / "plans.csv"),
+        "--draws",
+        "10",
+        "--horizon",
+        "12",
+        "-q",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    for command in ("score", "report"):
+        outcome = run(command, *given, *plans)
+        assert outcome.code == 0
+        assert "1 of 2 open steps: the contract ended before the step's window" in outcome.err
+        assert "(a renewal 2023-09-15)" in outcome.err
 
 
 def test_report_names_the_place_of_a_wrong_scenario(run, files: Files, tmp_path: Path) -> None:

@@ -167,7 +167,11 @@ def test_any_arrow_reads_the_accounts(make: Callable[..., Forecast], tmp_path: P
 def test_parquet_says_where_it_comes_from(make: Callable[..., Forecast], ledger: Ledger, tmp_path: Path) -> None:
     write_accounts(make(), tmp_path / "accounts.parquet")
     said = json.loads(pq.read_schema(tmp_path / "accounts.parquet").metadata[b"clvforecast"])
-    assert said["schema_version"] == 1 and said["settings"]["seed"] == 7 and said["currency"] == ledger.currency
+    assert said["schema_version"] == 2 and said["settings"]["seed"] == 7 and said["currency"] == ledger.currency
+    assert "by days" in said["policies"]["timing"]
+    rows = pd.read_parquet(tmp_path / "accounts.parquet")
+    assert rows.columns[:3].tolist() == ["as_of", "currency", "timing"]
+    assert rows.iloc[-1, :3].tolist() == [ledger.as_of, ledger.currency, "recognised"]
     provenance = said["provenance"]
     assert (
         provenance["ledger"] == ledger.fingerprint

@@ -169,12 +169,18 @@ def test_plans_that_cannot_be_used_at_all_say_why() -> None:
         clv.read_plans(pd.DataFrame({"account_id": ["a"], "planned_date": ["2024-01-01"]}))
     with pytest.raises(clv.PlanError, match="none of 1 rows can be used .unknown_kind 1."):
         clv.read_plans(steps_of(("a", "2024-06-01", "upsell", 1.0)))
-    with pytest.raises(clv.PlanError, match="holds no rows"):
-        clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)).iloc[:0])
     with pytest.raises(clv.PlanError, match="window_days=0"):
         clv.read_plans(steps_of(("a", "2024-06-01", "expansion", 1.0)), window_days=0)
     with pytest.raises(clv.PlanError, match="renewal_days=60: give whole days from 90 to 730, for example 365"):
         clv.read_plans(steps_of(("a", "2024-06-01", "renewal", 1.0)), renewal_days=60)
+
+
+def test_a_table_without_rows_is_plans_without_steps_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "plans.csv").write_text("account_id,planned_date,kind,amount\n")
+    for table in (steps_of(("a", "2024-06-01", "expansion", 1.0)).iloc[:0], tmp_path / "plans.csv"):
+        plans = clv.read_plans(table)
+        assert len(plans) == len(plans.rejected) == 0
+        assert plans.warnings == ("plans: the table holds no rows; check the source and its filters",)
 
 
 # --- matching ---------------------------------------------------------------------------------------------------------

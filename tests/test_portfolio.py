@@ -346,8 +346,15 @@ def test_tables_of_files_and_terminals_name_their_periods(
 ) -> None:
     write_portfolio(retail, tmp_path / "portfolio.csv", "year", "segment")
     written = pd.read_csv(tmp_path / "portfolio.csv")
-    assert list(written.columns[:6]) == ["as_of", "currency", "segment", "label", "period_start", "period"]
-    assert written["label"].tolist() == ["FY23", "FY24", "FY25", "FY26"] * written["segment"].nunique()
+    assert list(written.columns[:6]) == ["as_of", "currency", "timing", "by", "segment", "label"]
+    assert written["label"].tolist() == ["FY23", "FY24", "FY25", "FY26"] * (1 + written["segment"].nunique())
+    whole = written[written["by"] == "portfolio"]
+    assert whole["segment"].isna().all() and set(written["timing"]) == {"recognised"}
+    assert whole["q95"].to_numpy() == pytest.approx(retail.portfolio("year")["q95"].to_numpy(), abs=0.005)
+    groups = written[written["by"] == "segment"]
+    assert groups.groupby("label")["mean"].sum().tolist() == pytest.approx(whole["mean"].tolist(), abs=0.05)
+    write_portfolio(retail, tmp_path / "portfolio.csv", "year")
+    assert pd.read_csv(tmp_path / "portfolio.csv").equals(whole.drop(columns="segment").reset_index(drop=True))
     show_portfolio(make_console(), retail, "year")
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert [" ".join(line.split()[:2]) for line in lines[3:7]] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -280,3 +281,31 @@ def test_differences_are_much_narrower_than_with_random_numbers_apart() -> None:
         "uplift": ratio_of_widths(Scenario("uplift", Assume(price_uplift=0.03)), 3000),
     }
     assert min(found.values()) > 5
+
+
+# What cannot be meant
+
+
+HEAD = '[[scenario]]\nname = "x"\n'
+ASSUME = f"{HEAD}[[scenario.assume]]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{ASSUME}start = 2025-13-01\n", "line 4, column 13.: start = 2025-13-01.. Days are written 2027-01-31"),
+        (f"{ASSUME}renewal_points = -5%\n", "renewal_points = -5%.*shares as numbers"),
+        (f'{ASSUME}renewal_points = "-5%"\n', "less. Write the number -0.05, without quotation marks"),
+        (f'{ASSUME}price_uplift = "a little"\n', "for 3% more, a number, not a text"),
+        (f'{ASSUME}renewal_odds = "0.8"\n', "Write the number 0.8"),
+        (f'{ASSUME}where = "pro"\n', "where='pro': give account columns -> level"),
+        (f"{ASSUME}term_mix = 12\n", "term_mix=12: write months = share"),
+        (f"{HEAD}assume = 3\n", r"Begin each assumption with \[\[scenario.assume\]\]"),
+        (f"{HEAD}lost_accounts = 3\n", "lost_accounts=3: give a list of ids"),
+        (f'{HEAD}annual_discount_rate = "12%"\n', "yearly rate from 0 to 1.*Write the number 0.12"),
+    ],
+)
+def test_what_a_file_cannot_mean_says_what_to_write(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "scenarios.toml").write_text(text)
+    with pytest.raises(ForecastError, match=f"scenarios.toml.*{words}"):
+        clv.read_scenarios(tmp_path / "scenarios.toml")

@@ -52,6 +52,21 @@ def put_in_place(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_can_write(*paths: Path) -> None:
+    """Before work that takes long: whether these files could be put in place, in folders that are made where there are none.
+
+    Raises OSError, named after the path that could not; what happens meanwhile is `put_in_place`'s to tell.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        nearest = next(folder for folder in path.parents if folder.exists())
+        if not nearest.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def _stem(path: Path) -> str:
     """How the temporaries of `path` on this machine begin."""
     name = path.name.encode()[:LONGEST_NAME].decode(errors="ignore")

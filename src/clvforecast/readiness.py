@@ -1,7 +1,9 @@
 """Whether a ledger can be scored with a posterior, and what a reader of the scores should know."""
 
+from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,7 +14,12 @@ from clvforecast.posterior import Posterior
 from clvforecast.simulation.structures import NewLevels
 
 QUIET_DAYS = 92
-MOST_UNSEEN = 0.2  # of terms whose length training has not seen
+MOST_UNSEEN = 0.2  # of terms whose length, or accounts whose level, training has not seen
+FAR_PRICE = (
+    5.0  # times the outermost edges of the size classes; with many equal prices the middle one may lie outside them
+)
+LEVELS_SHOWN = 5
+ANOTHER = "is this posterior that of another company?"
 
 
 def check_ledger(posterior: Posterior, ledger: Ledger) -> None:
@@ -42,19 +49,69 @@ def _unlike_terms(posterior: Posterior, ledger: Ledger) -> list[str]:
     commonest = max(counted, key=lambda length: length["counts"])["values"]
     return [
         f"{len(unseen):,} of {len(months):,} terms have a length that was not in the training data (most of them {commonest} "
-        f"months, where training had {', '.join(map(str, posterior.frame.term_values[:6].tolist()))}): is this posterior that of "
-        "another company?"
+        f"months, where training had {', '.join(map(str, posterior.frame.term_values[:6].tolist()))}): {ANOTHER}"
+    ]
+
+
+def _unlike_prices(posterior: Posterior, ledger: Ledger) -> list[str]:
+    """A warning where the middle price is far outside the size classes' edges, which are quantiles of the training's prices."""
+    edges = np.exp(posterior.frame.size_edges)
+    terms = ledger.events.filter(pc.is_in(ledger.events["kind"], pa.array(TERM_KINDS)))
+    if not len(edges) or not len(terms):
+        return []
+    monthly = terms["amount_cents"].to_numpy() / 100.0 / terms["term_months"].to_numpy()
+    middle = float(np.median(monthly))
+    if edges[0] / FAR_PRICE <= middle <= edges[-1] * FAR_PRICE:
+        return []
+    return [
+        f"half of the terms bring {middle:,.2f} a month or {'less' if middle < edges[0] else 'more'}, where the size classes of "
+        f"training are cut between {edges[0]:,.2f} and {edges[-1]:,.2f}: check the unit of amount and term_months, and {ANOTHER}"
+    ]
+
+
+def _unlike_levels(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> list[str]:
+    """A warning a column in which many accounts have a level that training has not seen."""
+    warnings = []
+    for column in dict.fromkeys(column for column, _ in new_levels):
+        levels = [level for name, level in new_levels if name == column]
+        n = pc.sum(pc.is_in(ledger.accounts[column], pa.array(levels, pa.string()))).as_py() or 0
+        if n > MOST_UNSEEN * len(ledger.accounts):
+            warnings.append(
+                f"{n:,} of {len(ledger.accounts):,} accounts have a {column} that was not in the training data: {ANOTHER}"
+            )
+    return warnings
+
+
+def _another_ledger(posterior: Posterior, ledger: Ledger) -> list[str]:
+    """Of later days a ledger has grown; as of the same day it is that of training, or another one."""
+    trained_on = str(posterior.idata.attrs.get("fingerprint", ""))
+    if not trained_on or posterior.as_of != ledger.as_of.isoformat() or trained_on == ledger.fingerprint:
+        return []
+    return [
+        f"the posterior was trained on another ledger of the same day, {ledger.as_of} (fingerprint {trained_on[:12]}..., "
+        f"this one's is {ledger.fingerprint[:12]}...): other events, accounts or columns. If that is not meant, {ANOTHER}"
     ]
 
 
 def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
-    """The ledger's own warnings, then levels unseen in training, a posterior that knows more, a ledger gone quiet."""
-    warnings = list(ledger.warnings)
+    """The ledger's own warnings, then what speaks of another company's posterior, then `model_warnings`."""
+    return (
+        *ledger.warnings,
+        *_another_ledger(posterior, ledger),
+        *_unlike_prices(posterior, ledger),
+        *_unlike_levels(posterior, ledger, new_levels),
+        *model_warnings(posterior, ledger, new_levels),
+    )
+
+
+def model_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
+    """Levels and terms unseen in training, a posterior that knows more or less than is asked, a ledger gone quiet."""
+    warnings = []
     for column in dict.fromkeys(column for column, _ in new_levels):
         levels = [level for name, level in new_levels if name == column]
         warnings.append(
-            f"{column}: {len(levels)} levels were not in the training data ({', '.join(levels[:5])}"
-            f"{', ...' if len(levels) > 5 else ''}); their effects are drawn from the spread of those that were."
+            f"{column}: {len(levels)} levels were not in the training data ({_some(levels)}), which had "
+            f"{_some(posterior.frame.levels[column])}; their effects are drawn from the spread of those that were."
         )
     warnings += _unlike_terms(posterior, ledger)
     if posterior.unseen:
@@ -80,3 +137,7 @@ def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels
             "accounts that are not booked since then count as lapsed. Check that the ledger is complete."
         )
     return tuple(warnings)
+
+
+def _some(levels: Sequence[str]) -> str:
+    return ", ".join(levels[:LEVELS_SHOWN]) + (", ..." if len(levels) > LEVELS_SHOWN else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from clvforecast.scenarios import Assume, Scenario
 
 SCENARIO_KEYS = ("name", "annual_discount_rate", "lost_accounts", "assume")
 ASSUME_KEYS = tuple(item.name for item in fields(Assume))
+LINE = re.compile(r"\(at line (\d+)")
 
 
 def read_scenarios(path: str | os.PathLike[str]) -> list[Scenario]:
@@ -43,11 +45,17 @@ def read_scenarios(path: str | os.PathLike[str]) -> list[Scenario]:
     """
     source = Path(path)
     try:
-        said = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+        text = source.read_text(encoding="utf-8-sig")
+        said = tomllib.loads(text)
     except OSError as error:
         raise ForecastError(f"{source}: cannot be read ({error.strerror}). Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ForecastError(f"{source}: is no TOML file ({error}). See `clv.read_scenarios` for its form.") from error
+    except UnicodeDecodeError as error:
+        raise ForecastError(f"{source}: is no TOML file ({error}). Save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ForecastError(
+            f"{source}: is no TOML file ({error}{_line_of(text, error)}). Days are written 2027-01-31, shares as numbers "
+            "(-0.05, not -5%), texts in quotation marks; see `clv.read_scenarios` for the form."
+        ) from error
     _check_keys(source, "the file", said, ("scenario",))
     tables = said.get("scenario", [])
     if not isinstance(tables, list) or not tables:
@@ -55,10 +63,23 @@ def read_scenarios(path: str | os.PathLike[str]) -> list[Scenario]:
     return [_scenario(source, place, table) for place, table in enumerate(tables, start=1)]
 
 
+def _line_of(text: str, error: tomllib.TOMLDecodeError) -> str:
+    """The line that the error speaks of, as it stands in the file; nothing where it names none."""
+    place = LINE.search(str(error))
+    lines = text.splitlines()
+    if place is None or not 1 <= int(place[1]) <= len(lines):
+        return ""
+    return f": {lines[int(place[1]) - 1].strip()}"
+
+
 def _scenario(source: Path, place: int, table: dict[str, Any]) -> Scenario:
     where = f"scenario {place}"
     _check_keys(source, where, table, SCENARIO_KEYS)
     assumed = table.get("assume", [])
+    if not isinstance(assumed, list):
+        raise ForecastError(
+            f"{source}, {where}: assume is {assumed!r}. Begin each assumption with [[scenario.assume]]."
+        )
     for one in assumed:
         _check_keys(source, f"{where}, assume", one, ASSUME_KEYS)
     try:
@@ -76,7 +97,7 @@ def _assume(table: dict[str, Any]) -> Assume:
     mix = table.get("term_mix")
     if mix is None:
         return Assume(**table)
-    if not all(months.isdecimal() for months in mix):
+    if not isinstance(mix, dict) or not all(months.isdecimal() for months in mix):
         raise ForecastError(f"term_mix={mix!r}: write months = share, as term_mix = {{12 = 0.6, 36 = 0.4}}.")
     return Assume(**{**table, "term_mix": {int(months): share for months, share in mix.items()}})
 

@@ -7,7 +7,7 @@ differ by what is assumed and by little else.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any, NamedTuple
@@ -88,18 +88,22 @@ class Assume:
         self._check("term_mix_share", 0.0, 1.0, "a share from 0 to 1")
         if not (_is_number(self.price_uplift) and -1.0 < self.price_uplift <= 1.0):
             raise ForecastError(
-                f"price_uplift={self.price_uplift!r}: give a share above -1 and at most 1, as 0.03 for 3% more."
+                f"price_uplift={self.price_uplift!r}: give a share above -1 and at most 1, as 0.03 for 3% more"
+                f"{_as_number(self.price_uplift)}."
             )
         mix = self.term_mix
         if mix is not None and not (
-            len(mix)
+            isinstance(mix, Mapping)
+            and len(mix)
             and all(isinstance(months, int) and months >= 1 for months in mix)
             and all(_is_number(share) and share >= 0.0 for share in mix.values())
             and math.isclose(math.fsum(mix.values()), 1.0, abs_tol=1e-6)
         ):
             raise ForecastError(
-                f"term_mix={dict(mix)!r}: give months -> share, shares that add up to 1, as {{12: 0.6, 36: 0.4}}."
+                f"term_mix={mix!r}: give months -> share, shares that add up to 1, as {{12: 0.6, 36: 0.4}}."
             )
+        if not isinstance(self.where, Mapping):
+            raise ForecastError(f"where={self.where!r}: give account columns -> level, as {{'plan': 'pro'}}.")
         first, after = self.days
         if after <= first:
             raise ForecastError(
@@ -109,7 +113,7 @@ class Assume:
     def _check(self, name: str, low: float, high: float, meaning: str) -> None:
         value = getattr(self, name)
         if not (_is_number(value) and low <= value <= high):
-            raise ForecastError(f"{name}={value!r}: it is {meaning}.")
+            raise ForecastError(f"{name}={value!r}: it is {meaning}{_as_number(value)}.")
 
     @property
     def days(self) -> tuple[int, int]:
@@ -134,6 +138,18 @@ class Assume:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _as_number(value: object) -> str:
+    """What to write in place of a text; nothing for what is a number already."""
+    if not isinstance(value, str):
+        return ""
+    text = value.strip()
+    try:
+        number = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        return ", a number, not a text"
+    return f". Write the number {number:g}, without quotation marks" if math.isfinite(number) else ", a number"
 
 
 def _levels(level: Any) -> str:
@@ -180,8 +196,13 @@ class Scenario:
                 raise ForecastError(
                     f"{assumption!r} is no assumption: Scenario(name, clv.Assume(...), clv.Assume(...))."
                 )
-        if isinstance(lost_accounts, str):
+        if isinstance(lost_accounts, str) or not isinstance(lost_accounts, Mapping | Iterable):
             raise ForecastError(f"lost_accounts={lost_accounts!r}: give a list of ids, or account_id -> day.")
+        rate = annual_discount_rate
+        if rate is not None and not (_is_number(rate) and 0.0 <= rate <= 1.0):
+            raise ForecastError(
+                f"annual_discount_rate={rate!r}: it is a yearly rate from 0 to 1, as 0.1 for 10%{_as_number(rate)}."
+            )
         self.name = name
         self.assumptions = assumptions
         self.lost_accounts: dict[str, date | str | None] = (

@@ -44,6 +44,17 @@ MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 FREQUENCY = re.compile(rf"ME|[QY]E(-({MONTHS}))?")
 
 
+def as_path(value: object) -> Path:
+    return Path(as_name(value))
+
+
+def as_name(value: object) -> str:
+    """Of a file. An empty text, as of a variable that is not set, would be the folder that the command runs in."""
+    if not (name := str(value)).strip():
+        raise typer.BadParameter("the path is empty. Give the path of a file or folder; '.' is the current folder.")
+    return name
+
+
 def as_frequency(value: str) -> str:
     if not FREQUENCY.fullmatch(value):
         raise typer.BadParameter(f"{value!r} is not ME, QE or YE (or fiscal ones by their last month, as YE-JUN).")
@@ -99,13 +110,17 @@ Events = Annotated[
     ),
 ]
 Accounts = Annotated[
-    str | None, typer.Option("--accounts", metavar="FILE", help="Accounts table: account_id, segments, observed_from.")
+    str | None,
+    typer.Option(
+        "--accounts", metavar="FILE", parser=as_name, help="Accounts table: account_id, segments, observed_from."
+    ),
 ]
 MappingFile = Annotated[
     Path | None,
     typer.Option(
         "--mapping",
         metavar="FILE",
+        parser=as_path,
         help="This TOML says how the export's columns become events.",
     ),
 ]
@@ -117,7 +132,9 @@ FormatName = Annotated[
 ]
 Rates = Annotated[
     str | None,
-    typer.Option("--rates", metavar="FILE", help="Exchange rates, to convert an export: date, currency, rate."),
+    typer.Option(
+        "--rates", metavar="FILE", parser=as_name, help="Exchange rates, to convert an export: date, currency, rate."
+    ),
 ]
 Currency = Annotated[
     str | None,
@@ -145,6 +162,17 @@ MaxRejected = Annotated[
         help="Exit 1 when more of the rows are rejected; rows that are no revenue do not count.",
     ),
 ]
+Posterior = Annotated[Path, typer.Option("--posterior", metavar="FILE", parser=as_path, help="From `clvforecast fit`.")]
+Discount = Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")]
+Margin = Annotated[
+    float, typer.Option("--margin", callback=as_margin, help="Gross margin, in the discounted values only.")
+]
+CostToServe = Annotated[
+    float,
+    typer.Option("--cost-to-serve", min=0.0, help="Of an active account and month, in the discounted values only."),
+]
+Horizon = Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")]
+Worlds = Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
@@ -162,6 +190,8 @@ def read_events(events: list[str], accounts: str | None, as_of: datetime | None,
     from clvforecast.adapters import holds_events, read_export
     from clvforecast.ledger import read_ledger
 
+    for name in events:
+        as_name(name)
     day: date | None = None if as_of is None else as_of.date()
     if not any(export) and holds_events(events):
         return read_ledger(events, accounts, as_of=day)

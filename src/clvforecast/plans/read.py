@@ -67,12 +67,14 @@ def read_plans(
     Returns
     -------
     Plans
-        Every input row is in exactly one of `Plans.accepted` and `Plans.rejected`.
+        Every input row is in exactly one of `Plans.accepted` and `Plans.rejected`. Of a table without rows, as a day without
+        plans has it, there are no steps, and `Plans.warnings` says so.
 
     Raises
     ------
     PlanError
-        A missing column, window_days or renewal_days out of range, or no usable row.
+        A missing column, window_days or renewal_days out of range, or rows of which none can be used: they are in its
+        ``rejected``, with their reasons.
     LedgerError
         The file or table cannot be read at all.
 
@@ -98,8 +100,8 @@ def read_plans(
         steps = connection.sql(_accepted_sql()).to_arrow_table().cast(STEP_SCHEMA)
         (read,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
     read += raw.broken.num_rows
-    if steps.num_rows == 0:
-        _refuse_empty(rejected)
+    if steps.num_rows == 0 and rejected.num_rows:
+        _refuse_all(rejected)
     if steps.num_rows + rejected.num_rows != read:
         raise AssertionError(
             f"{read} rows of plans were read, {steps.num_rows} accepted and {rejected.num_rows} rejected; please report this."
@@ -110,7 +112,7 @@ def read_plans(
         rejected_rows=rejected.rename_columns(names),
         window_days=int(window_days),
         renewal_days=int(renewal_days),
-        warnings=_warnings(rejected),
+        warnings=_warnings(read, rejected),
     )
 
 
@@ -131,16 +133,20 @@ def _check_columns(raw: RawTable) -> None:
     refuse_nested(raw, [name for name in raw.columns if name in COLUMN_NAMES])
 
 
-def _refuse_empty(rejected: pa.Table) -> None:
-    if rejected.num_rows == 0:
-        raise PlanError("plans: the table holds no rows. Check the source and its filters.")
+def _refuse_all(rejected: pa.Table) -> None:
+    """Not one row of many is hardly chance: most likely another file, another ledger, or columns of other meaning.
+
+    A caller who goes on with no plans does so knowingly, by way of the error's `rejected`.
+    """
     raise PlanError(
         f"plans: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}",
         rejected,
     )
 
 
-def _warnings(rejected: pa.Table) -> tuple[str, ...]:
+def _warnings(read: int, rejected: pa.Table) -> tuple[str, ...]:
+    if read == 0:
+        return ("plans: the table holds no rows; check the source and its filters",)
     if rejected.num_rows == 0:
         return ()
     return (f"plans: {rejected.num_rows} rows rejected ({counts_by_rule(rejected)}); see plans.rejected",)

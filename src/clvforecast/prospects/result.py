@@ -28,7 +28,7 @@ from clvforecast.prospects.payback import (
     months_to_reach,
     payback_quantiles,
 )
-from clvforecast.readiness import scoring_warnings
+from clvforecast.readiness import model_warnings
 from clvforecast.reduction import ForecastSettings
 from clvforecast.simulation.slots import ORIGINS
 from clvforecast.simulation.states import unseen_levels
@@ -144,8 +144,8 @@ def _warnings(posterior: Posterior, offers: pd.DataFrame, start: date) -> tuple[
     """What to know of the posterior and of offers unlike those that it was trained on."""
     one_each = accounts_of(offers, np.ones(len(offers), dtype=np.int64), start).drop(columns=["offer", "rank"])
     ledger = fictional_ledger(one_each, start - timedelta(days=1), posterior.currency)
-    told = scoring_warnings(posterior, ledger, unseen_levels(ledger.accounts, posterior.frame))
-    return (*(line for line in told if line not in ledger.warnings), *far_prices(offers, posterior.frame))
+    told = model_warnings(posterior, ledger, unseen_levels(ledger.accounts, posterior.frame))
+    return (*told, *far_prices(offers, posterior.frame))
 
 
 @dataclass(frozen=True, repr=False)

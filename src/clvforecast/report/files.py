@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +20,10 @@ from clvforecast.forecast_file import describe_forecast
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ACCOUNTS_SCHEMA_VERSION = 1
+ACCOUNTS_SCHEMA_VERSION = 2
+"""1 had no as_of, currency and timing."""
+WHOLE = "portfolio"
+"""In the column ``by``: no group, but all."""
 MONEY_DIGITS = 2
 FORMULA_SIGNS = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")
 PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -36,13 +39,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_accounts(forecast: Forecast, path: Path, ci_prob: float = 0.9, ci_kind: str = "eti") -> None:
-    """`Forecast.accounts` as Parquet.
+    """`Forecast.accounts` as Parquet, with the columns as_of, currency and timing in front.
 
     The file's metadata (key ``clvforecast``) is a JSON of its schema version, as_of, currency, settings (the seed among them),
-    warnings and provenance: fingerprints of ledger and posterior, and package versions.
+    policies (how it counts, in words), warnings and provenance: fingerprints of ledger and posterior, and package versions.
     """
     table = pa.Table.from_pandas(forecast.accounts(ci_prob, ci_kind), preserve_index=False)
-    described = {"schema_version": ACCOUNTS_SCHEMA_VERSION, **describe_forecast(forecast)}
+    for place, (name, value) in enumerate(_circumstances(forecast).items()):
+        table = table.add_column(place, name, pa.repeat(pa.scalar(value), len(table)))
+    described = {
+        "schema_version": ACCOUNTS_SCHEMA_VERSION,
+        **describe_forecast(forecast),
+        "policies": forecast.policies(),
+    }
     metadata = {**(table.schema.metadata or {}), b"clvforecast": json.dumps(described).encode()}
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), temporary)
@@ -56,11 +65,26 @@ def write_portfolio(
     ci_prob: float = 0.9,
     ci_kind: str = "eti",
 ) -> None:
-    """`Forecast.portfolio` as CSV, money to cents, with the columns as_of and currency in front."""
-    table = forecast.portfolio(freq, by, ci_prob, ci_kind).round(dict.fromkeys(MONEY_COLUMNS, MONEY_DIGITS))
-    table.insert(0, "as_of", str(forecast.as_of))
-    table.insert(1, "currency", forecast.currency)
+    """`Forecast.portfolio` as CSV, money to cents, with the columns as_of, currency, timing and by in front.
+
+    ``by`` is "portfolio" in rows of the whole portfolio, which come first and are empty in the groups' columns; in rows of
+    groups it names these columns. Ranges of groups do not add up to the portfolio's, so both are there.
+    """
+    names = [] if by is None else [by] if isinstance(by, str) else list(by)
+    table = forecast.portfolio(freq, None, ci_prob, ci_kind).assign(by=WHOLE)
+    if names:
+        groups = forecast.portfolio(freq, names, ci_prob, ci_kind).assign(by=",".join(names))
+        table = pd.concat([table.reindex(columns=groups.columns), groups], ignore_index=True)
+    table = table.round(dict.fromkeys(MONEY_COLUMNS, MONEY_DIGITS))
+    table.insert(0, "by", table.pop("by"))
+    for place, (name, value) in enumerate(_circumstances(forecast).items()):
+        table.insert(place, name, value)
     write_csv(table, path)
+
+
+def _circumstances(forecast: Forecast) -> dict[str, Any]:
+    """What every row needs that may be laid beside those of other files."""
+    return {"as_of": forecast.as_of, "currency": forecast.currency, "timing": forecast.settings.timing}
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -505,8 +505,9 @@ def test_account_that_is_not_there_ends_with_1_and_the_nearest(run, files: Files
 
 def test_score_counts_cash(run, files: Files, tmp_path: Path) -> None:
     call = ["score", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "-o", str(tmp_path)]
-    outcome = run(*call, "--draws", "20", "--timing", "cash", "--billing", "annual", "--payment-days", "45", "-q")
-    assert outcome.code == 0
+    outcome = run(*call, "--draws", "20", "--timing", "cash", "--billing", "annual", "--payment-days", "45")
+    assert outcome.code == 0 and "payments of 60 accounts after" in outcome.out
+    assert set(pd.read_csv(tmp_path / "portfolio.csv")["timing"]) == {"cash"}
     metadata = json.loads(pq.read_schema(tmp_path / "accounts.parquet").metadata[b"clvforecast"])
     assert metadata["settings"]["timing"] == "cash" and metadata["settings"]["payment_days"] == 45
     assert "paid_to_date" in pq.read_schema(tmp_path / "accounts.parquet").names

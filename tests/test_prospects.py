@@ -236,7 +236,9 @@ def test_a_level_never_seen_is_wider_and_warned_of(company: KnownPosterior) -> N
     spreads = {f"{prefix}_segment_sd": np.array([0.8]) for _, _, prefix in POPULATION.values()}
     posterior = known_posterior(truth, n_draws=200, **spreads)
     new = some(posterior, segment={"segment": "Mars"}, n=100)
-    assert any("segment: 1 levels were not in the training data (Mars)" in line for line in new.warnings)
+    assert any(
+        "segment: 1 levels were not in the training data (Mars), which had S1, S2, S3" in line for line in new.warnings
+    )
     seen = some(posterior, n=100)
     assert seen.warnings == ()
     assert new.cohort(None)["sd"].item() > 2 * seen.cohort(None)["sd"].item()

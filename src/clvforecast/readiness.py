@@ -82,22 +82,10 @@ def _unlike_levels(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) 
     return warnings
 
 
-def _another_ledger(posterior: Posterior, ledger: Ledger) -> list[str]:
-    """Of later days a ledger has grown; as of the same day it is that of training, or another one."""
-    trained_on = str(posterior.idata.attrs.get("fingerprint", ""))
-    if not trained_on or posterior.as_of != ledger.as_of.isoformat() or trained_on == ledger.fingerprint:
-        return []
-    return [
-        f"the posterior was trained on another ledger of the same day, {ledger.as_of} (fingerprint {trained_on[:12]}..., "
-        f"this one's is {ledger.fingerprint[:12]}...): other events, accounts or columns. If that is not meant, {ANOTHER}"
-    ]
-
-
 def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
     """The ledger's own warnings, then what speaks of another company's posterior, then `model_warnings`."""
     return (
         *ledger.warnings,
-        *_another_ledger(posterior, ledger),
         *_unlike_prices(posterior, ledger),
         *_unlike_levels(posterior, ledger, new_levels),
         *model_warnings(posterior, ledger, new_levels),

@@ -54,7 +54,8 @@ def read_plans(
     table
         pandas, Polars or PySpark DataFrame, pyarrow Table, DuckDB relation, or a path or glob of CSV or Parquet files, with
         the columns of `plans.steps.COLUMNS`: account_id, planned_date, kind (renewal, expansion, contraction, change_order)
-        and amount (may be empty for a renewal); term_months, probability (0 to 1), recorded_on, step_id, csm, currency where
+        and amount, as of an event all that it adds: of a renewal over its next term (it may be empty), of an expansion or
+        contraction until the current term ends; term_months, probability (0 to 1), recorded_on, step_id, csm, currency where
         they are known. Columns may come in any letter case; others are left out.
     ledger
         With it, steps of accounts that it does not have, or in another currency, are rejected.

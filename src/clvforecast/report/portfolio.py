@@ -6,6 +6,7 @@ import pandas as pd
 from rich.console import Console
 
 from clvforecast.forecast import Forecast
+from clvforecast.report.counting import COUNTINGS
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, in_unit, range_unit
 from clvforecast.report.windows import last_days
@@ -14,12 +15,13 @@ from clvforecast.report.windows import last_days
 def show_portfolio(
     console: Console, forecast: Forecast, freq: str = "quarter", ci_prob: float = 0.9, ci_kind: str = "eti"
 ) -> None:
-    """Revenue by period and over the whole window, each with its range."""
+    """Money by period and over the whole window, each with its range; called what it is by the timing."""
     periods = forecast.portfolio(freq, None, ci_prob, ci_kind)
     whole = forecast.portfolio(None, None, ci_prob, ci_kind)
     both = pd.concat([periods, whole])
     unit = range_unit(both["lower"], both["q50"], both["upper"])
-    title = f"revenue of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
+    noun = COUNTINGS[forecast.settings.timing].noun.lower()
+    title = f"{noun} of {len(forecast.table):,} accounts after {forecast.as_of}, {unit.label(forecast.currency)}"
     rows = portfolio_rows(both, unit)
     show_table(console, title, rows, left=["period", "to"])
     if periods["partial"].any():

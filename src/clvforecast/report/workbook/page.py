@@ -268,7 +268,10 @@ class Page:
             self.sheet.repeat_columns(0)
 
     def printed_by_block(self, columns: int | None = None) -> None:
-        """Print what was written as wide as the page, with page breaks between blocks only; as `printed` where that is too wide."""
+        """Print what was written as wide as the page, with page breaks between blocks only.
+
+        What is too wide for that to be read is printed as `printed` does.
+        """
         columns = columns or len(self.widths)
         if columns > MOST_COLUMNS:
             self.printed(columns)

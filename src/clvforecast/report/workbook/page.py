@@ -280,7 +280,7 @@ class Page:
         self.sheet.print_area(0, 0, max(self.row - 1, 0), columns - 1)
         self.sheet.set_print_scale(max(int(100 * scale), 10))
         begun, breaks, room = 0, [], SPARE * PAPER_HEIGHT / scale
-        for start, after in zip(self.blocks, [*self.blocks[1:], self.row], strict=True):
+        for start, after in zip(self.blocks, [*self.blocks, self.row][1:], strict=True):
             if start > begun and self._points(begun, after) > room:
                 breaks.append(start)
                 begun = start

@@ -361,7 +361,7 @@ def test_tables_of_files_and_terminals_name_their_periods(
         "FY23* 2024-02-03",
         "FY24 2025-02-01",
         "FY25 2026-01-31",
-        "FY26* 2027-01-30",
+        "FY26* 2026-06-30",
     ]
     assert lines[7].startswith("30 months 2026-06-30")
 

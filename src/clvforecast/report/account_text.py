@@ -201,7 +201,7 @@ def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
             "planned": steps["date"].dt.strftime("%Y-%m-%d"),
             "as stated": ["" if pd.isna(p) else f"{p:.0%}" for p in steps["stated"]],
             "as learned": [
-                f"{p:.0%} ({low:.0%} to {high:.0%})"
+                "as the model has it" if pd.isna(p) else f"{p:.0%} ({low:.0%} to {high:.0%})"
                 for p, low, high in steps[["probability", "lower", "upper"]].to_numpy()
             ],
             "adds": steps["added"].map(lambda amount: in_unit(amount, unit)),

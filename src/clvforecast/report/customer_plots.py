@@ -75,7 +75,8 @@ def _step_label(step: dict[str, Any]) -> str:
     name = str(step["account_id"])
     name = name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 1]}…"
     stated = "" if pd.isna(step["stated"]) else f"{step['stated']:.0%} → "
-    return f"{name}\n{str(step['kind']).replace('_', ' ')} {step['date']:%Y-%m-%d}, {stated}{step['probability']:.0%}"
+    learned = "as the model has it" if pd.isna(step["probability"]) else f"{step['probability']:.0%}"
+    return f"{name}\n{str(step['kind']).replace('_', ' ')} {step['date']:%Y-%m-%d}, {stated}{learned}"
 
 
 def _plan_title(total: pd.Series, steps: int, shown: int, currency: str, unit: MoneyUnit) -> str:

@@ -28,11 +28,12 @@ WRITERS = ("xlsxwriter", "plotly.offline")
 
 @dataclass(frozen=True)
 class Pack:
-    """A forecast with its bridge; what scenarios change, and what the open steps of plans add, where they are given."""
+    """A forecast with its bridge; what scenarios change, the plans as they were read, and what their open steps add."""
 
     forecast: Forecast
     comparison: Comparison | None
-    plans: PlanValue | None
+    plans: Plans | None
+    plan_value: PlanValue | None
 
 
 def make_pack(
@@ -47,16 +48,15 @@ def make_pack(
 
     The scenarios are compared with the forecast itself, plans and all. Plans of which no step is open change nothing.
     """
-    if plans is not None and not len(plans.open(ledger)):
-        plans = reliability = None
-    shared = {**settings, "plans": plans, "reliability": reliability}
+    has_steps = plans is not None and len(plans.open(ledger)) > 0
+    shared = {**settings, "plans": plans, "reliability": reliability} if has_steps else settings
     if scenarios:
         comparison = compare(posterior, ledger, scenarios, bridge=True, **shared)
         made = comparison.base
     else:
         comparison, made = None, forecast(posterior, ledger, bridge=True, **shared)
-    value = None if plans is None else plan_value(posterior, ledger, plans, reliability, **settings)
-    return Pack(made, comparison, value)
+    value = plan_value(posterior, ledger, plans, reliability, **settings) if has_steps and plans is not None else None
+    return Pack(made, comparison, plans, value)
 
 
 def check_pack(folder: Path) -> None:
@@ -84,7 +84,8 @@ def write_pack(pack: Pack, folder: Path, title: str | None = None) -> list[Path]
     shared: dict[str, Any] = {
         "title": title,
         "comparison": pack.comparison,
-        "plan_table": None if pack.plans is None else pack.plans.steps(),
+        "plan_table": None if pack.plan_value is None else pack.plan_value.steps(),
+        "plans": pack.plans,
     }
     with replacing(page) as temporary:
         write_page(pack.forecast, temporary, **shared)

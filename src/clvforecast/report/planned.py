@@ -35,7 +35,7 @@ COLUMNS = {
 HIDDEN = ("ci_prob",)
 STATED_AND_LEARNED = (
     "Chance as stated: what the plan says. As learned: what that has been worth in the plans of the past, or by assumption where "
-    "there is no record."
+    "there is no record. Empty: a renewal that states none is as likely as the model has it of its account."
 )
 EXPECTED = (
     "Expected amount: planned amount × chance as learned × the share of planned amounts that such steps come to, before asking "

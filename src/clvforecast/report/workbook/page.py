@@ -51,7 +51,7 @@ ROWS_A_PAGE = 64
 """And rows."""
 PAPER_WIDTH, PAPER_HEIGHT = 784.0, 498.0
 """Points of A4 across that margins leave."""
-SPARE = 0.95
+SPARE = 0.88
 """Of the paper that is used: programs differ in how wide and high they draw."""
 
 

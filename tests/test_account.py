@@ -162,3 +162,16 @@ def test_near_names_prefer_those_that_hold_the_text() -> None:
     assert near_names("north side", known) == "; near are 'North Side Clinic 17'"
     assert near_names("CLINIC", known) == "; near are 'North Side Clinic 17', 'South Side Clinic', 'clinics'"
     assert near_names("", known) == ""
+
+
+def test_a_planned_renewal_that_states_nothing_is_said_to_be_as_modelled(company) -> None:
+    ledger, posterior = company
+    row = clv.forecast(posterior, ledger, **SETTINGS).table.nlargest(1, "mean").iloc[0]
+    due = pd.Timestamp(ledger.as_of) + pd.Timedelta(days=30)
+    plan = pd.DataFrame({"account_id": [row["account_id"]], "planned_date": [due], "kind": "renewal", "amount": [None]})
+    view = view_account(posterior, ledger, row["account_id"], clv.read_plans(plan, ledger), **SETTINGS)
+    told = io.StringIO()
+    show_account(Console(file=told, width=200), view)
+    assert "as the model has it" in told.getvalue() and "nan" not in told.getvalue()
+    labels = [text.get_text() for text in view.plan.plot().get_yticklabels()]
+    assert any("as the model has it" in label for label in labels)

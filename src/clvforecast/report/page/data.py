@@ -16,6 +16,7 @@ from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, RECOGNISED, Counting, new_customers_mean
 from clvforecast.report.page.history import account_years, revenue_before
 from clvforecast.report.page.horizon import headline, periods_of
+from clvforecast.report.pending import pending_words
 from clvforecast.report.planned import PlanRows, plan_rows
 from clvforecast.report.windows import check_comparison, with_coverage
 
@@ -61,6 +62,7 @@ class PageData:
     new_customers: mean of what customers still to be won bring in the whole horizon; None where the forecast has none. They are
     in headline, portfolio, bridge and scenarios; accounts and by_segment are of existing customers
     has_cost: whether discounted values are after a cost to serve
+    pending: a sentence on contracts whose renewal is open, or none
     """
 
     title: str
@@ -91,6 +93,7 @@ class PageData:
     counted: Counting = RECOGNISED
     new_customers: float | None = None
     has_cost: bool = False
+    pending: str = ""
 
 
 def gather(
@@ -128,6 +131,7 @@ def gather(
         bridge=_by_freq(pieces, forecast, "bridge", ci_prob),
         retention=_by_freq(pieces, forecast, "retention", ci_prob),
         policies=pieces.method(forecast, "policies") or {},
+        pending=pending_words(forecast),
         warnings=forecast.warnings,
         rows_read=None if forecast.ledger is None else forecast.ledger.reconciliation(),
         plans=steps,

@@ -61,7 +61,7 @@ def bridge(data: PageData) -> Html:
     return section(
         "bridge",
         "ARR bridge",
-        tag("p", lead, class_="lead"),
+        tag("p", f"{lead} {data.pending}".strip(), class_="lead"),
         tag("div", join([freq, period]), class_="controls"),
         chart("bridge", label),
         *tables,

@@ -102,6 +102,7 @@ def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places
         "period that the window cuts short: its figures and rates are of the part that is told, to the day beneath.",
         f"Means add up, and the check says so; medians and ends of ranges ({low}, {high}) do not. Contraction and churn are "
         "negative: their low end is the larger loss.",
+        *([contents.pending] if contents.pending else []),
     )
     head_row = page.row
     _period_heads(page, periods)

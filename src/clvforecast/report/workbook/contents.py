@@ -100,6 +100,7 @@ class Contents:
     counted: what the forecast's money is, and the accounts' column that clv goes on from; the segments' clv_to_date is of it
     new_customers: mean of what customers still to be won bring in the window; None where the forecast has none. They are in
         headline, periods, the segments' periods, bridge and scenarios; accounts, whole and the segments' whole are without them
+    pending: a sentence on contracts whose renewal is open, or none
     """
 
     title: str
@@ -128,6 +129,7 @@ class Contents:
     plan_rows: PlanRows | None = None
     counted: Counting = RECOGNISED
     new_customers: float | None = None
+    pending: str = ""
 
     @property
     def noun(self) -> str:

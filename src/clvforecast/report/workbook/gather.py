@@ -14,6 +14,7 @@ from clvforecast.forecast_file import describe_forecast
 from clvforecast.intervals import describe
 from clvforecast.report.assumed import assumed_table, changes_discounting
 from clvforecast.report.counting import COUNTINGS, Counting, new_customers_mean
+from clvforecast.report.pending import pending_words
 from clvforecast.report.planned import first_rejects, plan_rows, rejects_by_rule
 from clvforecast.report.windows import check_comparison, last_days, runs_at_origin, with_coverage, year_ahead
 from clvforecast.report.workbook.contents import (
@@ -76,6 +77,7 @@ def contents_of(
         retention=_flows(forecast, "retention", freq, ci_prob=ci_prob),
         retention_year=_flows(forecast, "retention", sibling(freq, "quarter"), trailing_year=True, ci_prob=ci_prob),
         policies=_policies(forecast),
+        pending=pending_words(forecast),
         about=_about(forecast),
         warnings=forecast.warnings,
         quality=_quality(forecast.ledger),

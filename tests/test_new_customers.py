@@ -232,7 +232,7 @@ def test_the_policy_is_told_in_words() -> None:
     assert "last 12 months" in new_customer_policy("trailing")
     assert "last 24 months" in new_customer_policy(TrailingNewCustomers(24))
     for plan in (PLAN, PlannedNewCustomers(PLAN)):
-        assert "as planned: 7 in all" in new_customer_policy(plan)
+        assert "as planned: 7 in the whole plan" in new_customer_policy(plan)
 
 
 @pytest.mark.parametrize(

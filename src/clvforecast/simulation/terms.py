@@ -220,8 +220,12 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
         choice = uniform(stream)
         renewed, rescued = choice < assumed, choice >= p
         if is_planned(table, real, step):
-            assumed, rescued = planned_probability(table, scale, real, step, piece), False
-            renewed = planned_choice(table, real, step) < assumed
+            choice = planned_choice(table, real, step)
+            assumed, rescued = (
+                planned_probability(table, scale, real, step, piece),
+                choice >= planned_probability(table, scale, real, step, -1),
+            )
+            renewed = choice < assumed
         if whole[LEAD] == 1 and assumed > 0.0:
             real[NEXT_RENEWAL] = assumed
         if renewed:

@@ -459,7 +459,7 @@ class Life:
             renewed, rescued = choice < assumed, choice >= p
             if step is not None and step.probability is not None:
                 assumed = step.probability if piece is None else piece.renewal(step.probability)
-                renewed, rescued = step.choice < assumed, False
+                renewed, rescued = step.choice < assumed, step.choice >= step.probability
             if assumed > 0:
                 self.next_renewal = assumed
             if renewed:

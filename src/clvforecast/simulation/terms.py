@@ -400,13 +400,14 @@ def renew(
     """A renewal: booking lag, length, price, and the next term from the end of the last.
 
     Carried MRR = MRR × (1 + amendments / amount)^I, I ~ Bernoulli(q), the factor at least 1%.  What a planned step at the place
-    ``step`` says of its booking day, length and amount goes first.  Who is lost on a day has booked before it.
+    ``step`` says of its length and amount goes first, and of its booking day where whether it comes is the step's own too.  Who
+    is lost on a day has booked before it.
     """
     booked_day = whole[END]
     if booking_day_matters(table, scale, whole):
         lag_share = known_share + uniform(stream) * (1.0 - known_share)
         booked_day += lag_at(par, table[LAG_CDF_AT], table, scale, lag_share)
-    if step >= 0:
+    if is_planned(table, real, step):
         booked_day = whole[nth(step + STEP_DAY)]
     booked_day = max(min(booked_day, whole[STOP_DAY] - 1), table[WINDOW_START])
     months = next_months(par, table, scale, whole, stream)

@@ -116,6 +116,18 @@ def test_a_scenario_of_renewals_holds_for_planned_ones(points: float, p: float) 
     assert (before <= after).all() if points > 0 else (after <= before).all()
 
 
+def test_who_renews_for_a_scenario_alone_is_no_better_for_being_planned() -> None:
+    """Where plan and model say the same of the next renewal, what follows it under a scenario is alike too."""
+    ledger, posterior = fresh(300), plain(renewal_mu=0.5, renewal_phi=0.5)
+    names = ledger.accounts["account_id"].to_pylist()
+    p = stated(posterior, ledger, None, 36).table["p_next_renewal"].iloc[0]
+    plan = steps(ledger, *(step(name, "2025-01-01", "renewal", None, p) for name in names))
+    scenario = clv.Scenario("rescued", clv.Assume(renewal_points=0.4, end="2025-06-30"))
+    with_plan, without = (stated(posterior, ledger, one, 36, scenario=scenario) for one in (plan, None))
+    third_year = [one.portfolio_draws("month").values[:, 0, 24:].mean() for one in (with_plan, without)]
+    assert third_year[0] == pytest.approx(third_year[1], rel=0.05)
+
+
 def test_a_plan_of_monthly_contracts_is_the_decision_of_its_day() -> None:
     """Seven decisions lie within its window; only that of 1 June is lost."""
     events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-12-01"], "kind": "initial", "amount": 100.0})

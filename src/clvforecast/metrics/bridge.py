@@ -49,6 +49,8 @@ Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 LINES = ("start", "new", "expansion", "reactivation", "late_renewals", "contraction", "churn", "end")
+SUBTRACTED = ("contraction", "churn")
+"""Lines that are told as what they take away, above 0."""
 MOVED = {
     "new": NEW,
     "expansion": EXPANDED_BY,

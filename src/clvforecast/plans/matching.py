@@ -90,7 +90,8 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int, renewal_days:
     events = _foreseeable(ledger, histories, account_ids)
     step, event = _pairs(_group(steps, account_ids), planned, events, window_days)
     booked = values(events, "booked_day")
-    state, last = values(events, "state"), last_delays(kind_codes(steps), window_days, renewal_days)
+    kind = kind_codes(steps)
+    state, last = values(events, "state"), last_delays(kind, window_days, renewal_days)
     in_time = (booked[event] > written[step]) & (booked[event] <= planned[step] + last[step])
     possible = (in_time | (state[event] != CAME)) & (written[step] <= as_of)
     step, event = step[possible], event[possible]
@@ -110,8 +111,7 @@ def match_steps(steps: pa.Table, ledger: Ledger, window_days: int, renewal_days:
     lower = np.where(written == NO_DAY, -window_days, np.maximum(written + 1 - planned, -window_days))
     served = np.append(_last_days(histories, account_ids), NO_EVENT)
     of_account = pc.index_in(steps["account_id"], account_ids).fill_null(-1).to_numpy().astype(np.int64)
-    is_event = kind_codes(steps) != RENEWAL
-    exposed = np.where(is_event, np.minimum(elapsed, served[of_account] - planned), elapsed)
+    exposed = np.where(kind != RENEWAL, np.minimum(elapsed, served[of_account] - planned), elapsed)
     return Matches(outcome, taken, delay, lower, last, elapsed, exposed, _shares(steps, events, taken), events)
 
 

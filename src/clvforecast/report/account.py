@@ -82,8 +82,6 @@ def view_account(
     one = _only(ledger, account_id)
     mine = None if plans is None else plans.where(pc.equal(plans.steps["account_id"], account_id).to_numpy())
     has_plan = mine is not None and len(mine.open(one)) > 0
-    if has_plan and reliability is None and mine is not None:
-        reliability = PlanReliability.prior(mine.window_days, seed=settings.get("seed", 7))
     planned: dict[str, Any] = {"plans": mine, "reliability": reliability} if has_plan else {}
     harder = Scenario(f"renewals {POINTS:.0%} less likely", Assume(renewal_points=-POINTS))
     return AccountView(

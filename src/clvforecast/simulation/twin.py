@@ -497,8 +497,9 @@ class Life:
     def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
         """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
         lag = self.line.draw_lag(known, self.stream) if self.booking_day_matters(term) else 0
-        planned = step is not None and step.probability is not None
-        booked_day = step.day if step is not None and step.day is not None and planned else term.end + lag
+        booked_day = term.end + lag
+        if step is not None and step.probability is not None and step.day is not None:
+            booked_day = step.day
         if self.stop_day is not None:
             booked_day = min(booked_day, self.stop_day - 1)
         booked_day = max(booked_day, self.first_day)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from clvforecast.metrics.bridge import SUBTRACTED
 from clvforecast.report.page.data import PageData, base_of
 from clvforecast.report.page.front import terms
 from clvforecast.report.page.numbers import money, percent, probability
@@ -36,7 +37,6 @@ LINES = {
     "churn": "Churn",
     "end": "End",
 }
-SUBTRACTED = ("contraction", "churn")
 MEASURES = {
     "nrr": "Net revenue retention",
     "grr": "Gross revenue retention",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from clvforecast.metrics.bridge import SUBTRACTED
 from clvforecast.report.workbook.contents import Contents, Part
 from clvforecast.report.workbook.page import (
     BOLD,
@@ -40,7 +41,6 @@ LINES = {
     "churn": "Churn",
     "end": "ARR at the end",
 }
-SUBTRACTED = ("contraction", "churn")
 MEASURES = {
     "nrr": "Net revenue retention (NRR)",
     "grr": "Gross revenue retention (GRR)",

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clvforecast.metrics.bridge import LINES
 from clvforecast.report.workbook.charts import FONT, finished, label_axis, stacked, whiskers
 from clvforecast.report.workbook.page import BOLD, QUIET, Page, absolute, relative
 
 CHART_ROWS = 20
 """Rows that the chart takes beneath its selector."""
-LINES = ("start", "new", "expansion", "reactivation", "late_renewals", "contraction", "churn", "end")
 LEVELS = ("start", "end")
 LEVEL_COLOUR, UP_COLOUR, DOWN_COLOUR = "#1f4e79", "#5b9a68", "#c8501e"
 HEADS = (

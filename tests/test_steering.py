@@ -131,7 +131,11 @@ def arr_of(life: Life, snapshots: Snapshots, past: np.ndarray) -> list[int]:
     """ARR of one line at every snapshot, from what it was and from the twin's periods of activity."""
     future = snapshots.days[snapshots.n_past :]
     return past.tolist() + [
-        sum(annual_cents(period.counted_mrr) for period in life.activity if period.start <= day < period.end)
+        sum(
+            annual_cents(period.counted_mrr)
+            for period in life.activity + life.in_between
+            if period.start <= day < period.end
+        )
         for day in future
     ]
 

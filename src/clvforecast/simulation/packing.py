@@ -310,10 +310,17 @@ def pack_lines(
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied, *batch.ci_billed),
         first=first,
+        turn=line_turns(batch),
         order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
         **given_of_accounts(batch.given, first.size - 1, int(table[N_PAST])),
         **pack_steps(batch.given.steps, n_draws),
     )
+
+
+def line_turns(batch: Batch) -> NDArray[np.int64]:
+    """The lines of each account from the one with the most revenue on, which takes up a planned event if it is under contract."""
+    largest = -batch.bt_mrr_now[batch.bt_ptr[1:] - 1]
+    return np.lexsort((largest, batch.account)).astype(np.int64)
 
 
 def given_of_lines(batch: Batch, table: NDArray[np.int64], assumed: Assumed) -> list[NDArray[np.int64]]:

@@ -112,13 +112,14 @@ VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 76, 77, 78,
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
 # months; MARK, SNAPSHOT: the next mark and the next snapshot to be passed. STOP_DAY: on which all of the line's service ends;
-# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); STEP, STEP_LAST: its planned steps in this draw.
+# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); N_STEPS: how many planned steps it has; RESCUED: 1
+# where it renewed only because that was assumed to be likelier, and its θ is that of one that lapses.
 START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
 RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, SNAPSHOT, STOP_DAY = range(11, 20)
-EFFECT, EFFECT_END, N_STEPS = range(20, 23)
+EFFECT, EFFECT_END, N_STEPS, RESCUED = range(20, 24)
 # For billing only: how many bookings the running term has in its log, the log, and then the account's active days of the window
 # as bits, 64 a word (`billing`): of 600 months.
-N_LOGGED, LOG_AT, LOG_ROWS = 23, 24, 256
+N_LOGGED, LOG_AT, LOG_ROWS = 24, 25, 256
 LOG_ORIGIN, LOG_BOOKED, LOG_START, LOG_RATE, LOG_WIDTH = range(5)
 DAYS_AT, DAY_WORDS = LOG_AT + LOG_ROWS * LOG_WIDTH, 290
 TIED = DAYS_AT + DAY_WORDS

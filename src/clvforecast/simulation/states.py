@@ -56,8 +56,8 @@ class States(NamedTuple):
     lapse_day: Ints
     """int32[L], status 2: the effective day; else 0."""
     bt_ptr: Longs
-    """int64[L+1]; booked terms still active after `as_of`, or else the last term. The last one's decision is
-    open.
+    """int64[L+1]; booked terms still active after `as_of` or renewed by one that begins later, or else the last term. The
+    last one's decision is open.
     Activity in a booked term stops where the line's next one starts (an early renewal)."""
     bt_start: Ints
     bt_end: Ints
@@ -247,9 +247,11 @@ def effective_days(histories: Histories) -> Longs:
 
 
 def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
-    """The terms still active after `as_of`, and every line's last one."""
+    """The terms still active after `as_of`, those whose booked renewal begins later, and every line's last one."""
     terms = histories.terms
+    next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     kept = values(terms, "stop_day") > histories.origin_day
+    kept |= values(terms, "renewed") & (next_start > histories.origin_day)
     kept[last] = True
     rows = np.flatnonzero(kept)
     amendments = histories.amendments

@@ -9,6 +9,8 @@ what, so that a forecast with and without them differs by little else.
 
 import math
 
+import numpy as np
+
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     EFFECT,
@@ -108,16 +110,18 @@ def planned_decision(table: Whole, whole: Whole, day: int) -> int:
     """Place of the planned renewal, not yet taken up, that the decision on a day is; −1 for none.
 
     Of short terms several end in a step's time: the step is the decision nearest to its planned day, the middle of that time.
+    Of several steps it is the nearest one.
     """
-    following = 2 * day - whole[START]
+    found, nearest, following = -1, np.iinfo(np.int64).max, 2 * day - whole[START]
     for step in range(whole[N_STEPS]):
         at = table[STEPS_AT] + step * STEP_SLOTS
         if whole[nth(at + STEP_KIND)] == RENEWAL_STEP and whole[nth(at + STEP_TAKEN)] == 0:
             planned = (whole[nth(at + STEP_FROM)] + whole[nth(at + STEP_TO)]) // 2
-            if whole[nth(at + STEP_FROM)] <= day <= whole[nth(at + STEP_TO)]:
-                if abs(day - planned) <= abs(following - planned):
-                    return at
-    return -1
+            apart = abs(day - planned)
+            if whole[nth(at + STEP_FROM)] <= day <= whole[nth(at + STEP_TO)] and apart < nearest:
+                if apart <= abs(following - planned):
+                    found, nearest = at, apart
+    return found
 
 
 @jit

@@ -105,6 +105,7 @@ class Life:
     taken: set[int] = field(default_factory=set)
     decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due as ARR counts it, MRR renewed
     late: int = 0
+    in_between: list[Activity] = field(default_factory=list)  # from a term's end to where its booked renewal begins
     not_kept: bool = False
     # The present spell.
     spell: int = 0
@@ -115,6 +116,8 @@ class Life:
     n_mrrs: float = 0.0
     base: float = 0.0
     log_theta: float | None = None
+    rescued: bool = False  # it renewed only because that was assumed to be likelier
+    work: float | None = None  # W of what it has renewed, None: as at the origin
     origin: Origin = Origin.COMMITTED
     n_signed: int = 0
 
@@ -216,7 +219,10 @@ class Life:
                     return
                 elif coming:
                     follows = coming[0].start <= term.end + self.grace(term)
-                    self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
+                    if term.end > self.first_day:
+                        self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
+                    if follows:
+                        self.in_between.append(Activity(term.end, coming[0].start, term.mrr_now, term.counted_mrr))
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
@@ -452,6 +458,10 @@ class Life:
             renewed = math.exp(-exponential(self.stream)) < p
             if step is not None and step.probability is not None:
                 renewed = step.choice < (step.probability if piece is None else piece.renewal(step.probability))
+                if renewed and not self.rescued:
+                    self.log_theta = self.theta_as_planned(w, term.end, step.choice >= step.probability)
+            elif renewed:
+                self.renewed_by(w)
         else:
             p, known = self.open_probability(term)
             assumed = piece.renewal(p) if piece is not None and p > 0 else p
@@ -460,39 +470,52 @@ class Life:
             if step is not None and step.probability is not None:
                 assumed = step.probability if piece is None else piece.renewal(step.probability)
                 renewed, rescued = step.choice < assumed, step.choice >= step.probability
-            if assumed > 0:
+            if p > 0 or assumed > 0:
                 self.next_renewal = assumed
             if renewed:
-                self.log_theta = self.theta_of_renewed(w, rescued)
+                self.log_theta = self.theta_of_renewed(w, rescued, self.stream)
                 self.late += term.end < self.first_day
         self.tenure += term.months / 12
         return self.renew(term, known, step) if renewed else None
 
     def planned_renewal(self, term: Term) -> int | None:
-        """Place of the planned renewal that the decision at a term's end is: no equal term would end nearer to its middle."""
+        """Place of the planned renewal that the decision at a term's end is: the nearest one, unless the next term's is nearer."""
         day, following = term.end, 2 * term.end - term.start
-        return next(
-            (
-                place
-                for place, step in enumerate(self.line.given.steps)
-                if step.kind == "renewal"
-                and place not in self.taken
-                and step.first <= day <= step.last
-                and abs(day - (step.first + step.last) // 2) <= abs(following - (step.first + step.last) // 2)
-            ),
-            None,
-        )
+        fitting = [
+            (abs(day - (step.first + step.last) // 2), place)
+            for place, step in enumerate(self.line.given.steps)
+            if step.kind == "renewal"
+            and place not in self.taken
+            and step.first <= day <= step.last
+            and abs(day - (step.first + step.last) // 2) <= abs(following - (step.first + step.last) // 2)
+        ]
+        return min(fitting)[1] if fitting else None
 
-    def theta_of_renewed(self, w: float, rescued: bool) -> float:
+    def renewed_by(self, w: float) -> None:
+        """Another renewal says something of theta."""
+        self.work = w + (self.line.earlier_steps() if self.work is None else self.work)
+
+    def theta_of_renewed(self, w: float, rescued: bool, stream: Stream) -> float:
         """log theta after a renewal; of a line that would have lapsed, by accepting the share 1 - theta^w."""
         a, b = self.line.beta(self.spell)
-        a += self.line.earlier_steps()
         if not rescued:
-            return log_beta_variate(self.stream, a + w, b)
+            self.renewed_by(w)
+            assert self.work is not None
+            return log_beta_variate(stream, a + self.work, b)
+        self.rescued = True
+        a += self.line.earlier_steps() if self.work is None else self.work
         while True:
-            log_theta = log_beta_variate(self.stream, a, b)
-            if uniform(self.stream) < 1 - math.exp(w * log_theta):
+            log_theta = log_beta_variate(stream, a, b)
+            if uniform(stream) < 1 - math.exp(w * log_theta):
                 return log_theta
+
+    def theta_as_planned(self, w: float, day: int, rescued: bool) -> float:
+        """`theta_of_renewed`, of a decision after the first, by numbers of its own day."""
+        aside = np.zeros(STREAM_SLOTS, dtype=np.uint64)
+        states, plan = self.line.states, self.line.plan
+        block = 3 * 2**30 + 2**16 * (day % 2**14)
+        start_stream(aside, states.line_key[self.line.line], plan.seed, self.line.draw, block)
+        return self.theta_of_renewed(w, rescued, aside)
 
     def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
         """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
@@ -611,6 +634,7 @@ class Life:
         self.direction, self.origin = FIRST, Origin.REACTIVATION
         self.decisions, self.tenure, self.log_mrrs, self.n_mrrs = 0, 0.0, 0.0, 0.0
         self.log_theta = log_beta_variate(self.stream, *line.beta(self.spell))
+        self.work, self.rescued = 0.0, False
         returned = self.sign(day, months, term.mrr * multiple, day)
         self.base = returned.mrr
         return returned

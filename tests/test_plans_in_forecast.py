@@ -128,6 +128,65 @@ def test_who_renews_for_a_scenario_alone_is_no_better_for_being_planned() -> Non
     assert third_year[0] == pytest.approx(third_year[1], rel=0.05)
 
 
+def test_a_planned_renewal_says_as_much_of_the_account_as_any() -> None:
+    """The second decision at the probability that the model gives it, renewed as often: what follows is as without the plan."""
+    ledger, posterior = fresh(500), plain(renewal_mu=0.5, renewal_phi=0.5)
+    years = stated(posterior, ledger, None, 48, draws=100).portfolio_draws("month").values[:, 0].mean(axis=0)
+    without = years.reshape(4, 12).sum(axis=1)
+    names, p = ledger.accounts["account_id"].to_pylist(), float(without[1] / without[0])
+    plan = steps(ledger, *(step(name, "2026-01-01", "renewal", None, p) for name in names))
+    with_plan = stated(posterior, ledger, plan, 48, draws=100).portfolio_draws("month").values[:, 0].mean(axis=0)
+    assert with_plan.reshape(4, 12).sum(axis=1) == pytest.approx(without, rel=0.02)
+
+
+def two_contracts(second_start: str = "2024-01-01", accounts: int = 1) -> Ledger:
+    rows = pd.DataFrame({"contract_id": ["x", "y"] * accounts, "start_date": ["2024-01-01", second_start] * accounts})
+    rows = rows.assign(account_id=[f"A{row // 2:02d}" for row in range(2 * accounts)], event_date=rows["start_date"])
+    events = rows.assign(kind="initial", amount=1200.0, currency="USD", term_months=12, segment="S1")
+    return read_ledger(events, as_of="2024-12-31")
+
+
+@pytest.mark.parametrize(("start", "days"), [("2024-01-01", ("01-01", "01-01")), ("2024-02-01", ("01-01", "01-10"))])
+def test_two_renewals_of_an_account_are_those_of_two_contracts(start: str, days: tuple[str, str]) -> None:
+    never, ledger = plain(renewal_mu=1e-12, renewal_phi=1e-6), two_contracts(start)
+    rows = [
+        step("A00", f"2025-{day}", "renewal", 1200.0, term_months=12, step_id=day + str(i))
+        for i, day in enumerate(days)
+    ]
+    one = stated(never, ledger, steps(ledger, *rows), 36, timing="booked")
+    assert (one.draws["revenue"].values == 2400.0).all() and (one.planned["note"] == "").all()
+    three = steps(ledger, *rows, step("A00", "2025-01-12", "renewal", 1200.0, term_months=12, step_id="third"))
+    notes = stated(never, ledger, three).planned["note"]
+    assert notes.value_counts().to_dict() == {"": 2, "another step is nearer to the renewal that falls due then": 1}
+
+
+def test_a_step_that_meets_no_renewal_says_so() -> None:
+    ledger = fresh(1)
+    plan = steps(ledger, step("A00000", "2025-07-01", "renewal", 1200.0))
+    assert stated(plain(), ledger, plan).planned["note"].tolist() == [
+        "no renewal falls due within 90 days of it, unless terms change"
+    ]
+
+
+def test_a_planned_event_comes_while_any_contract_is_in_force() -> None:
+    """Each of two contracts is renewed in half of the draws, so that one is in three quarters; the event comes once."""
+    ledger = two_contracts(accounts=50)
+    names = ledger.accounts["account_id"].to_pylist()
+    plan = steps(ledger, *(step(name, "2025-03-01", "change_order", 500.0) for name in names))
+    one = stated(plain(renewal_mu=0.5, renewal_phi=1e-6), ledger, plan, 12, draws=200)
+    came = one.draws["revenue_by_origin"].sel(origin="change_order").values
+    renewed = one.draws["revenue_by_origin"].sel(origin="renewal").values > 0
+    assert (came == 500.0 * renewed).all() and renewed.mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_what_is_assumed_is_told_as_the_next_renewal_even_where_it_is_none() -> None:
+    ledger, posterior = fresh(2), plain(renewal_mu=0.6)
+    plan = steps(ledger, step("A00000", "2025-01-01", "renewal", 1200.0, 0.0))
+    assert stated(posterior, ledger, plan).table["p_next_renewal"].tolist() == pytest.approx([0.0, 0.6], abs=0.2)
+    never = clv.Scenario("never", clv.Assume(renewal_odds=0.0))
+    assert stated(posterior, ledger, None, scenario=never).table["p_next_renewal"].tolist() == [0.0, 0.0]
+
+
 def test_a_plan_of_monthly_contracts_is_the_decision_of_its_day() -> None:
     """Seven decisions lie within its window; only that of 1 June is lost."""
     events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-12-01"], "kind": "initial", "amount": 100.0})

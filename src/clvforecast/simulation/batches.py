@@ -22,6 +22,7 @@ BLOCKS = {
         *("bt_start", "bt_end", "bt_months", "bt_amount", "bt_amend", "bt_expanded"),
         *("bt_mrr_now", "bt_counted_mrr"),
     ),
+    "la_ptr": ("la_term", "la_day", "la_mrr", "la_counted"),
     "st_ptr": ("st_t0", "st_t1", "st_year", "st_class"),
     "ci_ptr": ("ci_start", "ci_end", "ci_units", "ci_tied"),
 }

@@ -65,6 +65,8 @@ from clvforecast.simulation.slots import (
     L_ITEM,
     L_ITEM_END,
     L_LAPSE_DAY,
+    L_LATER,
+    L_LATER_END,
     L_LEAD,
     L_LOG_MRR_SUM,
     L_MRR_TERMS,
@@ -183,10 +185,10 @@ DRAWS_EACH, ACCOUNTS_EACH = 64, 16
 class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
-    whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
-    whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
-    (I, 4); first (A + 1,) lines of the accounts, turn (L,) the order in which they are simulated, and order (A,), accounts with
-    the same profile side by side.
+    whole (L, 31), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
+    whole (T, 6) and real (T, 6), and their amendments that begin later (N, 4); steps taken (S, 4), in months, with place of the
+    year and decision class; items on the books (I, 4); first (A + 1,) lines of the accounts, turn (L,) the order in which they
+    are simulated, and order (A,), accounts with the same profile side by side.
     begun (A,) the first snapshot by which an account had begun, past (A, H) its ARR in cents at those before the forecast;
     planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units, probability and
     uniform number.
@@ -198,6 +200,7 @@ class Lines(NamedTuple):
     profiles: NDArray[np.int64]
     terms: NDArray[np.int64]
     term_money: NDArray[np.float64]
+    later: NDArray[np.float64]
     steps: NDArray[np.int64]
     items: NDArray[np.int64]
     first: NDArray[np.int64]
@@ -385,6 +388,7 @@ def run_line(
     terms: NDArray[np.int64],
     term_money: NDArray[np.float64],
     items: NDArray[np.int64],
+    later: NDArray[np.float64],
     stream: Stream,
     events: Stream,
 ) -> int:
@@ -404,7 +408,7 @@ def run_line(
         else:
             lapse_day = whole[END]
             if whole[END] > table[WINDOW_START]:
-                lapse_day = live_through_term(par, table, scale, real, whole, flow, events)
+                lapse_day = live_through_term(par, table, scale, real, whole, flow, later, events)
             if lapse_day == whole[STOP_DAY]:
                 take_back_rates(table, scale, real, whole, flow, lapse_day)
                 break
@@ -421,7 +425,7 @@ def run_line(
                 if whole[END] > table[WINDOW_START]:  # else the past has told it
                     settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]) if follows else 0)
                 if follows:  # what is renewed counts until its renewal begins
-                    pass_snapshots(table, real, whole, whole[END], terms[nth(term), TERM_START])
+                    pass_snapshots(table, real, whole, later, whole[END], terms[nth(term), TERM_START])
                 take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
@@ -460,10 +464,11 @@ def simulate_line(
     """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
+    later = lines.later[line_whole[L_LATER] : line_whole[L_LATER_END]]
     begin_line(par, table, real, whole, lines, books, line, draw, profile, is_first)
     begin_events(par, scale, real, whole, line_whole, line_real, events)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
-    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream, events)
+    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, later, stream, events)
     if term < 0:
         return
     discounting = scale[LOG_DISCOUNT] > 0.0

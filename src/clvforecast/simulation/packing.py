@@ -284,6 +284,8 @@ def pack_lines(
             batch.n_events,
             batch.size_n,
             *given_of_lines(batch, table, assumed),
+            batch.la_ptr[:-1],
+            batch.la_ptr[1:],
         )
     ).astype(np.int64)
     real = np.column_stack(
@@ -307,6 +309,9 @@ def pack_lines(
         profiles=np.ascontiguousarray(profiles),
         terms=terms,
         term_money=term_money,
+        later=np.ascontiguousarray(
+            np.column_stack((batch.la_term, batch.la_day, batch.la_mrr, batch.la_counted)).astype(np.float64)
+        ),
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied, *batch.ci_billed),
         first=first,

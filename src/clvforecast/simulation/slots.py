@@ -144,7 +144,8 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
     L_GROUP, L_LEAD, L_PROFILE, L_TENURE, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(17)  # fmt: skip
-L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END, L_WHOLE = 20, 24, 25, 26, 27, 28, 29
+L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END = 20, 24, 25, 26, 27, 28
+L_LATER, L_LATER_END, L_WHOLE = 29, 30, 31
 # Sums of a group in one draw, S numbers each by snapshot: ARR in force, accounts that have any, ARR due for renewal in the period
 # that ends there, and of it renewed. Then for each window between two snapshots what became of the accounts' ARR from the one to
 # the other, and how many lost or gained all of theirs.
@@ -162,6 +163,7 @@ L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL =
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
 TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)
 TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR, TERM_COUNTED_MRR = range(6)
+LATER_TERM, LATER_DAY, LATER_MRR, LATER_COUNTED = range(4)
 ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED, ITEM_RATE, ITEM_PAID = range(6)
 
 # Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.

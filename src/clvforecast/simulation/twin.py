@@ -222,7 +222,7 @@ class Life:
                     if term.end > self.first_day:
                         self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
                     if follows:
-                        self.in_between.append(Activity(term.end, coming[0].start, term.mrr_now, term.counted_mrr))
+                        self.in_between += self.active(term, term.end, coming[0].start)
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
@@ -300,6 +300,20 @@ class Life:
         ]
         return min(coming, key=lambda found: found[:2])[1:] if coming else None
 
+    def active(self, term: Term, start: int, stop: int) -> list[Activity]:
+        """Days [start, stop) at what is in force: without the amendments on the books that begin later."""
+        states = self.line.states
+        later = [row for row in self.line.rows("la_ptr") if term.number == 0 and states.la_term[row] == term.start]
+        days = sorted({start, stop, *(int(states.la_day[row]) for row in later if start < states.la_day[row] < stop)})
+        found = []
+        for first, last in pairwise(days):
+            ahead = [row for row in later if states.la_day[row] > first]
+            mrr = term.mrr_now - sum(float(states.la_mrr[row]) for row in ahead)
+            found.append(
+                Activity(first, last, mrr, term.counted_mrr - sum(float(states.la_counted[row]) for row in ahead))
+            )
+        return found
+
     def pass_term(self, term: Term) -> int | None:
         """Events inside the term and the window; the day on which it ends early, or None."""
         now = max(term.start, self.first_day)
@@ -320,9 +334,9 @@ class Life:
                         normal(self.events)  # its size, so that what follows is alike
                     if kind is None:
                         continue
-                    self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
+                    self.activity += self.active(term, now, day)
                     return day
-                self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
+                self.activity += self.active(term, now, day)
                 now = day
                 self.sizes[EVENT_KINDS[kind]].append(math.nan)  # counted before its size is drawn
                 self.draw_wait()
@@ -331,9 +345,9 @@ class Life:
             self.wait -= (until - clock) / YEAR
             self.pass_years(clock, (until - clock) / YEAR)
             if planned is None:
-                self.activity.append(Activity(now, stop, term.mrr_now, term.counted_mrr))
+                self.activity += self.active(term, now, stop)
                 return None if stop == term.end else stop
-            self.activity.append(Activity(now, until, term.mrr_now, term.counted_mrr))
+            self.activity += self.active(term, now, until)
             now, clock = until, float(until)
             self.taken.add(planned[0])
             self.happen_as_planned(term, planned[1], until)
@@ -479,7 +493,7 @@ class Life:
         return self.renew(term, known, step) if renewed else None
 
     def planned_renewal(self, term: Term) -> int | None:
-        """Place of the planned renewal that the decision at a term's end is: the nearest one, unless the next term's is nearer."""
+        """Place of the planned renewal that the decision at a term's end is, if none ends nearer: the nearest."""
         day, following = term.end, 2 * term.end - term.start
         fitting = [
             (abs(day - (step.first + step.last) // 2), place)

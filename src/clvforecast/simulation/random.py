@@ -160,16 +160,16 @@ def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int
 
 
 @jit
-def turn_aside(stream: NDArray[np.uint64], first_block: int) -> tuple[int, int]:
+def turn_aside(stream: NDArray[np.uint64], first_block: int) -> tuple[np.int64, np.int64]:
     """Go to another block of the same stream; returns where it was, for `turn_back`."""
-    left = np.int64(stream[BLOCK]), np.int64(stream[USED])
+    block, used = np.int64(stream[BLOCK]), np.int64(stream[USED])
     stream[BLOCK] = np.uint64(first_block)
     next_blocks(stream)
-    return left
+    return block, used
 
 
 @jit
-def turn_back(stream: NDArray[np.uint64], left: tuple[int, int]) -> None:
+def turn_back(stream: NDArray[np.uint64], left: tuple[np.int64, np.int64]) -> None:
     """Go on where `turn_aside` left the stream."""
     stream[BLOCK] = np.uint64(left[0] - BLOCKS)
     next_blocks(stream)

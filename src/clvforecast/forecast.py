@@ -583,9 +583,9 @@ class Forecast:
         """ARR on ``as_of`` and what of it is open: one row, or one a level of the group columns ``by``; from the ledger.
 
         Columns: those of ``by``; ``arr``, as the bridge has it; ``pending``, that of contracts that have ended, whose renewal
-        is open and whose grace lasts; ``contracts``, how many these are.  With ``pending="in_force"`` it is in ``arr``, and what
-        of it is not renewed leaves in the first period of the forecast; with "lapsed" it is not in ``arr``, and what of it is
-        renewed comes as `late_renewals`.
+        is open and whose grace lasts (one whose last day is ``as_of`` has not ended); ``contracts``, how many these are.  With
+        ``pending="in_force"`` it is in ``arr``, and what of it is not renewed leaves in the first period of the forecast; with
+        "lapsed" it is not in ``arr``, and what of it is renewed comes as `late_renewals`.
 
         Raises ForecastError for a ``by`` that the forecast was not made by, and after `load_forecast` without the ledger.
 

@@ -16,6 +16,7 @@ from clvforecast.simulation.slots import (
     AMEND,
     BASE,
     BOOK_VIEW,
+    BOOKED_VIEW,
     CASH_VIEW,
     CLIPS,
     COUNTS_DAYS,
@@ -293,7 +294,9 @@ def take_back_items(
             continue
         rate = items[item, ITEM_UNITS] // (end - start)
         remainder = items[item, ITEM_UNITS] - rate * (end - start) if day <= start else 0
-        if table[BOOK_VIEW] == 1:  # counts on the day of the termination, even where service begins after the window
+        if (
+            table[BOOK_VIEW] == BOOKED_VIEW
+        ):  # counts on the day of the termination, even where service begins after the window
             units = rate * (end - max(day, start)) + remainder
             whole[DEBOOKED] += units
             add_on_day(table, scale, real, whole, flow, COMMITTED, day, -units)

@@ -141,8 +141,10 @@ class PlanReliability:
 
         Only steps whose last day was over are counted, so that recent ones, of which only the quick are known to have come, do
         not tilt it; of events only those of accounts that were under contract until then, where the learned curve takes the time
-        of the others too, so that the two may differ by some points where many lapse. Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and
-        realised_upper (Jeffreys' interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
+        of the others too, so that the two may differ by some points where many lapse.
+
+        Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and realised_upper (Jeffreys'
+        interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
 
         Raises
         ------

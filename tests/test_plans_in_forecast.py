@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.special import expit, logit
 
 import clvforecast as clv
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.plans import PlanReliability, Plans
+from clvforecast.plans.tables import Record
 from known_world import known_ledger, known_posterior
 from test_scenarios import assert_same, base, company, fresh, plain
 
@@ -126,6 +128,22 @@ def test_who_renews_for_a_scenario_alone_is_no_better_for_being_planned() -> Non
     with_plan, without = (stated(posterior, ledger, one, 36, scenario=scenario) for one in (plan, None))
     third_year = [one.portfolio_draws("month").values[:, 0, 24:].mean() for one in (with_plan, without)]
     assert third_year[0] == pytest.approx(third_year[1], rel=0.05)
+
+
+@pytest.mark.parametrize("probability", [0.3, 0.9])
+def test_without_a_record_a_stated_renewal_lies_between_the_model_and_what_is_stated(probability: float) -> None:
+    """On the scale of log odds at any place between them alike; where both say the same, nothing changes."""
+    ledger, posterior = fresh(2), plain(renewal_mu=0.6, renewal_phi=1e-6, n_draws=1000)
+    model = stated(posterior, ledger, None, draws=1000).table["p_next_renewal"].iloc[0]
+    rows = [step("A00000", "2025-01-01", "renewal", None, probability)]
+    rows.append(step("A00001", "2025-01-01", "renewal", None, round(model, 12)))
+    options = {"reliability": PlanReliability.prior(draws=50), "draws": 1000}
+    one = stated(posterior, ledger, steps(ledger, *rows), **options)
+    place = np.linspace(0, 1, 1001)
+    between = expit((1 - place) * logit(model) + place * logit(probability)).mean()
+    assert one.table["p_next_renewal"].tolist() == pytest.approx([between, model], abs=0.01)
+    assert (one.draws["revenue"].values[0] > 0).mean() == pytest.approx(between, abs=0.05)
+    assert one.planned["note"].str.startswith("too few such renewals on record").all()
 
 
 def test_a_planned_renewal_says_as_much_of_the_account_as_any() -> None:
@@ -296,7 +314,8 @@ def known_reliability() -> PlanReliability:
     assert {*values, "renewal_delay"} == set(prior.draws.data_vars)
     draws = prior.draws.map(lambda array: xr.full_like(array, values.get(array.name, 0.0)))
     draws["renewal_delay"].loc[{"delay_days": "0"}] = 1.0
-    return replace(prior, draws=draws)
+    record = Record(np.zeros((1, 1), dtype=np.int64), np.array([80]), np.array([500.0]), np.array([330.0]))
+    return replace(prior, draws=draws, record=record)
 
 
 def coverage(n: int, draws: int, seed: int) -> dict[float, float]:

@@ -15,6 +15,7 @@ from clvforecast.histories.slices import Slice
 from clvforecast.histories.terms import DAYS_PER_MONTH
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
+from clvforecast.plans.counts import clipped_stated
 from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 from clvforecast.scenarios import Steered
 from clvforecast.simulation.slots import UNITS_PER_CENT
@@ -23,6 +24,7 @@ from clvforecast.simulation.steering import RENEWAL_STEP
 from clvforecast.simulation.structures import Given, Steps
 
 Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 KINDS = np.array(
     [{"renewal": RENEWAL_STEP, "expansion": 0, "contraction": 1, "change_order": 2}[kind] for kind in STEP_KINDS]
 )
@@ -138,7 +140,15 @@ def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: 
         units=outcomes.cents[step] * UNITS_PER_CENT,
         probability=outcomes.probability[step],
         choice=outcomes.choice[step],
+        stated=leanings(outcomes)[step],
+        weight=outcomes.weight,
     )
+
+
+def leanings(outcomes: PlanOutcomes) -> Floats:
+    """(S,) log odds that are stated of the renewals that come as the model has them; NaN for all other steps."""
+    stated = clipped_stated(np.where(outcomes.as_modelled, outcomes.stated, np.nan))
+    return np.asarray(np.log(stated) - np.log1p(-stated), dtype=np.float64)
 
 
 def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tuple[Longs, Longs]:
@@ -162,18 +172,19 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, stat
     ends = states.bt_end[states.bt_ptr[1:] - 1][placed.line].astype(np.int64)
     renewal = outcomes.kind == RENEWAL
     nowhere, second = (renewal & (days > window_days) for days in (placed.nearest, placed.apart))
-    modelled = outcomes.as_modelled
+    modelled, states_one = outcomes.as_modelled, ~np.isnan(outcomes.stated)
     late = renewal & (outcomes.planned_day - window_days > ends) & (ends <= int(states.as_of))
     gone = states.status[placed.line] != STATUS_OPEN
     return table.assign(
         note=np.select(
-            [gone & renewal, gone, late, nowhere, second, modelled],
+            [gone & renewal, gone, late, nowhere, second, modelled & states_one, modelled],
             [
                 "has given notice or ended: renews only by a return",
                 "has given notice or ended: comes until the contract's end, or after a return",
                 "the contract ended before the step's window: its open renewal is as the model has it",
                 f"no renewal falls due within {window_days} days of it, unless terms change",
                 "another step is nearer to the renewal that falls due then",
+                "too few such renewals on record: between what is stated and what the model has",
                 "states no probability: whether it renews is as the model has it",
             ],
             "",

@@ -129,5 +129,5 @@ def given_of(given: Given, accounts: slice, lines: slice) -> Given:
 def steps_of(steps: Steps, lines: slice) -> Steps:
     """The steps of some lines, which are numbered from 0 then."""
     first, last = np.searchsorted(steps.line, (lines.start, lines.stop))
-    chosen = {name: values[first:last] for name, values in steps._asdict().items()}
-    return Steps(**{**chosen, "line": chosen["line"] - lines.start})
+    chosen = {name: values[first:last] for name, values in steps._asdict().items() if name != "weight"}
+    return Steps(**{**chosen, "line": chosen["line"] - lines.start, "weight": steps.weight})

@@ -126,9 +126,11 @@ from clvforecast.simulation.slots import (
     STEP_REALS,
     STEP_SLOTS,
     STEP_START,
+    STEP_STATED,
     STEP_STOP,
     STEP_TAKEN,
     STEP_UNITS,
+    STEP_WEIGHT,
     STEP_YEAR,
     STEPS_AT,
     STOP_DAY,
@@ -191,7 +193,7 @@ class Lines(NamedTuple):
     are simulated, and order (A,), accounts with the same profile side by side.
     begun (A,) the first snapshot by which an account had begun, past (A, H) its ARR in cents at those before the forecast;
     planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units, probability and
-    uniform number.
+    uniform number; its stated log odds (P,), NaN for none, and the weight of those in every draw (D,).
     """
 
     whole: NDArray[np.int64]
@@ -213,6 +215,8 @@ class Lines(NamedTuple):
     plan_units: NDArray[np.int64]
     plan_p: NDArray[np.float64]
     plan_choice: NDArray[np.float64]
+    plan_stated: NDArray[np.float64]
+    plan_weight: NDArray[np.float64]
 
 
 class Books(NamedTuple):
@@ -351,8 +355,11 @@ def take_plan(
             whole[at + STEP_TAKEN] = 0
         whole[at + STEP_DAY] = lines.plan_day[first + step, draw]
         whole[at + STEP_UNITS] = lines.plan_units[first + step, draw]
-        real[REAL_SLOTS + STEP_REALS * step] = lines.plan_p[first + step, draw]
-        real[REAL_SLOTS + STEP_REALS * step + 1] = lines.plan_choice[first + step, draw]
+        of_real, stated = REAL_SLOTS + STEP_REALS * step, lines.plan_stated[first + step]
+        real[of_real] = lines.plan_p[first + step, draw]
+        real[of_real + 1] = lines.plan_choice[first + step, draw]
+        real[of_real + STEP_WEIGHT] = 0.0 if math.isnan(stated) else lines.plan_weight[draw]
+        real[of_real + STEP_STATED] = stated
 
 
 @jit

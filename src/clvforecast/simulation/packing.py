@@ -357,6 +357,8 @@ def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
             "plan_units": none,
             "plan_p": none * 1.0,
             "plan_choice": none * 1.0,
+            "plan_stated": np.zeros(0),
+            "plan_weight": np.zeros(n_draws),
         }
     open_still = np.zeros_like(steps.kind)
     plan = _columns(steps.kind, *steps.days.T, open_still, open_still, steps.months, open_still)
@@ -365,6 +367,8 @@ def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
         "plan_units": steps.units,
         "plan_p": steps.probability,
         "plan_choice": steps.choice,
+        "plan_stated": steps.stated,
+        "plan_weight": steps.weight,
     }
     return {"plan": plan, **{name: np.ascontiguousarray(values) for name, values in arrays.items()}}
 

@@ -131,9 +131,10 @@ BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, LATE, WHOLE_SLO
 # of the renewals due in the period that ends with each; and of this what was renewed. Then, where the line has planned steps,
 # `STEP_SLOTS` numbers each: kind, first and last day on which a decision or an event is the step's, the day on which it happens
 # (-1: an event that does not), its units (0: not given), its months (0: not given), and whether it has been taken up. Behind
-# REAL_SLOTS: `STEP_REALS` of each, a renewal's probability (NaN: as the posterior has it) and its uniform number.
+# REAL_SLOTS: `STEP_REALS` of each, a renewal's probability (NaN: as the posterior has it) and its uniform number; where the
+# posterior's is moved towards a stated one, the weight of that (else 0), and its log odds.
 STEP_KIND, STEP_FROM, STEP_TO, STEP_DAY, STEP_UNITS, STEP_MONTHS, STEP_TAKEN, STEP_SLOTS = range(8)
-STEP_REALS = 2
+STEP_REALS, STEP_WEIGHT, STEP_STATED = 4, 2, 3
 
 # Sums over draws: revenue by origin, draws without revenue, active at each mark, active days, value beyond the horizon, price
 # changes and how many were bounded.

@@ -33,8 +33,10 @@ from clvforecast.simulation.slots import (
     STEP_KIND,
     STEP_REALS,
     STEP_SLOTS,
+    STEP_STATED,
     STEP_TAKEN,
     STEP_TO,
+    STEP_WEIGHT,
     STEPS_AT,
     WEIGHED,
     WINDOW_START,
@@ -135,6 +137,20 @@ def planned_probability(table: Whole, scale: Real, real: Real, at: int, piece: i
     """Probability in this draw of the planned renewal at a place, with what a scenario's piece assumes, −1 for none."""
     p = real[nth(step_real(table, at))]
     return assumed_probability(scale, piece, p) if piece >= 0 else p
+
+
+@jit
+def leaning(table: Whole, real: Real, at: int, p: float) -> float:
+    """A posterior's probability of the renewal that the step at a place plans, −1 of none, moved towards what is stated of it:
+    logit p' = (1 − weight) logit p + weight logit(stated).
+    """
+    if at < 0:
+        return p
+    weight = real[nth(step_real(table, at) + STEP_WEIGHT)]
+    if weight == 0.0 or p <= 0.0 or p >= 1.0:
+        return p
+    logit = (1.0 - weight) * math.log(p / (1.0 - p)) + weight * real[nth(step_real(table, at) + STEP_STATED)]
+    return 1.0 / (1.0 + math.exp(-logit))
 
 
 @jit

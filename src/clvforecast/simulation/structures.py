@@ -142,6 +142,7 @@ class Steps(NamedTuple):
     day: int64 (P, D), of an event −1 where it does not happen, of a renewal the day of its booking if it comes
     units: int64 (P, D), 0 not given; probability: float64 (P, D), NaN for a renewal that comes as the posterior has it, and
     choice: float64 (P, D) uniform numbers: a renewal comes where its own lies below its probability, as it is then assumed
+    stated: float64 (P,) log odds that the posterior's probability of a renewal is moved to, NaN for none, with weight: (D,)
     """
 
     line: NDArray[np.int64]
@@ -152,6 +153,8 @@ class Steps(NamedTuple):
     units: NDArray[np.int64]
     probability: NDArray[np.float64]
     choice: NDArray[np.float64]
+    stated: NDArray[np.float64]
+    weight: NDArray[np.float64]
 
 
 class Given(NamedTuple):

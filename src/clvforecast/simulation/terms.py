@@ -119,6 +119,7 @@ from clvforecast.simulation.steering import (
     assumed_share,
     assumed_uplift,
     is_planned,
+    leaning,
     minus_log,
     piece_on,
     planned_choice,
@@ -224,8 +225,9 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
     piece = piece_on(table, scale, whole, whole[END])
     if whole[HAS_THETA] == 1:
         threshold, known = -w * real[LOG_THETA], 0.0
-        if piece >= 0:
-            threshold = minus_log(assumed_probability(scale, piece, math.exp(-threshold)))
+        if piece >= 0 or step >= 0:
+            p = leaning(table, real, step, math.exp(-threshold))
+            threshold = minus_log(assumed_probability(scale, piece, p) if piece >= 0 else p)
         renewed = exponential(stream) > threshold  # with probability θ^w
         if is_planned(table, real, step):
             choice = planned_choice(table, real, step)
@@ -238,6 +240,7 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
             real[WORK] += w
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
+        p = leaning(table, real, step, p)
         assumed = assumed_probability(scale, piece, p) if piece >= 0 and p > 0.0 else p
         choice = uniform(stream)
         renewed, rescued = choice < assumed, choice >= p

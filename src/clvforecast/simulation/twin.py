@@ -468,6 +468,7 @@ class Life:
             self.taken.add(place)
         if self.log_theta is not None:
             p = math.exp(w * self.log_theta)
+            p = p if step is None else step.leaning(p)
             p = p if piece is None else piece.renewal(p)
             renewed = math.exp(-exponential(self.stream)) < p
             if step is not None and step.probability is not None:
@@ -478,6 +479,7 @@ class Life:
                 self.renewed_by(w)
         else:
             p, known = self.open_probability(term)
+            p = p if step is None else step.leaning(p)
             assumed = piece.renewal(p) if piece is not None and p > 0 else p
             choice = uniform(self.stream)
             renewed, rescued = choice < assumed, choice >= p

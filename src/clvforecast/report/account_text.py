@@ -22,8 +22,8 @@ from clvforecast.report.account import (
     segments_of,
 )
 from clvforecast.report.axes import new_figure
-from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.planned import unlearned
+from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import say, show_table
 from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
 

@@ -35,8 +35,8 @@ COLUMNS = {
 HIDDEN = ("ci_prob",)
 STATED_AND_LEARNED = (
     "Chance as stated: what the plan says. As learned: what that has been worth in the plans of the past, or by assumption where "
-    "there is no record. Empty: a renewal, with too little on record of such. One that states no chance is as likely as the model "
-    "has it of its account; one that does lies between that and what is stated."
+    "there is no record. Empty: a renewal, with too little on record of such. One that states no chance is as likely as the "
+    "model has it of its account; one that does lies between that and what is stated."
 )
 EXPECTED = (
     "Expected amount: planned amount × chance as learned × the share of planned amounts that such steps come to, before asking "

@@ -184,7 +184,9 @@ def test_a_running_quarter_says_what_it_has_already(company: tuple[clv.Ledger, c
     rows = data.headline.set_index("key")
     assert pd.Timestamp(rows.loc["next_quarter", "start"]) == pd.Timestamp("2024-01-01")
     assert rows.loc["next_12_months", "end"] >= date_of(add_months(day_number(data.as_of) + 1, 12) - 1)
-    assert "to the end of the last" in rows.loc["next_12_months", "label"]
+    assert rows.loc["next_12_months", "label"] == "Next 12 months and 10 days"
+    beyond = rows.loc["next_12_months", "end"] - date_of(add_months(day_number(data.as_of) + 1, 12) - 1)
+    assert beyond.days == 10  # to 30 November 2024, where twelve months end on the 20th
 
 
 def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Posterior]) -> None:

@@ -244,6 +244,35 @@ def test_a_window_is_named_by_what_it_holds(ledger: clv.Ledger) -> None:
     assert pd.Timestamp(lines.loc["next_12_months", "period"]) == pd.Timestamp("2024-11-20")
 
 
+def test_rows_of_the_same_days_say_so(ledger: clv.Ledger) -> None:
+    """In a year's last quarter what is left of both is the same; in an earlier one it is not."""
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    for day, same in (("2023-11-20", True), ("2023-08-20", False)):
+        made = clv.forecast(posterior, ledger.at(day), 18, draws=3)
+        lines = contents_of(made).headline.set_index("key")
+        quarter, year = lines.loc["rest_of_quarter"], lines.loc["fiscal_year_1"]
+        assert bool(quarter["mean"] == pytest.approx(year["mean"])) is same
+        named = quarter["label"].removeprefix("Rest of ")
+        assert year["label"].endswith(f": the same days as of {named}") is same
+
+
+@pytest.mark.parametrize(("months", "label"), [(12, "Next 12 months"), (18, "Next 12 months and 10 days")])
+def test_a_year_that_is_longer_is_called_so_wherever_it_is_named(
+    ledger: clv.Ledger, tmp_path: Path, months: int, label: str
+) -> None:
+    """From 20 November a window of twelve months ends on the 20th, and months of a longer one at their ends."""
+    inside = ledger.at("2023-11-20")
+    made = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, months, draws=3)
+    row = contents_of(made).headline.set_index("key").loc["next_12_months"]
+    assert row["label"] == label
+    exact = pd.Timestamp("2023-11-20") + pd.DateOffset(years=1)
+    assert (row["period"] - exact).days == (0 if months == 12 else 10)
+    write_workbook(made, tmp_path / "year.xlsx")
+    names = {line[0].value: line[2].value for line in values_of(tmp_path / "year.xlsx")["Assumptions"].iter_rows()}
+    days = f"2023-11-21 to {row['period']:%Y-%m-%d}"
+    assert names["clv_next_12_months_mean"] == f"revenue, {label[0].lower()}{label[1:]}, {days}: mean"
+
+
 @pytest.mark.parametrize("months", [12, 14, 18])
 def test_twelve_months_are_the_same_in_workbook_and_page(ledger: clv.Ledger, months: int) -> None:
     inside = ledger.at("2023-11-20")

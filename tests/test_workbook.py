@@ -30,6 +30,7 @@ from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
+from clvforecast.report.workbook.page import PAPER_HEIGHT, ROW_HEIGHT
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -571,7 +572,7 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
         assert sheet.freeze_panes, sheet.title
         assert sheet.print_area, sheet.title
         assert sheet.page_setup.orientation == "landscape"
-        if sheet.title in ("Summary", "Segments", "Scenarios"):
+        if sheet.title in ("Summary", "Bridge", "Segments", "Scenarios"):
             starts = [row.id for row in sheet.row_breaks.brk]
             assert int(sheet.page_setup.scale) <= 100 and all(sheet.cell(at + 1, 1).value for at in starts)
             assert all(not sheet.cell(at, 1).value for at in starts), "a page begins with a block"
@@ -582,6 +583,24 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
     assert book["Accounts"].freeze_panes == f"B{HEAD_ROW + 1}"
     assert book["Accounts"].print_title_rows == f"${HEAD_ROW}:${HEAD_ROW}"
     assert book["Accounts"].auto_filter.ref.startswith(f"A{HEAD_ROW}:")
+
+
+@pytest.mark.parametrize(("past", "ahead"), [(4, 4), (4, 9), (4, 20)])
+def test_no_page_of_the_bridge_begins_inside_a_block(tmp_path: Path, past: int, ahead: int) -> None:
+    """Between breaks there is no more than a page holds, and what is above the ranges is on one, the chart too."""
+    write_contents(made_up_contents(5, bridge=made_up_bridge(past=past, ahead=ahead)), tmp_path / "bridge.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "bridge.xlsx")["Bridge"]
+    titles = [column(sheet, title) for title in ("Ranges:", "Retention of the", "Retention over")]
+    starts = [row.id + 1 for row in sheet.row_breaks.brk]
+    assert starts and set(starts) <= set(titles)
+    scale = int(sheet.page_setup.scale) / 100
+    height = [sheet.row_dimensions[row].height or ROW_HEIGHT for row in range(1, sheet.max_row + 1)]
+    heads = sheet.print_title_rows.replace("$", "").split(":")
+    repeated = sum(height[int(heads[0]) - 1 : int(heads[1])])
+    last = range_boundaries(sheet.print_area.split("!")[1].replace("$", ""))[3]
+    for begin, end in zip([1, *starts], [*starts, last + 1], strict=True):
+        points = sum(height[begin - 1 : end - 1]) + (repeated if begin > 1 else 0.0)
+        assert points * scale <= PAPER_HEIGHT, (begin, end)
 
 
 def test_a_title_s_figures_are_no_font_sizes(tmp_path: Path) -> None:

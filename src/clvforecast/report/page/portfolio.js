@@ -137,7 +137,7 @@ function axisFloor(bars) {
   return Math.max(0, Math.floor(room / step) * step);
 }
 
-/** Two shares a period: filled marks are the past, open ones the forecast with whiskers. */
+/** Two shares a period: filled marks are the past, open ones the forecast with whiskers. Twelve months go on from quarter to quarter, so a line joins them. */
 function retentionChart() {
   const freq = chosen("retention-freq", Object.keys(DATA.retention)[0]), isTrailing = freq === "twelve_months";
   const rows = rowsOf(DATA.retention[freq]);
@@ -168,6 +168,7 @@ function retentionChart() {
 function scenarioChart() {
   const rows = rowsOf(DATA.scenarios.difference).reverse();
   const unit = rangeUnit(rows.map((row) => [row.lower, row.q50, row.upper]));
+  const narrow = (byId("scenarios-chart")?.clientWidth ?? 900) < 520;
   const y = rows.map((_, i) => i);
   const whisker = (low, high, width, tone) => ({ type: "data", symmetric: false, array: rows.map((row) => (row[high] - row.q50) / unit.size),
     arrayminus: rows.map((row) => (row.q50 - row[low]) / unit.size), color: colour(tone), thickness: width, width: 0 });
@@ -182,7 +183,7 @@ function scenarioChart() {
     ],
     layout: {
       hovermode: "closest", height: 90 + 52 * rows.length,
-      xaxis: axis({ nticks: 6, zeroline: true, zerolinecolor: colour("muted") }),
+      xaxis: axis({ nticks: narrow ? 4 : 6, zeroline: true, zerolinecolor: colour("muted") }),
       yaxis: axis({ showgrid: false, tickmode: "array", tickvals: y, range: [-0.7, rows.length - 0.3],
         ticktext: rows.map((row) => wrapped(row.scenario, 24, 3).map(plain).join("<br>")) }),
     },

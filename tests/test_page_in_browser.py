@@ -88,6 +88,12 @@ def test_charts_fit_a_phone_also_when_the_window_becomes_narrow(open_page: Open,
             ".map(e => e.getBoundingClientRect().right)"
         )
         assert seen and max(seen) <= width
+        tab.value("openAccount(0)")
+        cells = "[...document.querySelectorAll('#account-view .cards td')]"
+        titles, edges = (
+            tab.value(f"{cells}.map(e => {told})") for told in ("e.dataset.title", "e.getBoundingClientRect().right")
+        )
+        assert "Chance as learned" in titles and max(edges) <= width
         assert tab.complaints() == []
 
 

@@ -16,6 +16,7 @@ from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.plans import PlanReliability, Plans
 from clvforecast.plans.tables import Record
+from clvforecast.report.workbook import contents_of
 from known_world import known_ledger, known_posterior
 from test_scenarios import assert_same, base, company, fresh, plain
 
@@ -296,6 +297,24 @@ def test_a_step_of_an_account_that_has_ended_says_so() -> None:
     assert_same(one, stated(plain(renewal_mu=0.5), ledger, None))
     notes = one.planned.set_index("kind")["note"]
     assert "ended before the step's window" in notes["renewal"]
+
+
+def test_a_forecast_says_in_words_how_far_its_plans_are_relied_on() -> None:
+    """In its settings and policies, which workbook and page show: no reader has to know what a `<PlanReliability>` is."""
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-03-01"], "kind": "initial", "amount": 1200.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=12, segment="S1"), as_of="2024-12-31")
+    one, prior = steps(ledger, step("A", "2025-03-01", "renewal", 1300.0)), PlanReliability.prior(draws=50)
+    learned = replace(prior, about={**prior.about, "note": "", "steps": "1,234", "as_of": "2024-06-30"})
+    for reliability, words in (
+        (PlanReliability.as_stated(), "1 step, taken at their word"),
+        (prior, "1 step; how far plans hold is assumed, without a record of past ones"),
+        (None, "1 step; how far plans hold is assumed, without a record of past ones"),
+        (learned, "1 step; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
+    ):
+        made = forecast(plain(renewal_mu=0.5), ledger, 12, draws=10, plans=one, reliability=reliability)
+        assert made.settings.plans == words
+        assert made.policies()["plans"] == f"Lifecycle plans are in the forecast: {words}."
+    assert contents_of(made).plans is made.planned, "the workbook has the steps that the forecast was made with"
 
 
 # Ranges hold where plans are as reliable as is known

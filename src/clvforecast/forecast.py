@@ -285,6 +285,19 @@ def forecast(
     )
 
 
+def _planned_words(steps: int, reliability: PlanReliability | None) -> str:
+    """How many steps are planned, and where it comes from how far they hold."""
+    count = "1 step" if steps == 1 else f"{steps:,} steps"
+    if reliability is not None and reliability.draws is None:
+        return f"{count}, taken at their word"
+    if reliability is None or reliability.about.get("note") or "steps" not in reliability.about:
+        return f"{count}; how far plans hold is assumed, without a record of past ones"
+    past, day = reliability.about["steps"], reliability.about["as_of"]
+    return (
+        f"{count}; how far plans hold is learned from {past} past step{'' if past == '1' else 's'}, known as of {day}"
+    )
+
+
 def _settings(
     arguments: dict[str, Any], scenario: Scenario | None, plans: Plans | None, reliability: PlanReliability | None
 ) -> ForecastSettings:
@@ -294,7 +307,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None if plans is None else f"{len(plans):,} steps; {reliability or 'reliability by its prior'}",
+        "plans": None if plans is None else _planned_words(len(plans), reliability),
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:

@@ -40,6 +40,9 @@ from clvforecast.plans.steps import (
     STEP_SCHEMA,
 )
 
+SAID = ("account_id", "planned_date", "kind", "amount_cents", "term_months", "probability", "recorded_on")
+"""What a row without a step_id says: two that say the same are one step, whoever stated it."""
+
 
 def read_plans(
     table: Any,
@@ -56,7 +59,8 @@ def read_plans(
         the columns of `plans.steps.COLUMNS`: account_id, planned_date, kind (renewal, expansion, contraction, change_order)
         and amount, as of an event all that it adds: of a renewal over its next term (it may be empty), of an expansion or
         contraction until the current term ends; term_months, probability (0 to 1), recorded_on, step_id, csm, currency where
-        they are known. Columns may come in any letter case; others are left out.
+        they are known. Columns may come in any letter case; others are left out. Of rows without a step_id that say the same
+        one is the step and the others are rejected.
     ledger
         With it, steps of accounts that it does not have, or in another currency, are rejected.
     window_days
@@ -206,10 +210,14 @@ def _judge_rows(
                    {_first_broken(ledger, window_days, renewal_days)} AS rule
             FROM numbers LEFT JOIN known_accounts ON account_id = known_id
         )
-        SELECT * EXCLUDE (rule), coalesce(rule, CASE WHEN given_id IS NOT NULL AND row_number() OVER (
-                   PARTITION BY account_id, given_id, rule IS NULL
-                   ORDER BY recorded_on NULLS LAST, planned_date, kind, amount_cents, term_months, probability, csm, {NUMBER}
-               ) > 1 THEN {_place("duplicate_step")} END) AS rule
+        SELECT * EXCLUDE (rule), coalesce(rule,
+                   CASE WHEN given_id IS NOT NULL AND row_number() OVER (
+                       PARTITION BY account_id, given_id, rule IS NULL
+                       ORDER BY recorded_on NULLS LAST, planned_date, kind, amount_cents, term_months, probability, csm, {NUMBER}
+                   ) > 1 THEN {_place("duplicate_step")} END,
+                   CASE WHEN given_id IS NULL AND row_number() OVER (
+                       PARTITION BY {", ".join(SAID)}, given_id, rule IS NULL ORDER BY csm NULLS LAST, {NUMBER}
+                   ) > 1 THEN {_place("repeated_step")} END) AS rule
         FROM judged
         """
     )
@@ -251,7 +259,7 @@ def _first_broken(ledger: Ledger | None, window_days: int, renewal_days: int) ->
 
 
 def _accepted_sql() -> str:
-    """The accepted steps in canonical order; those without a step_id are named by what they are, equal ones numbered."""
+    """The accepted steps in canonical order; those without a step_id are named by kind and day, further ones numbered."""
     return f"""
         SELECT account_id, coalesce(given_id, printf('%s %s', kind, planned_date) || CASE WHEN twin > 1 THEN printf(' #%d', twin)
                ELSE '' END) AS step_id, planned_date, kind, amount_cents, term_months, probability, recorded_on, csm

@@ -28,6 +28,8 @@ KINDS = np.array(
 """The kernel's number of each kind of planned step."""
 STATUS_OPEN = 0
 NEVER_COMES = -1
+DAYS_A_MONTH, MONTH_SLACK = 30.4375, 3
+"""Terms that follow each other in average months end within so many days of those in calendar months."""
 
 
 @dataclass
@@ -130,18 +132,36 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states:
     renewal = outcomes.kind == RENEWAL
     early = renewal & (outcomes.planned_day + window_days < ends)
     modelled = outcomes.as_modelled
-    late = renewal & (outcomes.planned_day - window_days > ends) & (ends <= int(states.as_of))
+    beyond = renewal & (outcomes.planned_day - window_days > ends)
+    late = beyond & (ends <= int(states.as_of))
     gone = states.status[line] != STATUS_OPEN
+    unmet = beyond & ~late & ~gone
+    unmet[unmet] = [not meets_an_end(step, outcomes, window_days, line, states) for step in np.flatnonzero(unmet)]
+    near = f"within {window_days} days of this date"
     return table.assign(
         note=np.select(
-            [gone & renewal, gone, early, late, modelled],
+            [gone & renewal, gone, early, late, unmet, modelled],
             [
                 "has given notice or ended: renews only by a return",
                 "has given notice or ended: comes until the contract's end, or after a return",
-                "no renewal falls due within the step's window",
+                f"no contract ends {near}, only later: the step is not used",
                 "the contract ended before the step's window: its open renewal is as the model has it",
+                f"no contract ends {near}, only earlier: used where a term of another length follows that does",
                 "states no probability: whether it renews is as the model has it",
             ],
             "",
         )
     )
+
+
+def meets_an_end(step: int, outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> bool:
+    """Whether a term would end within the window of a planned renewal far ahead, were each renewed as long as the last one that
+    is booked, or as an earlier step of the line plans it."""
+    term = states.bt_ptr[line[step] + 1] - 1
+    end, usual = float(states.bt_end[term]), max(int(states.bt_months[term]), 1)
+    planned = int(outcomes.planned_day[step])
+    earlier = np.flatnonzero((line == line[step]) & (outcomes.kind == RENEWAL) & (outcomes.months > 0))
+    while end < planned - window_days - MONTH_SLACK:
+        met = earlier[np.abs(outcomes.planned_day[earlier] - end) <= window_days]
+        end += (int(outcomes.months[met[0]]) if len(met) else usual) * DAYS_A_MONTH
+    return end <= planned + window_days + MONTH_SLACK

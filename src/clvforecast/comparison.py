@@ -71,7 +71,7 @@ class Comparison:
     def __repr__(self) -> str:
         rows = self.difference(None)
         parts = [
-            f"{name} {mean:+,.0f} ({low:+,.0f} to {high:+,.0f} with 90%)"
+            f"{name} mean {mean:+,.0f} ({low:+,.0f} to {high:+,.0f} with 90%)"
             for name, mean, low, high in zip(rows["scenario"], rows["mean"], rows["lower"], rows["upper"], strict=True)
         ]
         return f"<Comparison, {self.base.currency} against {self.base!r}: {'; '.join(parts)}>"

@@ -44,6 +44,7 @@ from clvforecast.new_business import (
 from clvforecast.new_customers import new_customer_policy
 from clvforecast.new_customers.sample import Source
 from clvforecast.plans import PlanReliability, Plans
+from clvforecast.plans.words import reliability_words
 from clvforecast.portfolio import new_customer_table, portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
@@ -181,6 +182,9 @@ def forecast(
     >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals(), scenario, plans, reliability)
+    if plans is not None:
+        reliability = reliability or PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
+        settings = settings.model_copy(update={"plans": f"{len(plans):,} steps; {reliability_words(reliability)}"})
     check_ledger(posterior, ledger)
     if settings.known_by is not None and settings.known_by < ledger.as_of:
         raise ForecastError(
@@ -216,8 +220,6 @@ def forecast(
         plan_snapshots(grid, settings.calendar or FiscalCalendar()).snapshots if settings.bridge else NO_SNAPSHOTS
     )
     tracking = Tracking(snapshots, settings.pending) if settings.bridge else None
-    if plans is not None and reliability is None:
-        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
     steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
     simulated = Settings(
         seed=settings.seed,
@@ -294,7 +296,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None if plans is None else f"{len(plans):,} steps; {reliability or 'reliability by its prior'}",
+        "plans": None,  # told when their reliability is chosen
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
@@ -384,10 +386,12 @@ class Forecast:
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None)
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
+        plans = "" if self.settings.plans is None else f"; plans: {self.settings.plans}"
         return (
             f"<Forecast of {len(self.table):,} accounts{'' if self.new_totals is None else ' and new customers'}, "
             f"{self.settings.horizon_months} months from {self.as_of}, "
-            f"{self.settings.draws:,} draws: {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%)>"
+            f"{self.settings.draws:,} draws: median {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%), "
+            f"mean {float(draws.mean()):,.0f}{plans}>"
         )
 
     @cached_property

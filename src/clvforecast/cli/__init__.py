@@ -28,6 +28,7 @@ from clvforecast.cli.options import (
     names_in,
     read_events,
     shows_progress,
+    warn,
 )
 from clvforecast.cli.score import score
 from clvforecast.cli.streams import patient_streams
@@ -100,7 +101,7 @@ def validate(
     histories = build_histories(ledger, only=SHOWN if report is None else REPORTED)
     if quiet:
         for warning in (*ledger.warnings, *histories.warnings):
-            typer.echo(f"warning: {warning}", err=True)
+            warn(warning)
     else:
         show_ledger(console, ledger, histories)
     if rejected is not None:

@@ -43,6 +43,9 @@ class Billing(StrEnum):
 MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 FREQUENCY = re.compile(rf"ME|[QY]E(-({MONTHS}))?")
 
+SEEN_IN_PYTHON = ("see ledger.rejected", "clvforecast validate --rejected FILE writes them down")
+"""What warnings name of a ledger, and the command that shows it."""
+
 
 def as_path(value: object) -> Path:
     return Path(as_name(value))
@@ -162,6 +165,9 @@ MaxRejected = Annotated[
         help="Exit 1 when more of the rows are rejected; rows that are no revenue do not count.",
     ),
 ]
+FiscalStart = Annotated[
+    int, typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12.")
+]
 Posterior = Annotated[Path, typer.Option("--posterior", metavar="FILE", parser=as_path, help="From `clvforecast fit`.")]
 Discount = Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")]
 Margin = Annotated[
@@ -173,7 +179,9 @@ CostToServe = Annotated[
 ]
 Horizon = Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")]
 Worlds = Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only errors, and warnings in a line each (on stderr).")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
 
@@ -206,6 +214,12 @@ def read_events(events: list[str], accounts: str | None, as_of: datetime | None,
 def check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
     if max_rejected is not None:
         ledger.check_rejected(float(Decimal(max_rejected.removesuffix("%")) / 100))
+
+
+def warn(text: str) -> None:
+    """One line on stderr; what to look at is called as the command line has it."""
+    text = text.replace(*SEEN_IN_PYTHON)
+    typer.echo(f"warning: {text}", err=True)
 
 
 def names_in(text: str) -> list[str]:

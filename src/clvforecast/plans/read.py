@@ -102,6 +102,9 @@ def read_plans(
         _check_columns(raw)
         _judge_rows(connection, raw, ledger, int(window_days), int(renewal_days))
         rejected = as_rejected(connection, [(raw, 0)], connection.sql(_rejected_sql(raw)).to_arrow_table())
+        rejected = rejected.rename_columns(
+            ["step_id" if name == "event_id" else name for name in rejected.column_names]
+        )
         steps = connection.sql(_accepted_sql()).to_arrow_table().cast(STEP_SCHEMA)
         (read,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
     read += raw.broken.num_rows
@@ -111,14 +114,15 @@ def read_plans(
         raise AssertionError(
             f"{read} rows of plans were read, {steps.num_rows} accepted and {rejected.num_rows} rejected; please report this."
         )
-    names = ["step_id" if name == "event_id" else name for name in rejected.column_names]
-    return Plans(
-        steps=steps,
-        rejected_rows=rejected.rename_columns(names),
-        window_days=int(window_days),
-        renewal_days=int(renewal_days),
-        warnings=_warnings(read, rejected),
-    )
+    return Plans(steps, rejected, int(window_days), int(renewal_days), _warnings(read, rejected))
+
+
+def rejected_plans(error: PlanError) -> Plans:
+    """Of a table no row of which can be used, with the error that said so: no steps, and all its rows rejected."""
+    assert error.rejected is not None
+    none = STEP_SCHEMA.empty_table()
+    warnings = _warnings(error.rejected.num_rows, error.rejected)
+    return Plans(none, error.rejected, DEFAULT_WINDOW_DAYS, DEFAULT_RENEWAL_DAYS, warnings)
 
 
 def _check_days(name: str, days: int, least: int, usual: int) -> None:

@@ -411,6 +411,35 @@ def test_what_cannot_be_written_is_told_before_the_work(run, files: Files, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
+def test_a_path_of_the_wrong_kind_says_which_is_asked_for(run, files: Files, tmp_path: Path) -> None:
+    folder, file, learned = tmp_path / "folder", tmp_path / "file", tmp_path / "reliability.clv"
+    folder.mkdir()
+    file.write_text("")
+    clv.PlanReliability.prior(draws=20).save(learned)
+    given = [files.events, "--posterior", files.posterior]
+    of_plans = ["--plans", str(file), "--reliability", files.posterior]
+    for call, words in (
+        (["score", *given, "-o", str(file)], f"{file} is a file, where a folder is asked for"),
+        (["report", *given, "-o", str(file / "pack")], f"{file} is a file, where a folder is asked for"),
+        (["validate", files.events, "--report", str(file)], f"{file} is a file, where a folder is asked for"),
+        (["validate", files.events, "--rejected", str(folder)], "is a folder, where a file is asked for"),
+        (["fit", files.events, "-o", str(folder)], "is a folder, where a file is asked for"),
+        (["score", files.events, "--posterior", str(folder), "-o", "d"], f"{folder}: a folder, not a file"),
+        (
+            ["score", files.events, "--posterior", str(learned), "-o", str(tmp_path / "out")],
+            "it is the reliability of plans, as PlanReliability.save writes it, not a posterior, as `clvforecast fit`",
+        ),
+        (
+            ["score", *given, *of_plans, "-o", str(tmp_path / "out")],
+            "it is a posterior, as `clvforecast fit` writes it, not the reliability of plans",
+        ),
+    ):
+        outcome = run(*call)
+        assert outcome.code == 1 and outcome.out == "" and words in outcome.err, outcome.err
+    for day in ("30.06.2024", "2024-02-30"):
+        assert f"{day!r} is not a day as YYYY-MM-DD; for example" in run("validate", files.events, "--as-of", day).err
+
+
 def test_a_library_that_is_not_there_is_told_before_the_work(
     run, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,13 @@ def as_name(value: object) -> str:
     return name
 
 
+def as_day(value: object) -> datetime:
+    try:
+        return datetime.strptime(str(value), "%Y-%m-%d")
+    except ValueError as error:
+        raise typer.BadParameter(f"{str(value)!r} is not a day as YYYY-MM-DD; for example 2024-06-30.") from error
+
+
 def as_frequency(value: str) -> str:
     if not FREQUENCY.fullmatch(value):
         raise typer.BadParameter(f"{value!r} is not ME, QE or YE (or fiscal ones by their last month, as YE-JUN).")
@@ -151,7 +158,7 @@ AsOf = Annotated[
     datetime | None,
     typer.Option(
         "--as-of",
-        formats=["%Y-%m-%d"],
+        parser=as_day,
         metavar="YYYY-MM-DD",
         help="Use only what was booked by this day. Default: the latest booking.",
     ),

@@ -602,7 +602,7 @@ def test_report_counts_open_renewals_as_it_is_asked(run, files: Files, tmp_path:
     call = ["report", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "--draws", "20", "-q"]
     assert run(*call, "--pending", "lapsed", "-o", str(tmp_path)).code == 0
     page = (tmp_path / "forecast.html").read_text(encoding="utf-8")
-    assert "counts as lapsed until its renewal is booked" in page
+    assert "counts as lapsed from the end of its term, in past periods too" in page
 
 
 def test_a_pack_is_both_files_or_neither(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,9 @@ def forecast(
     bridge
         Follow annual recurring revenue too, for `Forecast.bridge` and `Forecast.retention`.
     pending
-        Whether a contract that has ended, and whose renewal is still open within its grace, counts as in force in the bridge:
-        "in_force" or "lapsed".
+        Whether a contract that has ended, and whose renewal is open on ``as_of`` and within its grace, counts as in force in the
+        bridge: "in_force" or "lapsed", then from the end of its term. Past periods are told with what is known on ``as_of``, not
+        as they were told then: with either, a contract that was renewed late counts without a gap.
     scenario
         What is assumed in place of what the posterior says. The random numbers are those of the forecast without it.
     plans, reliability

@@ -91,7 +91,10 @@ def report(
     cost_to_serve: CostToServe = 0.0,
     pending: Annotated[
         Pending,
-        typer.Option("--pending", help="What ARR counts a contract as that has ended with its renewal still open."),
+        typer.Option(
+            "--pending",
+            help="What ARR counts a contract as that has ended and whose renewal is open on --as-of, in past periods too.",
+        ),
     ] = Pending.in_force,
     plans: PlansFile = None,
     reliability: Reliability = None,

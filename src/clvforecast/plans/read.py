@@ -24,7 +24,7 @@ from clvforecast.ledger.checks import (
     refuse_nested,
     text_sql,
 )
-from clvforecast.ledger.notes import counts_by_rule, first_reason
+from clvforecast.ledger.notes import counts_by_rule, none_usable
 from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, counts, literal, quoted, read_table
 from clvforecast.plans.records import Plans
@@ -147,10 +147,7 @@ def _refuse_all(rejected: pa.Table) -> None:
 
     A caller who goes on with no plans does so knowingly, by way of the error's `rejected`.
     """
-    raise PlanError(
-        f"plans: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}",
-        rejected,
-    )
+    raise PlanError(none_usable("plans", rejected.num_rows, rejected), rejected)
 
 
 def _warnings(read: int, rejected: pa.Table) -> tuple[str, ...]:

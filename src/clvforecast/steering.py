@@ -136,7 +136,7 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states:
     late = beyond & (ends <= int(states.as_of))
     gone = states.status[line] != STATUS_OPEN
     unmet = beyond & ~late & ~gone
-    unmet[unmet] = [not meets_an_end(step, outcomes, window_days, line, states) for step in np.flatnonzero(unmet)]
+    unmet[unmet] = [not meets_an_end(int(step), outcomes, window_days, line, states) for step in np.flatnonzero(unmet)]
     near = f"within {window_days} days of this date"
     return table.assign(
         note=np.select(

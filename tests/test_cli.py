@@ -703,7 +703,7 @@ def test_what_became_of_every_row_of_a_plan_file_is_told(run, files: Files, tmp_
         "unknown_kind",
     ]
     assert re.search(r"no record of past plans.*stated 90% counts as (7|8)\d%.*--reliability FILE", outcome.err)
-    clv.PlanReliability.prior(draws=20).save(learned)
+    clv.PlanReliability.prior(60, 200, draws=20).save(learned)  # with other days than read_plans takes by itself
     assert "no record" in run(*call, "--reliability", str(learned)).err
 
 

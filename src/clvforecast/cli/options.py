@@ -225,7 +225,7 @@ def check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
 
 def warn(text: str) -> None:
     """One line on stderr; what to look at is called as the command line has it."""
-    text = text.replace(*SEEN_IN_PYTHON)
+    text = " ".join(text.replace(*SEEN_IN_PYTHON).splitlines())
     typer.echo(f"warning: {text}", err=True)
 
 

@@ -95,7 +95,7 @@ def read_planned(plans: str | None, ledger: Ledger, reliability: Path | None = N
 
     learned = None if reliability is None else load_plan_reliability(reliability)
     try:
-        found = read_plans(plans, ledger)
+        found = read_plans(plans, ledger, **_windows(learned))
     except PlanError as error:
         if error.rejected is None:  # the file as a whole is wrong, not its rows
             raise
@@ -106,6 +106,13 @@ def read_planned(plans: str | None, ledger: Ledger, reliability: Path | None = N
     return planned._replace(
         reliability=learned or PlanReliability.prior(found.window_days, found.renewal_days, seed=seed)
     )
+
+
+def _windows(learned: PlanReliability | None) -> dict[str, int]:
+    """Plans are read with the days that their reliability was learned with."""
+    if learned is None or learned.frame is None:
+        return {}
+    return {"window_days": learned.frame.window_days, "renewal_days": learned.frame.renewal_days}
 
 
 def write_outcomes(planned: Planned, path: Path | None) -> None:
@@ -140,8 +147,9 @@ def tell_of_plans(
     if of_account is not None:
         outcomes = outcomes[outcomes["account_id"] == of_account]
     if not quiet and len(outcomes):
-        of = f"{plans.rejected_rows.num_rows:,} rows rejected" if of_account is None else f"of {of_account}"
-        _show_outcomes(console, outcomes, f"planned steps on {as_of}: {len(outcomes):,}, {of}")
+        of = "" if of_account is None else f" of {of_account}"
+        rest = f", and {plans.rejected_rows.num_rows:,} rows rejected" if of_account is None else ""
+        _show_outcomes(console, outcomes, f"planned steps{of} on {as_of}: {len(outcomes):,}{rest}")
     if not len(plans):
         warn("plans: no step can be used; the forecast is made without them")
     elif not len(outcomes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -337,6 +338,9 @@ def test_a_folder_that_cannot_be_written_ends_with_1(run, files: Files, tmp_path
         ["report", "events.csv", "--posterior", "p.nc", "-o", "d", "--reliability", "r.clv"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--reliability", "r.clv"],
         ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--by", "origin,plan"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--plan-outcomes", "o.csv"],
+        ["score", "events.csv", "--posterior", "p.nc", "-o", "d", "--fiscal-start", "13"],
+        ["account", "A000001", "events.csv", "--posterior", "p.nc", "--reliability", "r.clv"],
         ["account", "A000001"],
         ["account", "A000001", "events.csv"],
         ["account", "A000001", "events.csv", "--posterior", "p.nc", "-o", "picture.pdf"],
@@ -405,6 +409,35 @@ def test_what_cannot_be_written_is_told_before_the_work(run, files: Files, tmp_p
         outcome = run(*call)
         assert outcome.code == 1 and outcome.err.startswith(f"clvforecast: {path}: "), outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_a_path_of_the_wrong_kind_says_which_is_asked_for(run, files: Files, tmp_path: Path) -> None:
+    folder, file, learned = tmp_path / "folder", tmp_path / "file", tmp_path / "reliability.clv"
+    folder.mkdir()
+    file.write_text("")
+    clv.PlanReliability.prior(draws=20).save(learned)
+    given = [files.events, "--posterior", files.posterior]
+    of_plans = ["--plans", str(file), "--reliability", files.posterior]
+    for call, words in (
+        (["score", *given, "-o", str(file)], f"{file} is a file, where a folder is asked for"),
+        (["report", *given, "-o", str(file / "pack")], f"{file} is a file, where a folder is asked for"),
+        (["validate", files.events, "--report", str(file)], f"{file} is a file, where a folder is asked for"),
+        (["validate", files.events, "--rejected", str(folder)], "is a folder, where a file is asked for"),
+        (["fit", files.events, "-o", str(folder)], "is a folder, where a file is asked for"),
+        (["score", files.events, "--posterior", str(folder), "-o", "d"], f"{folder}: a folder, not a file"),
+        (
+            ["score", files.events, "--posterior", str(learned), "-o", str(tmp_path / "out")],
+            "it is the reliability of plans, as PlanReliability.save writes it, not a posterior, as `clvforecast fit`",
+        ),
+        (
+            ["score", *given, *of_plans, "-o", str(tmp_path / "out")],
+            "it is a posterior, as `clvforecast fit` writes it, not the reliability of plans",
+        ),
+    ):
+        outcome = run(*call)
+        assert outcome.code == 1 and outcome.out == "" and words in outcome.err, outcome.err
+    for day in ("30.06.2024", "2024-02-30"):
+        assert f"{day!r} is not a day as YYYY-MM-DD; for example" in run("validate", files.events, "--as-of", day).err
 
 
 def test_a_library_that_is_not_there_is_told_before_the_work(
@@ -503,6 +536,19 @@ def test_account_that_is_not_there_ends_with_1_and_the_nearest(run, files: Files
     assert "no account 'a00001'" in outcome.err and "near are 'A00001" in outcome.err
 
 
+def test_score_has_the_years_of_the_fiscal_calendar(run, files: Files, tmp_path: Path) -> None:
+    def years(name: str, *more: str) -> pd.DataFrame:
+        assert score(run, files, tmp_path / name, "--freq", "YE", "-q", *more).code == 0
+        return pd.read_csv(tmp_path / name / "portfolio.csv")
+
+    plain, july = years("plain"), years("july", "--fiscal-start", "7")
+    assert plain["label"].str.startswith("FY").all() and set(plain["period"].str[5:]) == {"12-31"}
+    assert july["label"].str.startswith("FY").all() and set(july["period"].str[5:]) == {"06-30"}
+    assert july["mean"].sum() == pytest.approx(plain["mean"].sum(), abs=0.05)  # cents, rounded by period
+    outcome = score(run, files, tmp_path / "told", "--fiscal-start", "7")
+    assert not outcome.out.startswith("\n") and "FY24 Q3" in outcome.out
+
+
 def test_score_counts_cash(run, files: Files, tmp_path: Path) -> None:
     call = ["score", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "-o", str(tmp_path)]
     outcome = run(*call, "--draws", "20", "--timing", "cash", "--billing", "annual", "--payment-days", "45")
@@ -556,7 +602,7 @@ def test_report_counts_open_renewals_as_it_is_asked(run, files: Files, tmp_path:
     call = ["report", files.events, "--accounts", files.accounts, "--posterior", files.posterior, "--draws", "20", "-q"]
     assert run(*call, "--pending", "lapsed", "-o", str(tmp_path)).code == 0
     page = (tmp_path / "forecast.html").read_text(encoding="utf-8")
-    assert "counts as lapsed until its renewal is booked" in page
+    assert "counts as lapsed from the end of its term, in past periods too" in page
 
 
 def test_a_pack_is_both_files_or_neither(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -582,7 +628,7 @@ def test_score_has_the_plans_in_it_and_says_so(run, files: Files, tmp_path: Path
     plans.write_text(f"{PLAN_HEAD}{account_id},2024-03-01,expansion,100000,0.9\n{account_id},2024-03-01,upsell,1,\n")
     clv.PlanReliability.prior(draws=20).save(learned)
     assert score(run, files, tmp_path / "without").code == 0
-    outcome = score(run, files, tmp_path / "with", "--plans", str(plans), "--reliability", str(learned), "-q")
+    outcome = score(run, files, tmp_path / "with", "--plans", str(plans), "--reliability", str(learned))
     assert outcome.code == 0 and "row 2: kind 'upsell': unknown_kind" in outcome.err
     added = [
         pd.read_parquet(tmp_path / name / "accounts.parquet").set_index("account_id")["mean"]
@@ -597,8 +643,8 @@ def test_score_has_the_plans_in_it_and_says_so(run, files: Files, tmp_path: Path
     ("rows", "words"),
     [
         ("", "plans: the table holds no rows"),
-        ("nobody,2024-03-01,expansion,1,\n", "row 1: account_id 'nobody': unknown_account"),
-        ("{account},2020-03-01,expansion,1,\n", "plans: none of the 1 steps is open on 2023-12-29"),
+        ("nobody,2024-03-01,expansion,1,\n", "1 of 1 rows rejected (unknown_account 1). The first is row 1 of "),
+        ("{account},2023-03-01,expansion,1,\n", "plans: none of the 1 steps is open on 2023-12-29 (missed 1)"),
     ],
 )
 def test_a_night_without_a_usable_plan_is_a_forecast_without_plans(
@@ -611,6 +657,76 @@ def test_a_night_without_a_usable_plan_is_a_forecast_without_plans(
     assert outcome.code == 0 and words in outcome.err and "the forecast is made without them" in outcome.err
     for name in ("accounts.parquet", "portfolio.csv"):
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
+
+
+ROWS_OF_PLANS = """{a},2024-03-01,expansion,100000,0.9,
+{a},2023-03-01,expansion,100000,0.9,
+{a},2024-04-01,expansion,5,0.9,2024-01-15
+{a},1999-03-01,expansion,5,0.9,
+{a},2024-03-01,expansion,100000,0.9,
+{a},2024-03-01,upsell,1,,
+"""
+
+
+@pytest.mark.parametrize("command", ["score", "report", "account"])
+def test_what_became_of_every_row_of_a_plan_file_is_told(run, files: Files, tmp_path: Path, command: str) -> None:
+    account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
+    plans, written, learned = (tmp_path / name for name in ("plans.csv", "outcomes.csv", "reliability.clv"))
+    plans.write_text(PLAN_HEAD.replace("\n", ",recorded_on\n") + ROWS_OF_PLANS.format(a=account_id))
+    given = [
+        files.events,
+        "--accounts",
+        files.accounts,
+        "--posterior",
+        files.posterior,
+        "--horizon",
+        "6",
+        "--draws",
+        "10",
+    ]
+    call = [command, *([account_id] if command == "account" else []), *given, "--plans", str(plans)]
+    call += [] if command == "account" else ["-o", str(tmp_path / "out")]
+    outcome = run(*call, "--plan-outcomes", str(written))
+    assert outcome.code == 0
+    counted = re.findall(r"^(open|hit|missed|not yet written|not covered) +(\d+)  ", outcome.out, flags=re.MULTILINE)
+    assert [number for _, number in counted] == ["1", "0", "1", "1", "1"]
+    for told in (f"missed: {account_id} expansion 2023-03-01", f"not covered: {account_id} expansion 1999-03-01"):
+        assert told in outcome.out
+    assert "2 of 6 rows rejected (repeated_step 1, unknown_kind 1)" in outcome.err
+    assert "  row 5: " in outcome.err and "  row 6: kind 'upsell': unknown_kind" in outcome.err
+    table = pd.read_csv(written)
+    assert table["outcome"].value_counts().to_dict() == {
+        **dict.fromkeys(("open", "missed", "not yet written", "not covered"), 1), "rejected": 2,
+    }  # fmt: skip
+    assert table["row"].dropna().tolist() == [5, 6] and table["rule"].dropna().tolist() == [
+        "repeated_step",
+        "unknown_kind",
+    ]
+    assert re.search(r"no record of past plans.*stated 90% counts as (7|8)\d%.*--reliability FILE", outcome.err)
+    clv.PlanReliability.prior(60, 200, draws=20).save(learned)  # with other days than read_plans takes by itself
+    assert "no record" in run(*call, "--reliability", str(learned)).err
+
+
+def test_a_pack_shows_the_rejected_rows_of_plans_without_an_open_step(run, files: Files, tmp_path: Path) -> None:
+    account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
+    given = [
+        files.events,
+        "--accounts",
+        files.accounts,
+        "--posterior",
+        files.posterior,
+        "--horizon",
+        "6",
+        "--draws",
+        "10",
+    ]
+    for name, row in (("missed", f"{account_id},2023-03-01,expansion,1,\n"), ("none", "")):
+        plans, pack = tmp_path / f"{name}.csv", tmp_path / name
+        plans.write_text(f"{PLAN_HEAD}{row}nobody,2024-03-01,expansion,1,\n")
+        outcome = run("report", *given, "--plans", str(plans), "-o", str(pack), "-q")
+        assert outcome.code == 0 and outcome.out == "" and "forecast is made without them" in outcome.err
+        assert all(line.startswith("warning: ") for line in outcome.err.splitlines()), outcome.err
+        assert "nobody" in (pack / "forecast.html").read_text(encoding="utf-8")
 
 
 def test_a_plans_file_of_another_form_ends_with_1(run, files: Files, tmp_path: Path) -> None:

@@ -161,6 +161,6 @@ def test_every_single_bit_and_length_is_told(tmp_path: Path) -> None:
         assert is_refused(bytes(changed)), bit
     assert all(is_refused(whole[:length]) for length in range(len(whole)))
     assert is_refused(whole + b"\0") and is_refused(b"\0" + whole) and is_refused(whole + whole)
-    with pytest.raises(BrokenSeal, match="kind 'test', not 'other'"):
+    with pytest.raises(BrokenSeal, match="it is a file of the kind 'test', not 'other'"):
         sealed_length(io.BytesIO(whole), "other")
     assert len(whole) == 12 + SEAL_BYTES

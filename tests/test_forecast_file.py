@@ -204,7 +204,7 @@ def test_what_is_sealed_but_no_forecast_is_refused(make: Callable[..., Forecast]
         assert changed != content
         with pytest.raises(clv.ForecastFileError, match=match):
             clv.load_forecast(reseal(path, changed))
-    with pytest.raises(clv.ForecastFileError, match="kind 'posterior', not 'forecast'"):
+    with pytest.raises(clv.ForecastFileError, match="it is a posterior, .*, not a whole forecast"):
         clv.load_forecast(reseal(path, content, "posterior"))
     with pytest.raises(clv.ForecastFileError, match="no such file"):
         clv.load_forecast(tmp_path / "nothing")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openpyxl
 import pandas as pd
+import pytest
 
 import clvforecast as clv
 from clvforecast.forecast import Forecast, forecast
@@ -51,3 +52,19 @@ def test_workbook_and_page_have_it(tmp_path: Path) -> None:
     assert pending_words(one) in head
     clv.write_page(one, tmp_path / "one.html")
     assert pending_words(one) in (tmp_path / "one.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("pending", ["in_force", "lapsed"])
+def test_past_periods_are_told_with_what_is_known_now(pending: str) -> None:
+    """A term until May that is renewed, which is booked in August: the end of June has it once that is known, without a gap."""
+    terms = pd.DataFrame({"event_date": ["2023-06-01", "2024-08-01"], "start_date": ["2023-06-01", "2024-06-01"]})
+    terms = terms.assign(account_id="A", kind=["initial", "renewal"], amount=12_000.0, term_months=12)
+    ledger = clv.read_ledger(terms.assign(currency="USD", segment="S1"), as_of="2024-12-31")
+
+    def end_of_june(as_of: str) -> float:
+        one = forecast(plain(renewal_mu=0.5), ledger.at(as_of), 6, draws=20, bridge=True, pending=pending)
+        bridge = one.bridge("quarter", history=3).set_index(["line", "period"])["mean"]
+        return float(bridge["end", pd.Timestamp("2024-06-30")])
+
+    assert end_of_june("2024-06-30") == (12_000.0 if pending == "in_force" else 0.0)
+    assert end_of_june("2024-12-31") == 12_000.0

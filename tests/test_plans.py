@@ -164,6 +164,24 @@ def test_of_copies_the_one_written_first_counts_in_any_order() -> None:
         assert plans.rejected["rule"].tolist() == ["duplicate_step"]
 
 
+def test_rows_that_say_the_same_are_one_step_unless_their_ids_tell_them_apart() -> None:
+    """A row pasted twice would be simulated twice."""
+    row = {"account_id": "a", "planned_date": "2024-06-01", "kind": "expansion", "amount": "1000", "probability": "0.7"}
+    row |= {"recorded_on": "2024-02-01", "term_months": None}
+    others = [{"amount": "1001"}, {"planned_date": "2024-06-02"}, {"probability": None}, {"recorded_on": "2024-02-02"}]
+    others += [{"account_id": "b"}, {"kind": "change_order"}]
+    table = pd.DataFrame([row, *({**row, **change} for change in others), {**row, "amount": "1000.00"}, row, row])
+    renewals = pd.DataFrame([{"account_id": "a", "planned_date": "2024-05-01", "kind": "renewal"}] * 2)
+    table = pd.concat([table, renewals], ignore_index=True)
+    plans = clv.read_plans(table)
+    assert (len(plans), plans.rejected["rule"].tolist()) == (len(others) + 2, ["repeated_step"] * 4)
+    assert plans.rejected["row"].tolist() == [8, 9, 10, 12], "the first of them is the step"
+    assert plans.steps.equals(clv.read_plans(table.drop_duplicates().drop(index=7)).steps)
+    assert plans.steps.equals(clv.read_plans(table[::-1]).steps)
+    named = pd.DataFrame([row, row]).assign(step_id=["one", "two"])
+    assert len(clv.read_plans(named)) == 2
+
+
 def test_plans_that_cannot_be_used_at_all_say_why() -> None:
     with pytest.raises(clv.PlanError, match="no column kind; found are"):
         clv.read_plans(pd.DataFrame({"account_id": ["a"], "planned_date": ["2024-01-01"]}))

@@ -317,6 +317,26 @@ def test_a_forecast_says_in_words_how_far_its_plans_are_relied_on() -> None:
     assert contents_of(made).plans is made.planned, "the workbook has the steps that the forecast was made with"
 
 
+def test_a_renewal_far_from_any_term_s_end_says_so() -> None:
+    """Unless a term would end there, were each as long as the one before, or as an earlier step plans it."""
+    ledger, posterior, end, usual = fresh(1, ahead=True), plain(renewal_mu=0.9), pd.Timestamp("2025-12-31"), 12
+
+    def noted(*at: tuple[int, float | None], window: int = 90) -> list[str]:
+        """Of renewals so many months from the term's end, each for so many months."""
+        rows = [
+            step("A00000", str((end + pd.DateOffset(months=months)).date()), "renewal", 100.0, term_months=term)
+            for months, term in at
+        ]
+        return stated(posterior, ledger, steps(ledger, *rows, window=window)).planned["note"].tolist()
+
+    assert noted((0, None), (usual, None), (2 * usual, None)) == ["", "", ""]
+    (early,), (ahead,) = noted((-6, None)), noted((6, None))
+    assert "no contract ends within 90 days of this date, only later: the step is not used" in early
+    assert "no contract ends within 90 days of this date, only earlier" in ahead
+    assert noted((0, 18.0), (18, None)) == ["", ""]
+    assert noted((0, 24.0), (12, None))[1] != "" and noted((1, None), window=20) != [""]
+
+
 # Ranges hold where plans are as reliable as is known
 
 

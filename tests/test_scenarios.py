@@ -295,6 +295,10 @@ ASSUME = f"{HEAD}[[scenario.assume]]\n"
     [
         (f"{ASSUME}start = 2025-13-01\n", "line 4, column 13.: start = 2025-13-01.. Days are written 2027-01-31"),
         (f"{ASSUME}renewal_points = -5%\n", "renewal_points = -5%.*shares as numbers"),
+        (f"{ASSUME}renewal_points = -5\n", "renewal_points=-5: give a share from -1 to 1"),
+        (f"{ASSUME}renewal_odds = -0.5\n", "renewal_odds=-0.5: give a factor, 0 or more"),
+        (f"{ASSUME}price_uplift = 3\n", "price_uplift=3: give a share above -1 and at most 1"),
+        (f"{ASSUME}term_mix_share = 50\n", "term_mix_share=50: give a share from 0 to 1"),
         (f'{ASSUME}renewal_points = "-5%"\n', "less. Write the number -0.05, without quotation marks"),
         (f'{ASSUME}price_uplift = "a little"\n', "for 3% more, a number, not a text"),
         (f'{ASSUME}renewal_odds = "0.8"\n', "Write the number 0.8"),
@@ -309,3 +313,36 @@ def test_what_a_file_cannot_mean_says_what_to_write(text: str, words: str, tmp_p
     (tmp_path / "scenarios.toml").write_text(text)
     with pytest.raises(ForecastError, match=f"scenarios.toml.*{words}"):
         clv.read_scenarios(tmp_path / "scenarios.toml")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        (
+            Scenario("one", Assume(where={"segment": "S9"})),
+            "scenario 'one': where=.*'S9'.: no account has it. Levels of segment",
+        ),
+        (Scenario("two", Assume(where={"plan": "pro"})), "scenario 'two': where=.*the accounts have no column 'plan'"),
+        (
+            Scenario("three", lost_accounts=["nobody"]),
+            "scenario 'three': lost_accounts: the ledger has no account 'nobody'",
+        ),
+        (
+            Scenario("four", lost_accounts={"A00000": "2024-01-01"}),
+            "scenario 'four': .*before the forecast begins on 2025-01-01",
+        ),
+    ],
+    ids=["level", "column", "account", "day"],
+)
+def test_what_the_ledger_does_not_have_is_told_before_anything_is_simulated(
+    scenario: Scenario, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def simulated(*given: object, **options: object) -> None:
+        raise AssertionError("a forecast was made")
+
+    monkeypatch.setattr("clvforecast.comparison.forecast", simulated)
+    fine = Scenario("fine", Assume(renewal_odds=0.5, where={"segment": "S1"}), lost_accounts=["A00001"])
+    with pytest.raises(ForecastError, match=words):
+        clv.compare(plain(), fresh(2), [fine, scenario])
+    with pytest.raises(AssertionError, match="a forecast was made"):
+        clv.compare(plain(), fresh(2), [fine])

@@ -18,7 +18,7 @@ from clvforecast.forecast import Forecast, forecast
 from clvforecast.intervals import check_interval, describe
 from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior
-from clvforecast.scenarios import Scenario
+from clvforecast.scenarios import Scenario, check_scenarios
 
 BASE = "base"
 FIGURES = ("mean", "sd", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "lower", "upper")
@@ -37,7 +37,7 @@ def compare(posterior: Posterior, ledger: Ledger, scenarios: Sequence[Scenario],
     Raises
     ------
     ForecastError
-        For names that are not distinct, and as `forecast` does.
+        For names that are not distinct, for what the ledger does not have, before anything is simulated, and as `forecast` does.
 
     Examples
     --------
@@ -56,6 +56,7 @@ def compare(posterior: Posterior, ledger: Ledger, scenarios: Sequence[Scenario],
         )
     if "scenario" in settings:
         raise ForecastError("scenario=...: give all of them in the list of scenarios.")
+    check_scenarios(scenarios, ledger, settings.get("new_customers") is not None)
     made = [forecast(posterior, ledger, **settings)]
     made += [forecast(posterior, ledger, scenario=scenario, **settings) for scenario in scenarios]
     return Comparison(tuple(scenarios), dict(zip(names, made, strict=True)))
@@ -71,7 +72,7 @@ class Comparison:
     def __repr__(self) -> str:
         rows = self.difference(None)
         parts = [
-            f"{name} {mean:+,.0f} ({low:+,.0f} to {high:+,.0f} with 90%)"
+            f"{name} mean {mean:+,.0f} ({low:+,.0f} to {high:+,.0f} with 90%)"
             for name, mean, low, high in zip(rows["scenario"], rows["mean"], rows["lower"], rows["upper"], strict=True)
         ]
         return f"<Comparison, {self.base.currency} against {self.base!r}: {'; '.join(parts)}>"

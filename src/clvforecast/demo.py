@@ -19,7 +19,7 @@ from clvforecast.ledger import Ledger
 from clvforecast.posterior import Posterior, fit
 from clvforecast.report.files import write_accounts, write_plot, write_portfolio
 from clvforecast.report.plots import plot_portfolio
-from clvforecast.report.terminal import say, show_table
+from clvforecast.report.terminal import gap, say, show_table
 from clvforecast.report.units import MoneyUnit, in_unit, money_unit
 
 ORIGIN = "2018-06-30"
@@ -176,7 +176,7 @@ def _write(console: Console, posterior: Posterior, made: Forecast, later: Ledger
     posterior.save(output / "posterior.nc")
     actual = actual_portfolio(made, later, "QE").set_index("period")["revenue"]
     write_plot(plot_portfolio(made, freq="QE", actual=actual), output / "fan.png")
-    console.print()
+    gap(console)
     say(console, "files", "bold")
     for name in ("accounts.parquet", "portfolio.csv", "posterior.nc", "fan.png"):
         say(console, f"{output / name}")

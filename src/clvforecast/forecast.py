@@ -44,6 +44,7 @@ from clvforecast.new_business import (
 from clvforecast.new_customers import new_customer_policy
 from clvforecast.new_customers.sample import Source
 from clvforecast.plans import PlanReliability, Plans
+from clvforecast.plans.words import planned_words
 from clvforecast.portfolio import new_customer_table, portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
@@ -151,8 +152,9 @@ def forecast(
     bridge
         Follow annual recurring revenue too, for `Forecast.bridge` and `Forecast.retention`.
     pending
-        Whether a contract that has ended, and whose renewal is still open within its grace, counts as in force in the bridge:
-        "in_force" or "lapsed".
+        Whether a contract that has ended, and whose renewal is open on ``as_of`` and within its grace, counts as in force in the
+        bridge: "in_force" or "lapsed", then from the end of its term. Past periods are told with what is known on ``as_of``, not
+        as they were told then: with either, a contract that was renewed late counts without a gap.
     scenario
         What is assumed in place of what the posterior says. The random numbers are those of the forecast without it.
     plans, reliability
@@ -181,6 +183,9 @@ def forecast(
     >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals(), scenario, plans, reliability)
+    if plans is not None:
+        reliability = reliability or PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
+        settings = settings.model_copy(update={"plans": planned_words(len(plans), reliability)})
     check_ledger(posterior, ledger)
     if settings.known_by is not None and settings.known_by < ledger.as_of:
         raise ForecastError(
@@ -216,8 +221,6 @@ def forecast(
         plan_snapshots(grid, settings.calendar or FiscalCalendar()).snapshots if settings.bridge else NO_SNAPSHOTS
     )
     tracking = Tracking(snapshots, settings.pending) if settings.bridge else None
-    if plans is not None and reliability is None:
-        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
     steering = Steering(tracking, steered, plans, reliability, settings.draws, settings.seed)
     simulated = Settings(
         seed=settings.seed,
@@ -285,19 +288,6 @@ def forecast(
     )
 
 
-def _planned_words(steps: int, reliability: PlanReliability | None) -> str:
-    """How many steps are planned, and where it comes from how far they hold."""
-    count = "1 step" if steps == 1 else f"{steps:,} steps"
-    if reliability is not None and reliability.draws is None:
-        return f"{count}, taken at their word"
-    if reliability is None or reliability.about.get("note") or "steps" not in reliability.about:
-        return f"{count}; how far plans hold is assumed, without a record of past ones"
-    past, day = reliability.about["steps"], reliability.about["as_of"]
-    return (
-        f"{count}; how far plans hold is learned from {past} past step{'' if past == '1' else 's'}, known as of {day}"
-    )
-
-
 def _settings(
     arguments: dict[str, Any], scenario: Scenario | None, plans: Plans | None, reliability: PlanReliability | None
 ) -> ForecastSettings:
@@ -307,7 +297,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None if plans is None else _planned_words(len(plans), reliability),
+        "plans": None,  # told when their reliability is chosen
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
@@ -397,10 +387,12 @@ class Forecast:
     def __repr__(self) -> str:
         draws = self.portfolio_draws(freq=None)
         low, middle, high = np.quantile(draws, [0.05, 0.5, 0.95])
+        plans = "" if self.settings.plans is None else f"; plans: {self.settings.plans}"
         return (
             f"<Forecast of {len(self.table):,} accounts{'' if self.new_totals is None else ' and new customers'}, "
             f"{self.settings.horizon_months} months from {self.as_of}, "
-            f"{self.settings.draws:,} draws: {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%)>"
+            f"{self.settings.draws:,} draws: median {self.currency} {middle:,.0f} ({low:,.0f} to {high:,.0f} with 90%), "
+            f"mean {float(draws.mean()):,.0f}{plans}>"
         )
 
     @cached_property

@@ -32,7 +32,7 @@ from clvforecast.intervals import CI_KINDS
 from clvforecast.ledger import Ledger
 from clvforecast.provenance import Provenance
 from clvforecast.reduction import ForecastSettings, kept_dataset
-from clvforecast.sealed import BrokenSeal, add_seal, sealed_length
+from clvforecast.sealed import BrokenSeal, OtherKind, add_seal, sealed_length
 from clvforecast.simulation.calendar import make_grid
 from clvforecast.simulation.run import Totals
 from clvforecast.simulation.slots import N_ORIGINS
@@ -200,6 +200,8 @@ def load_forecast(path: str | os.PathLike[str], ledger: Ledger | None = None) ->
             if length is None:
                 raise BrokenSeal("it does not end with a seal")
             found = _read(Content(file, length), source)
+    except OtherKind as error:
+        raise ForecastFileError(f"{source}: {error}. Give the file that was saved as that.") from error
     except BrokenSeal as error:
         raise ForecastFileError(
             f"{source}: is no whole forecast file: {error}. It was cut, changed or damaged after it was saved, or is another "

@@ -110,8 +110,8 @@ class PlanValue:
     def __repr__(self) -> str:
         total = self.total()
         return (
-            f"<PlanValue of {len(self.plans):,} open steps of {len(self.with_plan.table):,} accounts: they add "
-            f"{self.with_plan.currency} {total['mean'].iloc[0]:,.0f} ({total['lower'].iloc[0]:,.0f} to "
+            f"<PlanValue of {len(self.plans):,} open steps of {len(self.with_plan.table):,} accounts: they add a "
+            f"mean {self.with_plan.currency} {total['mean'].iloc[0]:,.0f} ({total['lower'].iloc[0]:,.0f} to "
             f"{total['upper'].iloc[0]:,.0f} with 90%) of revenue>"
         )
 

@@ -25,7 +25,7 @@ from clvforecast.cells import Frame
 from clvforecast.durable import put_in_place
 from clvforecast.errors import PosteriorFileError
 from clvforecast.posterior_check import check_posterior
-from clvforecast.sealed import BrokenSeal, add_seal, sealed_length
+from clvforecast.sealed import BrokenSeal, OtherKind, add_seal, sealed_length
 
 SCHEMA_VERSION = 3
 UNSEALED_VERSION = 2
@@ -141,8 +141,9 @@ def read_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> xr.
     """
     source = Path(path)
     if not source.is_file():
+        missing = "a folder, not a file" if source.is_dir() else "no such file"
         raise PosteriorFileError(
-            f"{source}: no such file. Make one with posterior.save(path), or `clvforecast fit EVENTS -o FILE`."
+            f"{source}: {missing}. Make one with posterior.save(path), or `clvforecast fit EVENTS -o FILE`."
         )
     try:
         with open(source, "rb") as file:
@@ -152,6 +153,8 @@ def read_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> xr.
             if untrusted or not sealed:
                 return _read_apart(source)
             tree = _parse(file, source)  # the bytes that were verified: another file may stand at that path by now
+    except OtherKind as error:
+        raise PosteriorFileError(f"{source}: {error}. Give the file that was saved as that.") from error
     except BrokenSeal as error:
         raise PosteriorFileError(_damaged(source, str(error))) from error
     except OSError as error:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from clvforecast.calendars import as_days, day_of
 from clvforecast.errors import ForecastError
+from clvforecast.histories.slices import account_slices
 from clvforecast.ledger import Ledger
 from clvforecast.simulation.structures import NEVER, NOTHING_ASSUMED, Assumed
 
@@ -83,9 +84,9 @@ class Assume:
 
     def __post_init__(self) -> None:
         for name in ("renewal_odds", *RATES):
-            self._check(name, 0.0, math.inf, "a factor, 0 or more")
-        self._check("renewal_points", -1.0, 1.0, "points of probability as a share: -0.05 for five points less")
-        self._check("term_mix_share", 0.0, 1.0, "a share from 0 to 1")
+            self._check(name, 0.0, math.inf, "a factor, 0 or more, as 0.8 for a fifth less")
+        self._check("renewal_points", -1.0, 1.0, "a share from -1 to 1, as -0.05 for five points of probability less")
+        self._check("term_mix_share", 0.0, 1.0, "a share from 0 to 1, as 0.5 for half of the renewals")
         if not (_is_number(self.price_uplift) and -1.0 < self.price_uplift <= 1.0):
             raise ForecastError(
                 f"price_uplift={self.price_uplift!r}: give a share above -1 and at most 1, as 0.03 for 3% more"
@@ -113,7 +114,7 @@ class Assume:
     def _check(self, name: str, low: float, high: float, meaning: str) -> None:
         value = getattr(self, name)
         if not (_is_number(value) and low <= value <= high):
-            raise ForecastError(f"{name}={value!r}: it is {meaning}{_as_number(value)}.")
+            raise ForecastError(f"{name}={value!r}: give {meaning}{_as_number(value)}.")
 
     @property
     def days(self) -> tuple[int, int]:
@@ -222,6 +223,23 @@ class Scenario:
         if self.annual_discount_rate is not None:
             parts.append(f"discount rate {self.annual_discount_rate:.2%}")
         return " | ".join(parts) or "nothing changed"
+
+
+def check_scenarios(scenarios: Sequence[Scenario], ledger: Ledger, new_customers: bool = False) -> None:
+    """Before anything is simulated: whether columns, levels, accounts and days of scenarios are those of a ledger.
+
+    With customers still to be won, which may have levels that the ledger has not, levels are `steer`'s to check.
+    """
+    account_ids = pa.chunked_array([part.account_ids for part in account_slices(ledger)])
+    nobody = pd.DataFrame(index=pd.RangeIndex(0))
+    for scenario in scenarios:
+        try:
+            for assumption in scenario.assumptions:
+                if not new_customers:
+                    _holds(assumption, ledger, account_ids, nobody)
+            _stop_days(scenario, ledger, account_ids)
+        except ForecastError as error:
+            raise ForecastError(f"scenario {scenario.name!r}: {error}") from error
 
 
 class Steered(NamedTuple):

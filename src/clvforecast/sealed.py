@@ -18,8 +18,20 @@ SEAL_BYTES = HEAD.size + hashlib.sha256().digest_size
 BYTES_AT_A_TIME = 1 << 20
 
 
+KINDS = {
+    "posterior": "a posterior, as `clvforecast fit` writes it",
+    "plans": "the reliability of plans, as PlanReliability.save writes it",
+    "forecast": "a whole forecast, as Forecast.save writes it",
+}
+"""What files of each kind are."""
+
+
 class BrokenSeal(ValueError):
     """The file is not what was sealed; the message says in which way."""
+
+
+class OtherKind(BrokenSeal):
+    """The file is whole, and of another kind than was asked for: the message says of which."""
 
 
 def add_seal(path: Path, kind: str) -> None:
@@ -54,7 +66,8 @@ def sealed_length(file: BinaryIO, kind: str) -> int | None:
     if _digest(file, length, head) != digest:
         raise BrokenSeal("its bytes do not match their checksum")
     if of_kind != kind.encode().ljust(16):
-        raise BrokenSeal(f"it is a file of the kind {of_kind.decode(errors='replace').strip()!r}, not {kind!r}")
+        found = of_kind.decode(errors="replace").strip()
+        raise OtherKind(f"it is {KINDS.get(found, f'a file of the kind {found!r}')}, not {KINDS.get(kind, repr(kind))}")
     return int(length)
 
 

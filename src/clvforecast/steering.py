@@ -31,6 +31,8 @@ KINDS = np.array(
 """The kernel's number of each kind of planned step."""
 STATUS_OPEN = 0
 NEVER_COMES, FAR_APART = -1, 10**9
+MONTH_SLACK = 3
+"""Terms that follow each other in average months end within so many days of those in calendar months."""
 
 
 @dataclass
@@ -171,22 +173,42 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, stat
     table = outcomes.table()
     ends = states.bt_end[states.bt_ptr[1:] - 1][placed.line].astype(np.int64)
     renewal = outcomes.kind == RENEWAL
-    nowhere, second = (renewal & (days > window_days) for days in (placed.nearest, placed.apart))
+    early = renewal & (outcomes.planned_day + window_days < ends)
+    beyond = renewal & (outcomes.planned_day - window_days > ends)
+    second = renewal & (placed.nearest <= window_days) & (placed.apart > window_days)
     modelled, states_one = outcomes.as_modelled, ~np.isnan(outcomes.stated)
-    late = renewal & (outcomes.planned_day - window_days > ends) & (ends <= int(states.as_of))
+    late = beyond & (ends <= int(states.as_of))
     gone = states.status[placed.line] != STATUS_OPEN
+    unmet = np.zeros(len(outcomes), dtype=bool)
+    for step in np.flatnonzero(beyond & ~late & ~gone):
+        unmet[step] = not meets_an_end(int(step), outcomes, window_days, placed.line, states)
+    near = f"within {window_days} days of this date"
     return table.assign(
         note=np.select(
-            [gone & renewal, gone, late, nowhere, second, modelled & states_one, modelled],
+            [gone & renewal, gone, early, late, second, unmet, modelled & states_one, modelled],
             [
                 "has given notice or ended: renews only by a return",
                 "has given notice or ended: comes until the contract's end, or after a return",
+                f"no contract ends {near}, only later: the step is not used",
                 "the contract ended before the step's window: its open renewal is as the model has it",
-                f"no renewal falls due within {window_days} days of it, unless terms change",
                 "another step is nearer to the renewal that falls due then",
+                f"no contract ends {near}, only earlier: used where a term of another length follows that does",
                 "too few such renewals on record: between what is stated and what the model has",
                 "states no probability: whether it renews is as the model has it",
             ],
             "",
         )
     )
+
+
+def meets_an_end(step: int, outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> bool:
+    """Whether a term would end within the window of a planned renewal far ahead, were each renewed as long as the last one that
+    is booked, or as an earlier step of the line plans it."""
+    term = states.bt_ptr[line[step] + 1] - 1
+    end, usual = float(states.bt_end[term]), max(int(states.bt_months[term]), 1)
+    planned = int(outcomes.planned_day[step])
+    earlier = np.flatnonzero((line == line[step]) & (outcomes.kind == RENEWAL) & (outcomes.months > 0))
+    while end < planned - window_days - MONTH_SLACK:
+        met = earlier[np.abs(outcomes.planned_day[earlier] - end) <= window_days]
+        end += (int(outcomes.months[met[0]]) if len(met) else usual) * DAYS_PER_MONTH
+    return end <= planned + window_days + MONTH_SLACK

@@ -13,7 +13,7 @@ from clvforecast.adapters.mapping import KNOWN, NEEDED, Mapping, make_mapping
 from clvforecast.adapters.styles import macros
 from clvforecast.errors import LedgerError
 from clvforecast.ledger.checks import key_sql, refuse_nested, text_sql
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, literal, quoted
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, counts, literal, plain_name, quoted
 
 EXTRA = "the export's "  # before the names of further columns, which could be those of a format
 MOST_WORDS = 12  # of a column that are shown
@@ -41,11 +41,7 @@ class Source:
 
 def written(raw: RawTable) -> dict[str, str]:
     """Plain name -> the name as it is written in the export."""
-    return {plain(name): name for name in raw.columns}
-
-
-def plain(name: str) -> str:
-    return name.strip().lower()
+    return {plain_name(name): name for name in raw.columns}
 
 
 def joined(
@@ -65,14 +61,18 @@ def joined(
         _view(connection, table, raws.get(table.name), headers[table.name], extras.get(table.name, []), point)
     first = _records_before(connection, known, raws)
     used = [rows for rows in known.rows if rows.table in raws]
-    kept = {plain(str(name)): next(iter(words), "") for name, words in (settings.get("keep") or {}).items()}
+    kept = {plain_name(str(name)): next(iter(words), "") for name, words in (settings.get("keep") or {}).items()}
     carried = list(dict.fromkeys(name for names in extras.values() for name in names))
     selects = [
         _select(
             rows,
             first[rows.table],
             extras[rows.table],
-            {name: kept[plain(name)] for name in carried if plain(name) in kept and name not in extras[rows.table]},
+            {
+                name: kept[plain_name(name)]
+                for name in carried
+                if plain_name(name) in kept and name not in extras[rows.table]
+            },
         )
         for rows in used
     ]
@@ -154,15 +154,15 @@ def time_zone_of(known: Format, settings: dict[str, Any]) -> str | None:
 
 def renamed(known: Format, columns: dict[str, str]) -> Format:
     """The format with its headers as they are called in an export: the system's name -> that of the export."""
-    wanted = {plain(str(name)): str(there) for name, there in columns.items()}
-    names = {plain(name) for table in known.tables for found in table.all.values() for name in found}
-    if unknown := [str(name) for name in columns if plain(str(name)) not in names]:
+    wanted = {plain_name(str(name)): str(there) for name, there in columns.items()}
+    names = {plain_name(name) for table in known.tables for found in table.all.values() for name in found}
+    if unknown := [str(name) for name in columns if plain_name(str(name)) not in names]:
         firsts = ", ".join(found[0] for table in known.tables for found in table.all.values())
         raise LedgerError(f"columns: {', '.join(unknown)} is no column of {known.name}; it knows {firsts}.")
 
     def of(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         return {
-            word: next(((wanted[plain(name)],) for name in headers if plain(name) in wanted), headers)
+            word: next(((wanted[plain_name(name)],) for name in headers if plain_name(name) in wanted), headers)
             for word, headers in found.items()
         }
 
@@ -184,7 +184,7 @@ def _headers(table: Table, raw: RawTable | None) -> dict[str, str]:
     """Word -> the first of its headers that is there, as it is written."""
     there = {} if raw is None else written(raw)
     found = {
-        word: next((there[plain(name)] for name in names if plain(name) in there), None)
+        word: next((there[plain_name(name)] for name in names if plain_name(name) in there), None)
         for word, names in {**table.columns, **table.optional}.items()
     }
     return {word: name for word, name in found.items() if name is not None}
@@ -194,14 +194,16 @@ def _extras(known: Format, raws: dict[str, RawTable], settings: dict[str, Any]) 
     """Table -> further columns of it that the user wants to keep rows by, or carried along as segments."""
     made = {what for rows in known.rows for what in rows.makes}
     asked = dict.fromkeys(str(name) for name in (*(settings.get("keep") or {}), *(settings.get("segments") or ())))
-    wanted = [name for name in asked if plain(name) not in made]
+    wanted = [name for name in asked if plain_name(name) not in made]
     tables = [rows.table for rows in known.rows if rows.table in raws]
     found = {
-        table: [written(raws[table])[plain(name)] for name in wanted if plain(name) in written(raws[table])]
+        table: [written(raws[table])[plain_name(name)] for name in wanted if plain_name(name) in written(raws[table])]
         for table in tables
     }
     missing = [
-        name for name in wanted if plain(name) not in {plain(there) for names in found.values() for there in names}
+        name
+        for name in wanted
+        if plain_name(name) not in {plain_name(there) for names in found.values() for there in names}
     ]
     if missing:
         there = "; ".join(", ".join(raws[table].columns) for table in tables)
@@ -279,7 +281,8 @@ def _mapping(known: Format, columns: Collection[str], settings: dict[str, Any], 
             whole.pop(key, None)
     kept = {name: values for name, values in known.settings.get("keep", {}).items() if name in columns}
     asked = {
-        plain(name) if plain(name) in columns else name: values for name, values in (settings.get("keep") or {}).items()
+        plain_name(name) if plain_name(name) in columns else name: values
+        for name, values in (settings.get("keep") or {}).items()
     }
     whole["keep"] = {**kept, **asked}
     return make_mapping(whole, known.name if said_by == known.name else f"{said_by} ({known.name})")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clvforecast.adapters.bookings import booking_events, month_warnings
 from clvforecast.adapters.formats import FORMATS
-from clvforecast.adapters.joined import Source, plain, written
+from clvforecast.adapters.joined import Source, written
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.movements import movements_as_periods
 from clvforecast.adapters.periods import last_day_warning, period_events
@@ -30,10 +30,10 @@ from clvforecast.events import FIRST_DAY, LAST_DAY, REJECTED_SCHEMA
 from clvforecast.ledger import Ledger, Totals, read_ledger
 from clvforecast.ledger.checks import readable_currency_sql
 from clvforecast.ledger.known import as_day
-from clvforecast.ledger.notes import counts_by_rule, first_reason
+from clvforecast.ledger.notes import counts_by_rule, none_usable
 from clvforecast.ledger.originals import originals
 from clvforecast.ledger.records import ExportPart, balanced, totals_of
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, connect, counts, quoted
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, connect, counts, plain_name, quoted
 
 Longs = NDArray[np.int64]
 
@@ -142,9 +142,7 @@ def read_export(
 
 
 def _nothing_usable(rows: int, rejected: pa.Table) -> LedgerError:
-    return LedgerError(
-        f"export: none of {rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}", rejected
-    )
+    return LedgerError(none_usable("export", rows, rejected), rejected)
 
 
 def _checked_day(as_of: date | str | None) -> date | None:
@@ -290,7 +288,7 @@ def _with_segments(connection: duckdb.DuckDBPyConnection, source: Source, events
     if not segments:
         return events
     there = written(source.raw)
-    chosen = ", ".join(f"CAST(raw.{quoted(there[plain(name)])} AS VARCHAR) AS {quoted(name)}" for name in segments)
+    chosen = ", ".join(f"CAST(raw.{quoted(there[plain_name(name)])} AS VARCHAR) AS {quoted(name)}" for name in segments)
     carried = _of_rows(connection, source, number, chosen)
     for name in segments:
         events = events.append_column(name, carried[name])

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from clvforecast.adapters.format import Format, Table
 from clvforecast.adapters.formats import FORMATS
-from clvforecast.adapters.joined import Source, joined, plain, renamed, time_zone_of, written
+from clvforecast.adapters.joined import Source, joined, renamed, time_zone_of, written
 from clvforecast.adapters.mapping import Mapping, make_mapping, read_settings
 from clvforecast.errors import LedgerError
 from clvforecast.events import REJECTED_SCHEMA, REQUIRED_COLUMNS
 from clvforecast.ledger.checks import refuse_nested
-from clvforecast.ledger.notes import counts_by_rule, first_reason
+from clvforecast.ledger.notes import none_usable
 from clvforecast.ledger.originals import as_rejected
-from clvforecast.ledger.tables import NUMBER, RawTable, columns_of, counts, is_path, matching, read_table
+from clvforecast.ledger.tables import NUMBER, RawTable, columns_of, counts, is_path, matching, plain_name, read_table
 
 NO_ROWS = REJECTED_SCHEMA.empty_table().drop_columns(["line", "raw"]).append_column(NUMBER, pa.array([], pa.int64()))
 KNOWN_FORMATS = ", ".join(FORMATS)
@@ -95,14 +95,14 @@ def _mapped(connection: duckdb.DuckDBPyConnection, export: Any, mapping: Mapping
     raw = read_table(connection, export, "export", (), mapping.encoding, mapping.time_zone)
     there = written(raw)
     wanted = (*mapping.columns.values(), *mapping.keep, *mapping.segments)
-    missing = [name for name in dict.fromkeys(wanted) if plain(name) not in there]
+    missing = [name for name in dict.fromkeys(wanted) if plain_name(name) not in there]
     if missing:
         raise LedgerError(
             f"export: no column {', '.join(missing)}; found are {', '.join(raw.columns) or 'none'}. Name this export's columns "
             "in the mapping."
         )
-    refuse_nested(raw, [there[plain(name)] for name in wanted])
-    columns = {what: there[plain(name)] for what, name in mapping.columns.items()}
+    refuse_nested(raw, [there[plain_name(name)] for name in wanted])
+    columns = {what: there[plain_name(name)] for what, name in mapping.columns.items()}
     return Source(raw, mapping, columns, {}, None, ((raw, 0),))
 
 
@@ -119,7 +119,7 @@ def recognised(headers: Sequence[Sequence[str]]) -> str | None:
 
 def holds_events(source: Any) -> bool:
     """Whether a table, or the first of some files, has columns of revenue events, and none of an export that is known."""
-    there = {plain(name) for name in columns_of(source, "events")}
+    there = {plain_name(name) for name in columns_of(source, "events")}
     return bool(there.intersection(REQUIRED_COLUMNS) - {"account_id", "amount", "currency"}) and (
         recognised([sorted(there)]) in (None, "events")
     )
@@ -127,7 +127,7 @@ def holds_events(source: Any) -> bool:
 
 def _roles(known: Format, headers: Sequence[Sequence[str]]) -> dict[str, int] | None:
     """Which header is that of which table, each of one; None where the first table, which tells the format, is missing."""
-    free = {place: {plain(name) for name in header} for place, header in enumerate(headers)}
+    free = {place: {plain_name(name) for name in header} for place, header in enumerate(headers)}
     roles: dict[str, int] = {}
     for table in known.tables:
         mine = [place for place, header in free.items() if not _missing(table, header)]
@@ -142,8 +142,10 @@ def _roles(known: Format, headers: Sequence[Sequence[str]]) -> dict[str, int] | 
 def _missing(table: Table, header: Iterable[str]) -> list[str]:
     """The needed columns of a table that a header (plain names) lacks, by the first name of each, and those that it never has."""
     there = set(header)
-    wrong = [f"no {name}" for name in table.never if plain(name) in there]
-    return wrong + [names[0] for names in table.columns.values() if not any(plain(name) in there for name in names)]
+    wrong = [f"no {name}" for name in table.never if plain_name(name) in there]
+    return wrong + [
+        names[0] for names in table.columns.values() if not any(plain_name(name) in there for name in names)
+    ]
 
 
 def _formatted(
@@ -178,11 +180,7 @@ def _refuse_broken(connection: duckdb.DuckDBPyConnection, raws: dict[str, RawTab
     for raw in raws.values():
         if raw.broken.num_rows and not counts(connection, f"SELECT count(*) FROM {raw.name}")[0]:
             rejected = as_rejected(connection, [(raw, 0)], NO_ROWS)
-            raise LedgerError(
-                f"{raw.label}: none of {raw.broken.num_rows} rows can be read ({counts_by_rule(rejected)}). "
-                f"{first_reason(rejected)}",
-                rejected,
-            )
+            raise LedgerError(none_usable(raw.label, raw.broken.num_rows, rejected, "read"), rejected)
 
 
 def _parts(export: Any, encoding: str | None) -> dict[str, Any]:
@@ -195,7 +193,7 @@ def _parts(export: Any, encoding: str | None) -> dict[str, Any]:
         return {"export": export}
     parts: dict[tuple[str, ...], list[str]] = {}
     for path in matching(export, "export"):
-        parts.setdefault(tuple(map(plain, columns_of(path, "export", encoding))), []).append(path)
+        parts.setdefault(tuple(map(plain_name, columns_of(path, "export", encoding))), []).append(path)
     return {paths[0]: paths for paths in parts.values()}
 
 
@@ -213,13 +211,13 @@ def _check_roles(
     """Refuse an export that lacks the first table of a format, or holds what is none of its tables."""
     needed = known.tables[0].name
     for role, place in (roles or {}).items():
-        lacking = _missing(known.table(role), map(plain, given[place]))
+        lacking = _missing(known.table(role), map(plain_name, given[place]))
         if lacking:
             raise LedgerError(
                 f"{role}: no column {', '.join(lacking)} of {known.name}; found are {', '.join(given[place])}."
             )
     if roles is None or needed not in roles:
-        lacking = min((_missing(known.tables[0], map(plain, header)) for header in given), key=len)
+        lacking = min((_missing(known.tables[0], map(plain_name, header)) for header in given), key=len)
         raise LedgerError(
             f"export: no table of {known.name}: its {needed} have the columns "
             f"{', '.join(names[0] for names in known.tables[0].columns.values())}; missing are {', '.join(lacking)}. Rename the "

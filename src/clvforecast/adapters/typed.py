@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.adapters.joined import Source, plain, written
+from clvforecast.adapters.joined import Source, written
 from clvforecast.adapters.mapping import BY_ORDER
 from clvforecast.adapters.values import (
     DAYS_OF_AN_EXPORT,
@@ -31,7 +31,7 @@ from clvforecast.events import (
 )
 from clvforecast.ledger.checks import currency_sql, half_even_cents_sql, key_sql, readable_currency_sql, text_sql
 from clvforecast.ledger.originals import as_rejected
-from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, literal
+from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, literal, plain_name
 
 WRITE_ALIKE = "write all dates in one style, and name it in the mapping (dates)"
 DAYS = f"dates run from {FIRST_DAY} to {LAST_DAY}: check for typing errors"
@@ -189,7 +189,10 @@ def set_aside(connection: duckdb.DuckDBPyConnection, source: Source) -> pa.Table
     """The rows of `typed` that break a rule and the broken records, in the order of the export, as `events.REJECTED_SCHEMA`."""
     raw, columns = source.raw, source.columns
     shown = {rule.column: [columns[rule.column]] if rule.column in columns else [] for rule in RULES}
-    shown |= {"keep": [written(raw)[plain(name)] for name in source.mapping.keep], "amount": [amount_column(columns)]}
+    shown |= {
+        "keep": [written(raw)[plain_name(name)] for name in source.mapping.keep],
+        "amount": [amount_column(columns)],
+    }
     names = {column: ", ".join(map(source.header, found)) or column for column, found in shown.items()}
     labels = ", ".join(
         f"({place}, {literal(rule.name)}, {literal(names[rule.column])}, {literal(rule.hint)})"

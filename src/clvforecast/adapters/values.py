@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from clvforecast.adapters.joined import Source, plain, written
+from clvforecast.adapters.joined import Source, written
 from clvforecast.adapters.mapping import Mapping
 from clvforecast.adapters.styles import amount_sql, has_zone_sql, instant_sql, styled_day_sql
 from clvforecast.events import LONGEST_TERM_MONTHS
 from clvforecast.ledger.checks import PLAIN_NUMBER, WHOLE_NUMBER, date_sql, decimal_sql, text_sql
-from clvforecast.ledger.tables import literal
+from clvforecast.ledger.tables import literal, plain_name
 
 DAYS_OF_AN_EXPORT = ("event_date", "start_date", "end_date")
 
@@ -28,7 +28,7 @@ def kept_sql(source: Source) -> str:
     parts = []
     for name, wanted in source.mapping.keep.items():
         words = ", ".join(literal(word.strip().lower()) for word in wanted)
-        parts.append(f"coalesce(lower({text_sql(written(source.raw)[plain(name)])}), '') IN ({words})")
+        parts.append(f"coalesce(lower({text_sql(written(source.raw)[plain_name(name)])}), '') IN ({words})")
     return " AND ".join(parts) or "true"
 
 

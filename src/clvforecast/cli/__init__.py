@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ from clvforecast.cli.options import (
     names_in,
     read_events,
     shows_progress,
+    warn,
 )
 from clvforecast.cli.score import score
 from clvforecast.cli.streams import patient_streams
@@ -49,6 +51,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+REPORT_PICTURE = "data_report.png"
 
 
 @app.command()
@@ -81,6 +85,7 @@ def validate(
     Example:
       clvforecast validate events.csv --accounts accounts.csv --rejected rejected.csv
     """
+    from clvforecast.durable import check_can_write
     from clvforecast.histories import build_histories
     from clvforecast.overview import NEEDED as REPORTED
     from clvforecast.report.files import write_csv
@@ -88,6 +93,7 @@ def validate(
     from clvforecast.report.ledgers import show_ledger
     from clvforecast.report.terminal import make_console, say
 
+    check_can_write(*([] if rejected is None else [rejected]), *([] if report is None else [report / REPORT_PICTURE]))
     console = make_console()
     try:
         ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
@@ -100,7 +106,7 @@ def validate(
     histories = build_histories(ledger, only=SHOWN if report is None else REPORTED)
     if quiet:
         for warning in (*ledger.warnings, *histories.warnings):
-            typer.echo(f"warning: {warning}", err=True)
+            warn(warning)
     else:
         show_ledger(console, ledger, histories)
     if rejected is not None:
@@ -283,7 +289,18 @@ def main() -> None:
         except OSError as error:
             if error.filename is None:
                 raise
-            _fail(f"{error.filename}: {error.strerror}. Check the path and that it can be written.")
+            _fail(f"{error.filename}: {_how_to_write(error)}")
+
+
+def _how_to_write(error: OSError) -> str:
+    """What is wrong with a path, and what to give instead."""
+    path = Path(str(error.filename))
+    if error.errno == errno.EISDIR:
+        return "is a folder, where a file is asked for. Give the path of a file in it."
+    taken = next((part for part in (path, *path.parents) if part.is_file()), None)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and taken is not None:
+        return f"{taken} is a file, where a folder is asked for. Give the path of a folder."
+    return f"{error.strerror}. Check the path and that it can be written."
 
 
 def _fail(message: str) -> None:

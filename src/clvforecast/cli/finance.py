@@ -16,6 +16,7 @@ from clvforecast.cli.options import (
     Discount,
     Events,
     Export,
+    FiscalStart,
     FormatName,
     Horizon,
     MappingFile,
@@ -31,8 +32,18 @@ from clvforecast.cli.options import (
     check_rejected,
     names_in,
     read_events,
+    warn,
 )
-from clvforecast.cli.planned import PlansFile, Reliability, check_planned, read_planned, tell_of_steps
+from clvforecast.cli.planned import (
+    OutcomesFile,
+    PlansFile,
+    Reliability,
+    check_planned,
+    read_planned,
+    tell_of_plans,
+    tell_of_steps,
+    write_outcomes,
+)
 
 
 class Weeks(StrEnum):
@@ -48,11 +59,6 @@ class Pending(StrEnum):
 
     in_force = "in-force"
     lapsed = "lapsed"
-
-
-FiscalStart = Annotated[
-    int, typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12.")
-]
 
 
 def report(
@@ -85,10 +91,14 @@ def report(
     cost_to_serve: CostToServe = 0.0,
     pending: Annotated[
         Pending,
-        typer.Option("--pending", help="What ARR counts a contract as that has ended with its renewal still open."),
+        typer.Option(
+            "--pending",
+            help="What ARR counts a contract as that has ended and whose renewal is open on --as-of, in past periods too.",
+        ),
     ] = Pending.in_force,
     plans: PlansFile = None,
     reliability: Reliability = None,
+    plan_outcomes: OutcomesFile = None,
     scenarios: Annotated[
         Path | None,
         typer.Option("--scenarios", metavar="FILE", parser=as_path, help="TOML of what-ifs, for clv.read_scenarios."),
@@ -113,20 +123,22 @@ def report(
     from clvforecast.report.terminal import make_console, say, working
     from clvforecast.scenario_file import read_scenarios
 
-    check_planned(plans, reliability)
+    check_planned(plans, reliability, plan_outcomes)
     check_pack(output)
     console = make_console()
     trained = load_posterior(posterior)
     if_asked = [] if scenarios is None else read_scenarios(scenarios)
     ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     check_rejected(ledger, max_rejected)
-    planned = read_planned(plans, ledger, reliability)
+    planned = read_planned(plans, ledger, reliability, seed)
+    tell_of_plans(console, planned, ledger.as_of, quiet)
     with working(console, "simulating", quiet):
         pack = make_pack(
             trained,
             ledger,
             if_asked,
-            *planned,
+            planned.plans,
+            planned.reliability,
             horizon_months=horizon,
             annual_discount_rate=discount,
             gross_margin=margin,
@@ -138,12 +150,13 @@ def report(
             seed=seed,
         )
         paths = write_pack(pack, output, title)
+    write_outcomes(planned, plan_outcomes)
     for warning in pack.forecast.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     tell_of_steps(pack.forecast.planned)
     if not quiet:
         show_portfolio(console, pack.forecast, "quarter")
-        for path in paths:
+        for path in [*paths, *([] if plan_outcomes is None else [plan_outcomes])]:
             say(console, f"written: {path}")
 
 
@@ -152,6 +165,8 @@ def account(
     events: Events,
     posterior: Posterior,
     plans: PlansFile = None,
+    reliability: Reliability = None,
+    plan_outcomes: OutcomesFile = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -191,18 +206,20 @@ def account(
     from clvforecast.report.files import write_plot
     from clvforecast.report.terminal import make_console, say, working
 
+    check_planned(plans, reliability, plan_outcomes)
     if output is not None:
         check_can_write(output)
     console = make_console()
     trained = load_posterior(posterior)
     ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
-    planned = read_planned(plans, ledger)
+    planned = read_planned(plans, ledger, reliability, seed)
     with working(console, "simulating"):
         view = view_account(
             trained,
             ledger,
             account_id,
-            planned.plans,
+            planned.forecast,
+            planned.reliability,
             horizon_months=horizon,
             annual_discount_rate=discount,
             gross_margin=margin,
@@ -211,10 +228,10 @@ def account(
             seed=seed,
         )
     for warning in view.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    if planned.plans is not None and view.plan is None:
-        typer.echo(f"warning: plans: no open step is one of {account_id}", err=True)
+        warn(warning)
     show_account(console, view)
+    tell_of_plans(console, planned, ledger.as_of, False, account_id)
+    write_outcomes(planned, plan_outcomes)
     if output is not None:
         write_plot(plot_account_view(view), output)
         say(console, f"picture: {output}")

@@ -43,6 +43,9 @@ class Billing(StrEnum):
 MONTHS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC"
 FREQUENCY = re.compile(rf"ME|[QY]E(-({MONTHS}))?")
 
+SEEN_IN_PYTHON = ("see ledger.rejected", "clvforecast validate --rejected FILE writes them down")
+"""What warnings name of a ledger, and the command that shows it."""
+
 
 def as_path(value: object) -> Path:
     return Path(as_name(value))
@@ -53,6 +56,13 @@ def as_name(value: object) -> str:
     if not (name := str(value)).strip():
         raise typer.BadParameter("the path is empty. Give the path of a file or folder; '.' is the current folder.")
     return name
+
+
+def as_day(value: object) -> datetime:
+    try:
+        return datetime.strptime(str(value), "%Y-%m-%d")
+    except ValueError as error:
+        raise typer.BadParameter(f"{str(value)!r} is not a day as YYYY-MM-DD; for example 2024-06-30.") from error
 
 
 def as_frequency(value: str) -> str:
@@ -148,7 +158,7 @@ AsOf = Annotated[
     datetime | None,
     typer.Option(
         "--as-of",
-        formats=["%Y-%m-%d"],
+        parser=as_day,
         metavar="YYYY-MM-DD",
         help="Use only what was booked by this day. Default: the latest booking.",
     ),
@@ -162,6 +172,9 @@ MaxRejected = Annotated[
         help="Exit 1 when more of the rows are rejected; rows that are no revenue do not count.",
     ),
 ]
+FiscalStart = Annotated[
+    int, typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12.")
+]
 Posterior = Annotated[Path, typer.Option("--posterior", metavar="FILE", parser=as_path, help="From `clvforecast fit`.")]
 Discount = Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")]
 Margin = Annotated[
@@ -173,7 +186,9 @@ CostToServe = Annotated[
 ]
 Horizon = Annotated[int, typer.Option("--horizon", min=1, max=600, help="Months ahead.")]
 Worlds = Annotated[int, typer.Option("--draws", min=2, help="Simulated worlds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only errors, and warnings in a line each (on stderr).")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")]
 
 
@@ -206,6 +221,12 @@ def read_events(events: list[str], accounts: str | None, as_of: datetime | None,
 def check_rejected(ledger: Ledger, max_rejected: str | None) -> None:
     if max_rejected is not None:
         ledger.check_rejected(float(Decimal(max_rejected.removesuffix("%")) / 100))
+
+
+def warn(text: str) -> None:
+    """One line on stderr; what to look at is called as the command line has it."""
+    text = " ".join(text.replace(*SEEN_IN_PYTHON).splitlines())
+    typer.echo(f"warning: {text}", err=True)
 
 
 def names_in(text: str) -> list[str]:

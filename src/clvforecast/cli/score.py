@@ -16,6 +16,7 @@ from clvforecast.cli.options import (
     Discount,
     Events,
     Export,
+    FiscalStart,
     FormatName,
     Horizon,
     IntervalKind,
@@ -35,9 +36,21 @@ from clvforecast.cli.options import (
     check_rejected,
     names_in,
     read_events,
+    warn,
 )
-from clvforecast.cli.planned import PlansFile, Reliability, check_planned, read_planned, tell_of_steps
+from clvforecast.cli.planned import (
+    OutcomesFile,
+    PlansFile,
+    Reliability,
+    check_planned,
+    read_planned,
+    tell_of_plans,
+    tell_of_steps,
+    write_outcomes,
+)
 
+OF_CALENDAR = {"ME": "month", "QE": "quarter", "YE": "year"}
+"""What --freq calls the periods of the fiscal calendar, whose years need not end in December."""
 ACCOUNTS, PORTFOLIO = "accounts.parquet", "portfolio.csv"
 
 
@@ -71,9 +84,13 @@ def score(
     freq: Annotated[
         str,
         typer.Option(
-            "--freq", callback=as_frequency, metavar="ME|QE|YE", help="Periods of the portfolio; fiscal: YE-JUN."
+            "--freq",
+            callback=as_frequency,
+            metavar="ME|QE|YE",
+            help="Months, quarters or years of the portfolio, as --fiscal-start has them; or QE-JUN, YE-JUN by their last month.",
         ),
     ] = "QE",
+    fiscal_start: FiscalStart = 1,
     by: Annotated[
         str,
         typer.Option(
@@ -95,6 +112,7 @@ def score(
     cost_to_serve: CostToServe = 0.0,
     plans: PlansFile = None,
     reliability: Reliability = None,
+    plan_outcomes: OutcomesFile = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +131,7 @@ def score(
       clvforecast score events.csv --accounts accounts.csv --posterior posterior.nc \\
         --horizon 24 --by plan -o scores
     """
+    from clvforecast.calendars import FiscalCalendar
     from clvforecast.durable import check_can_write
     from clvforecast.forecast import forecast as make_forecast
     from clvforecast.posterior import load_posterior
@@ -122,15 +141,16 @@ def score(
 
     if (timing is Timing.cash) != (billing is not None) or (payment_days is not None and timing is not Timing.cash):
         raise typer.BadParameter("--timing cash needs --billing, and only it takes --billing and --payment-days.")
-    check_planned(plans, reliability)
+    check_planned(plans, reliability, plan_outcomes)
     files = [output / ACCOUNTS, output / PORTFOLIO, *([] if save is None else [save])]
     check_can_write(*files)
     console = make_console()
     trained = load_posterior(posterior)
     ledger = read_events(events, accounts, as_of, Export(mapping, export_format, rates, currency))
     check_rejected(ledger, max_rejected)
-    planned = read_planned(plans, ledger, reliability)
-    split = names_in(by)
+    planned = read_planned(plans, ledger, reliability, seed)
+    tell_of_plans(console, planned, ledger.as_of, quiet)
+    split, periods = names_in(by), OF_CALENDAR.get(freq, freq)
     with working(console, "simulating", quiet):
         forecast = make_forecast(
             trained,
@@ -144,22 +164,26 @@ def score(
             billing=None if billing is None else billing.value,
             payment_days=payment_days,
             cost_to_serve=cost_to_serve,
-            plans=planned.plans,
+            plans=planned.forecast,
             reliability=planned.reliability,
             group_by=None if split in ([], ["origin"]) else split,
             ci_probs=(ci_prob,),
+            calendar=None if fiscal_start == 1 else FiscalCalendar(fiscal_start),
         )
     write_accounts(forecast, files[0], ci_prob, ci_kind.value)
-    write_portfolio(forecast, files[1], freq, split or None, ci_prob, ci_kind.value)
+    write_portfolio(forecast, files[1], periods, split or None, ci_prob, ci_kind.value)
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
         forecast.save(save)
+    write_outcomes(planned, plan_outcomes)
     for warning in forecast.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     tell_of_steps(forecast.planned)
     if not quiet:
-        show_portfolio(console, forecast, freq, ci_prob, ci_kind.value)
+        show_portfolio(console, forecast, periods, ci_prob, ci_kind.value)
         say(console, f"accounts:  {files[0]}")
         say(console, f"portfolio: {files[1]}")
         if save is not None:
             say(console, f"forecast:  {save}")
+        if plan_outcomes is not None:
+            say(console, f"plans:     {plan_outcomes}")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from clvforecast.errors import LedgerError
 from clvforecast.events import BROKEN_RECORDS
 from clvforecast.ledger import scan
-from clvforecast.ledger.duck import NUMBER, ROW, SOURCE, check_names, literal, make_sources, quoted
+from clvforecast.ledger.duck import NUMBER, ROW, SOURCE, check_names, literal, make_sources, plain_name, quoted
 from clvforecast.ledger.plain_text import SAY_ENCODING, PlainText, plain_text, scratch_file
 from clvforecast.ledger.scan import LONGEST_RECORD, Longs, Scan, copy_sound, scan_file
 
@@ -75,15 +75,11 @@ def store_csv(
         file = replace(file, rows_before=rows_before)
         scanned = file.scanned()
         _refuse_unusable(file, scanned)
-        _store_file(connection, name, file, scanned, [columns[_plain(column)] for column in file.names])
+        _store_file(connection, name, file, scanned, [columns[plain_name(column)] for column in file.names])
         files.append(file)
         broken.append(_broken_records(file, scanned))
         rows_before += scanned.records - 1
     return tuple(files), pa.concat_tables(broken)
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower()
 
 
 def _all_columns(files: Sequence[TextFile]) -> dict[str, str]:
@@ -91,7 +87,7 @@ def _all_columns(files: Sequence[TextFile]) -> dict[str, str]:
     columns: dict[str, str] = {}
     for file in files:
         for name in file.names:
-            columns.setdefault(_plain(name), name)
+            columns.setdefault(plain_name(name), name)
     return columns
 
 

@@ -63,9 +63,14 @@ def counts(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]
     return connection.execute(query).fetchall()[0]
 
 
+def plain_name(name: str) -> str:
+    """A column's name as it is compared: without regard to letter case, and to blanks around it."""
+    return name.strip().lower()
+
+
 def check_names(names: Sequence[str], source: str) -> None:
     """Refuse names that DuckDB, blind to letter case, would silently number, and the reader's own."""
-    plain = [name.strip().lower() for name in names]
+    plain = [plain_name(name) for name in names]
     if len(set(plain)) < len(plain):
         raise LedgerError(
             f"{source}: two columns have the same name, but for letter case or blanks: {', '.join(names)}. "

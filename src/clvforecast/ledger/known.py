@@ -42,8 +42,11 @@ def split(kept: pa.Table, as_of: date) -> tuple[pa.Table, pa.Table]:
         unknown = pa.array(~known[~usable])
         reason = pc.if_else(unknown, "booked after as_of", "its term is booked after as_of")
     if not usable.any():
-        first = pc.min(kept["event_date"]).as_py()
-        raise LedgerError(f"no event is booked by as_of {as_of}; the first is booked on {first}. Choose a later as_of.")
+        first, last = (day.as_py() for day in pc.min_max(kept["event_date"]).values())
+        raise LedgerError(
+            f"no event is booked by as_of {as_of}: the first is booked on {first}, the last on {last}. "
+            "Choose a day from the first on."
+        )
     events = kept if usable.all() else kept.filter(pa.array(usable))
     return events, kept.filter(pa.array(~usable)).append_column(pa.field("reason", pa.string()), reason)
 

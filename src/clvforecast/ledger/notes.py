@@ -21,6 +21,11 @@ def first_reason(rejected: pa.Table) -> str:
     return f"The first is {place}: {first['column']} is {first['value']!r}; {first['hint']}."
 
 
+def none_usable(label: str, rows: int, rejected: pa.Table, done: str = "used") -> str:
+    """What to say of rows not one of which can be used: by rule, and what to do about the first."""
+    return f"{label}: none of {rows} rows can be {done} ({counts_by_rule(rejected)}). {first_reason(rejected)}"
+
+
 def rejection_warnings(rejected: pa.Table) -> list[str]:
     if rejected.num_rows == 0:
         return []

@@ -14,7 +14,7 @@ from clvforecast.ledger import checks
 from clvforecast.ledger.accounts import accounts_from_events, accounts_from_table, told_by_table
 from clvforecast.ledger.duck import another
 from clvforecast.ledger.known import as_day, fingerprint_of, split
-from clvforecast.ledger.notes import counts_by_rule, first_reason, rejection_warnings, value_warnings
+from clvforecast.ledger.notes import none_usable, rejection_warnings, value_warnings
 from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.records import Ledger, Totals, balanced, totals_of_broken
 from clvforecast.ledger.rows import Unbroken, event_table, reject_copies, reject_misplaced, unbroken_rows
@@ -118,10 +118,7 @@ def _refuse_empty(raw: RawTable, rejected: pa.Table, unbroken: Unbroken) -> None
         return
     if rejected.num_rows == 0:
         raise LedgerError(f"{raw.label}: the table holds no rows. Check the source and its filters.")
-    raise LedgerError(
-        f"{raw.label}: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}",
-        rejected,
-    )
+    raise LedgerError(none_usable(raw.label, rejected.num_rows, rejected), rejected)
 
 
 def _single_currency(connection: duckdb.DuckDBPyConnection) -> str:

@@ -26,6 +26,7 @@ from clvforecast.ledger.duck import (
     first_row,
     literal,
     make_sources,
+    plain_name,
     quoted,
 )
 from clvforecast.ledger.parquet import parquet_file, parquet_rows
@@ -105,7 +106,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]
 
 def _schema_names(found: Iterable[str], expected: Sequence[str]) -> dict[str, str]:
     """Which found columns are expected ones in other letter case or with blanks around: {found: expected}."""
-    plain = {name.strip().lower(): name for name in found}
+    plain = {plain_name(name): name for name in found}
     return {plain[name]: name for name in expected if name in plain and plain[name] != name}
 
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 PENDING = {
     "in_force": "A contract that has ended counts as in force while its renewal is open and its grace lasts; what of that is not "
     "renewed leaves in the forecast's first period. How much it is on the last day that is known: Forecast.pending_arr.",
-    "lapsed": "A contract that has ended counts as lapsed until its renewal is booked; renewals that come late are a line of "
-    "their own.",
+    "lapsed": "A contract that has ended and whose renewal is not booked by the last day that is known counts as lapsed from the "
+    "end of its term, in past periods too; renewals that come later are a line of their own. Past periods are told with what is "
+    "known on that day, not as they were told then: a contract that was renewed late counts without a gap.",
 }
 EXISTING_ONLY = "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it."
 NEW_CUSTOMERS_BESIDE = (

@@ -22,7 +22,7 @@ from clvforecast.plans.counts import KIND, PlanFrame
 from clvforecast.plans.reliability import PlanReliability, labels_of
 from clvforecast.plans.steps import LONGEST_WINDOW_DAYS, STEP_KINDS
 from clvforecast.plans.tables import MEANINGS, Record
-from clvforecast.sealed import BrokenSeal, add_seal, sealed_length
+from clvforecast.sealed import BrokenSeal, OtherKind, add_seal, sealed_length
 
 SCHEMA_VERSION = 1
 FILE_KIND = "plans"
@@ -108,13 +108,17 @@ def load_plan_reliability(path: str | os.PathLike[str]) -> PlanReliability:
     """
     source = Path(path)
     if not source.is_file():
-        raise PlanError(f"{source}: no such file. Make one with reliability.save(path).")
+        raise PlanError(
+            f"{source}: {'a folder, not a file' if source.is_dir() else 'no such file'}. Make one with reliability.save(path)."
+        )
     try:
         with open(source, "rb") as file:
             length = sealed_length(file, FILE_KIND)
             if length is None:
                 raise BrokenSeal("it does not end with a seal")
             return _read(Content(file, length), source)
+    except OtherKind as error:
+        raise PlanError(f"{source}: {error}. Give the file that was saved as that.") from error
     except BrokenSeal as error:
         raise PlanError(
             f"{source}: is no whole file of a plan reliability: {error}. It was cut, changed or damaged after it was saved, or "

@@ -24,7 +24,7 @@ from clvforecast.ledger.checks import (
     refuse_nested,
     text_sql,
 )
-from clvforecast.ledger.notes import counts_by_rule, first_reason
+from clvforecast.ledger.notes import counts_by_rule, none_usable
 from clvforecast.ledger.originals import as_rejected
 from clvforecast.ledger.tables import NUMBER, ROW, SOURCE, RawTable, connect, counts, literal, quoted, read_table
 from clvforecast.plans.records import Plans
@@ -39,6 +39,9 @@ from clvforecast.plans.steps import (
     STEP_ORDER,
     STEP_SCHEMA,
 )
+
+SAID = ("account_id", "planned_date", "kind", "amount_cents", "term_months", "probability", "recorded_on")
+"""What a row without a step_id says: two that say the same are one step, whoever stated it."""
 
 
 def read_plans(
@@ -56,7 +59,8 @@ def read_plans(
         the columns of `plans.steps.COLUMNS`: account_id, planned_date, kind (renewal, expansion, contraction, change_order)
         and amount, as of an event all that it adds: of a renewal over its next term (it may be empty), of an expansion or
         contraction until the current term ends; term_months, probability (0 to 1), recorded_on, step_id, csm, currency where
-        they are known. Columns may come in any letter case; others are left out.
+        they are known. Columns may come in any letter case; others are left out. Of rows without a step_id that say the same
+        one is the step and the others are rejected.
     ledger
         With it, steps of accounts that it does not have, or in another currency, are rejected.
     window_days
@@ -98,6 +102,9 @@ def read_plans(
         _check_columns(raw)
         _judge_rows(connection, raw, ledger, int(window_days), int(renewal_days))
         rejected = as_rejected(connection, [(raw, 0)], connection.sql(_rejected_sql(raw)).to_arrow_table())
+        rejected = rejected.rename_columns(
+            ["step_id" if name == "event_id" else name for name in rejected.column_names]
+        )
         steps = connection.sql(_accepted_sql()).to_arrow_table().cast(STEP_SCHEMA)
         (read,) = counts(connection, f"SELECT count(*) FROM {raw.name}")
     read += raw.broken.num_rows
@@ -107,14 +114,15 @@ def read_plans(
         raise AssertionError(
             f"{read} rows of plans were read, {steps.num_rows} accepted and {rejected.num_rows} rejected; please report this."
         )
-    names = ["step_id" if name == "event_id" else name for name in rejected.column_names]
-    return Plans(
-        steps=steps,
-        rejected_rows=rejected.rename_columns(names),
-        window_days=int(window_days),
-        renewal_days=int(renewal_days),
-        warnings=_warnings(read, rejected),
-    )
+    return Plans(steps, rejected, int(window_days), int(renewal_days), _warnings(read, rejected))
+
+
+def rejected_plans(error: PlanError) -> Plans:
+    """Of a table no row of which can be used, with the error that said so: no steps, and all its rows rejected."""
+    assert error.rejected is not None
+    none = STEP_SCHEMA.empty_table()
+    warnings = _warnings(error.rejected.num_rows, error.rejected)
+    return Plans(none, error.rejected, DEFAULT_WINDOW_DAYS, DEFAULT_RENEWAL_DAYS, warnings)
 
 
 def _check_days(name: str, days: int, least: int, usual: int) -> None:
@@ -139,10 +147,7 @@ def _refuse_all(rejected: pa.Table) -> None:
 
     A caller who goes on with no plans does so knowingly, by way of the error's `rejected`.
     """
-    raise PlanError(
-        f"plans: none of {rejected.num_rows} rows can be used ({counts_by_rule(rejected)}). {first_reason(rejected)}",
-        rejected,
-    )
+    raise PlanError(none_usable("plans", rejected.num_rows, rejected), rejected)
 
 
 def _warnings(read: int, rejected: pa.Table) -> tuple[str, ...]:
@@ -206,10 +211,14 @@ def _judge_rows(
                    {_first_broken(ledger, window_days, renewal_days)} AS rule
             FROM numbers LEFT JOIN known_accounts ON account_id = known_id
         )
-        SELECT * EXCLUDE (rule), coalesce(rule, CASE WHEN given_id IS NOT NULL AND row_number() OVER (
-                   PARTITION BY account_id, given_id, rule IS NULL
-                   ORDER BY recorded_on NULLS LAST, planned_date, kind, amount_cents, term_months, probability, csm, {NUMBER}
-               ) > 1 THEN {_place("duplicate_step")} END) AS rule
+        SELECT * EXCLUDE (rule), coalesce(rule,
+                   CASE WHEN given_id IS NOT NULL AND row_number() OVER (
+                       PARTITION BY account_id, given_id, rule IS NULL
+                       ORDER BY recorded_on NULLS LAST, planned_date, kind, amount_cents, term_months, probability, csm, {NUMBER}
+                   ) > 1 THEN {_place("duplicate_step")} END,
+                   CASE WHEN given_id IS NULL AND row_number() OVER (
+                       PARTITION BY {", ".join(SAID)}, given_id, rule IS NULL ORDER BY csm NULLS LAST, {NUMBER}
+                   ) > 1 THEN {_place("repeated_step")} END) AS rule
         FROM judged
         """
     )
@@ -251,7 +260,7 @@ def _first_broken(ledger: Ledger | None, window_days: int, renewal_days: int) ->
 
 
 def _accepted_sql() -> str:
-    """The accepted steps in canonical order; those without a step_id are named by what they are, equal ones numbered."""
+    """The accepted steps in canonical order; those without a step_id are named by kind and day, further ones numbered."""
     return f"""
         SELECT account_id, coalesce(given_id, printf('%s %s', kind, planned_date) || CASE WHEN twin > 1 THEN printf(' #%d', twin)
                ELSE '' END) AS step_id, planned_date, kind, amount_cents, term_months, probability, recorded_on, csm

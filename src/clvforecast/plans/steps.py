@@ -37,7 +37,11 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "recorded_on", False, "day the step was written down; what was booked by then does not count as its outcome"
     ),
-    Column("step_id", False, "identity within its account; made of kind and day where there is none"),
+    Column(
+        "step_id",
+        False,
+        "identity within its account; made of kind and day where there is none, and rows that say the same are then one step",
+    ),
     Column("csm", False, "who stated it: a grouping column"),
     Column("currency", False, "ISO 4217 code, that of the ledger"),
 )
@@ -86,5 +90,10 @@ RULES: tuple[Rule, ...] = (
         "duplicate_step",
         "step_id",
         "this account has a step of that step_id that was written before; give each its own",
+    ),
+    Rule(
+        "repeated_step",
+        "planned_date",
+        "another row says the same and counts already: leave this one out, or give both a step_id where two are meant",
     ),
 )

@@ -24,7 +24,7 @@ from clvforecast.report.account import (
 from clvforecast.report.axes import new_figure
 from clvforecast.report.planned import unlearned
 from clvforecast.report.plots import plot_account, plot_portfolio
-from clvforecast.report.terminal import say, show_table
+from clvforecast.report.terminal import gap, say, show_table
 from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
 
 PICTURE_SIZE = (9.0, 8.0)
@@ -61,7 +61,7 @@ def show_account(console: Console, view: AccountView) -> None:
     if len(shown):
         title = f"contracts, monthly revenue in {made.currency}"
         show_table(console, title, _contract_rows(shown), ["contract", "from", "to", "state"])
-    console.print()
+    gap(console)
     say(console, next_renewal(view), "bold")
     title = f"{made.settings.horizon_months} months from {made.as_of}, {money}: medians and {PROB:.0%} ranges"
     show_table(console, title, _coming_rows(view, unit), ["year", "to"])
@@ -71,7 +71,7 @@ def show_account(console: Console, view: AccountView) -> None:
     show_table(console, f"where it comes from, {money}: means, which add up", _origin_rows(view, unit), ["origin"])
     if view.plan is not None:
         _show_plan(console, view, unit)
-    console.print()
+    gap(console)
     say(console, "what drives it", "bold")
     for sentence in drivers(view):
         say(console, f"- {sentence}")

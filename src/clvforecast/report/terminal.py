@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import pandas as pd
 from rich import box
@@ -13,6 +14,8 @@ from rich.text import Text
 
 PLAIN_WIDTH = 240
 """Columns of output that is no terminal: lines are then as long as they are."""
+_BEGUN: WeakSet[Console] = WeakSet()
+"""Consoles on which something stands already."""
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -24,6 +27,13 @@ def make_console(stderr: bool = False) -> Console:
 def say(console: Console, text: str, style: str = "") -> None:
     """One paragraph, wrapped by the terminal; nothing in it is read as markup."""
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+    _BEGUN.add(console)
+
+
+def gap(console: Console) -> None:
+    """A blank line between what stands above and what comes; none above the first line."""
+    if console in _BEGUN:
+        console.print()
 
 
 def show_table(console: Console, title: str, rows: pd.DataFrame, left: Sequence[str] = ()) -> None:
@@ -33,7 +43,7 @@ def show_table(console: Console, title: str, rows: pd.DataFrame, left: Sequence[
         table.add_column(str(name), justify="left" if name in left else "right", overflow="fold")
     for row in rows.astype(str).itertuples(index=False, name=None):
         table.add_row(*(Text(value) for value in row))
-    console.print()
+    gap(console)
     say(console, title, "bold")
     if console.is_terminal:
         console.print(table)

@@ -183,9 +183,8 @@ def forecast(
     >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals(), scenario, plans, reliability)
-    if plans is not None:
-        reliability = reliability or PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
-        settings = settings.model_copy(update={"plans": f"{len(plans):,} steps; {reliability_words(reliability)}"})
+    if plans is not None and reliability is None:
+        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
     check_ledger(posterior, ledger)
     if settings.known_by is not None and settings.known_by < ledger.as_of:
         raise ForecastError(
@@ -263,6 +262,9 @@ def forecast(
             steered,
             settings.threads,
         )
+    planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
+    if plans is not None and reliability is not None:
+        settings = settings.model_copy(update={"plans": _said_of_plans(plans, planned, reliability)})
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,
@@ -274,7 +276,7 @@ def forecast(
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
         ledger=ledger,
-        planned=pd.concat(steering.planned, ignore_index=True) if steering.planned else None,
+        planned=planned,
         new_totals=None if new is None else new.totals,
         new_won=None if new is None else new.won,
         warnings=scoring_warnings(posterior, ledger, new_levels),
@@ -297,7 +299,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None,  # told when their reliability is chosen
+        "plans": None,  # told by `_said_of_plans`, once it is known which are open
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
@@ -314,6 +316,12 @@ def _settings(
     for ci_prob in settings.ci_probs:
         check_interval(ci_prob, "eti")
     return settings
+
+
+def _said_of_plans(plans: Plans, planned: pd.DataFrame | None, reliability: PlanReliability) -> str:
+    return (
+        f"{0 if planned is None else len(planned):,} of {len(plans):,} steps are open; {reliability_words(reliability)}"
+    )
 
 
 def _with_new_customers(settings: ForecastSettings, source: Source) -> ForecastSettings:

@@ -59,7 +59,7 @@ from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 from clvforecast.simulation.states import States, account_states, unseen_levels
 from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, NewLevels, Settings
-from clvforecast.steering import Steering
+from clvforecast.steering import Steering, with_plan_notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,6 +263,7 @@ def forecast(
             settings.threads,
         )
     planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
+    planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
     if plans is not None and reliability is not None:
         settings = settings.model_copy(update={"plans": _said_of_plans(plans, planned, reliability)})
     return Forecast(
@@ -370,7 +371,8 @@ class Forecast:
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
     discount rate, the gross margin and the cost to serve in them. ``warnings`` say what to know of the ledger and the
     posterior behind it, ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
-    ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans.
+    ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans. Its ``note`` is
+    the model's, ``plan_note`` that of the plan, where any step has one.
 
     ``totals`` are of the existing customers. ``new_totals`` are of the new ones, of the same groups, and ``new_won`` (draw,
     group, month) is how many of them are booked; both None where they are not asked for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.plans import PlanReliability, Plans
 from clvforecast.plans.tables import Record
+from clvforecast.plans.words import counts_as, prior_words
 from clvforecast.report.workbook import contents_of
 from known_world import known_ledger, known_posterior
 from test_scenarios import assert_same, base, company, fresh, plain
@@ -334,10 +336,10 @@ def test_a_forecast_says_in_words_how_far_its_plans_are_relied_on() -> None:
     one, prior = steps(ledger, step("A", "2025-03-01", "renewal", 1300.0)), PlanReliability.prior(draws=50)
     learned = replace(prior, about={**prior.about, "note": "", "steps": "1,234", "as_of": "2024-06-30"})
     for reliability, words in (
-        (PlanReliability.as_stated(), "1 step, taken at their word"),
-        (prior, "1 step; how far plans hold is assumed, without a record of past ones"),
-        (None, "1 step; how far plans hold is assumed, without a record of past ones"),
-        (learned, "1 step; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
+        (PlanReliability.as_stated(), "1 of 1 steps open, taken at their word"),
+        (prior, "1 of 1 steps open; how far plans hold is assumed, without a record of past ones"),
+        (None, "1 of 1 steps open; how far plans hold is assumed, without a record of past ones"),
+        (learned, "1 of 1 steps open; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
     ):
         made = forecast(plain(renewal_mu=0.5), ledger, 12, draws=10, plans=one, reliability=reliability)
         assert made.settings.plans == words
@@ -363,6 +365,41 @@ def test_a_renewal_far_from_any_term_s_end_says_so() -> None:
     assert "no contract ends within 90 days of this date, only earlier" in ahead
     assert noted((0, 18.0), (18, None)) == ["", ""]
     assert noted((0, 24.0), (12, None))[1] != "" and noted((1, None), window=20) != [""]
+
+
+def test_notes_of_a_plan_stand_beside_its_steps(tmp_path: Path) -> None:
+    posterior, ledger = plain(renewal_mu=0.9), fresh(3)
+    rows = [
+        step("A00001", "2025-03-01", "expansion", 100.0, note="asked for twice"),
+        step("A00000", "2025-04-01", "renewal", None),
+    ]
+    plan = steps(ledger, *rows)
+    one = stated(posterior, ledger, plan)
+    assert dict(zip(one.planned["account_id"], one.planned["plan_note"], strict=True)) == {
+        "A00001": "asked for twice", "A00000": "",
+    }  # fmt: skip
+    one.save(tmp_path / "one.clv")
+    pd.testing.assert_frame_equal(clv.load_forecast(tmp_path / "one.clv").planned, one.planned)
+    value = clv.plan_value(posterior, ledger, plan, PlanReliability.as_stated(), horizon_months=12, draws=20)
+    assert "asked for twice" in value.steps()["plan_note"].tolist()
+    clv.write_workbook(one, tmp_path / "one.xlsx")
+    clv.write_page(one, tmp_path / "one.html")
+    assert "asked for twice" in (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert "plan_note" not in stated(posterior, ledger, steps(ledger, rows[1])).planned
+
+
+def test_without_a_record_it_is_said_what_a_stated_probability_counts_for() -> None:
+    """The mean over events of what steps have whose window is far ahead; nothing is said where plans are taken at their word."""
+    ledger, prior = fresh(1), PlanReliability.prior(draws=500)
+    amounts = {"renewal": None, "expansion": 5.0, "contraction": -5.0, "change_order": 5.0}
+    plan = steps(ledger, *(step("A00000", "2030-01-01", kind, amount, 0.9) for kind, amount in amounts.items()))
+    found = np.nanmean(prior.resolve(plan, ledger, draws=2000).probability)
+    assert counts_as(prior) == pytest.approx(found, abs=1e-12)
+    assert f"stated 90% counts as {found:.0%}, but for renewals" in prior_words(prior)
+    one = forecast(plain(), ledger, 12, draws=20, plans=plan)
+    assert "4 of 4 steps open; how far plans hold is assumed" in repr(one)
+    assert "without a record" in one.policies()["plans"]
+    assert prior_words(PlanReliability.as_stated()) == "" and "no record" not in repr(stated(plain(), ledger, plan))
 
 
 # Ranges hold where plans are as reliable as is known

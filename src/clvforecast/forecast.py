@@ -59,7 +59,7 @@ from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 from clvforecast.simulation.states import States, account_states, unseen_levels
 from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, NewLevels, Settings
-from clvforecast.steering import Steering
+from clvforecast.steering import Steering, with_plan_notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,9 +183,8 @@ def forecast(
     >>> cash = clv.forecast(posterior, ledger, timing="cash", billing="annual", payment_days=45)  # doctest: +SKIP
     """
     settings = _settings(locals(), scenario, plans, reliability)
-    if plans is not None:
-        reliability = reliability or PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
-        settings = settings.model_copy(update={"plans": planned_words(len(plans), reliability)})
+    if plans is not None and reliability is None:
+        reliability = PlanReliability.prior(plans.window_days, plans.renewal_days, seed=settings.seed)
     check_ledger(posterior, ledger)
     if settings.known_by is not None and settings.known_by < ledger.as_of:
         raise ForecastError(
@@ -263,6 +262,12 @@ def forecast(
             steered,
             settings.threads,
         )
+    planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
+    planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
+    if plans is not None and reliability is not None:
+        settings = settings.model_copy(
+            update={"plans": planned_words(0 if planned is None else len(planned), len(plans), reliability)}
+        )
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,
@@ -274,7 +279,7 @@ def forecast(
         intervals=reduction.interval_table(),
         kept=reduction.kept(accounts["account_id"]),
         ledger=ledger,
-        planned=pd.concat(steering.planned, ignore_index=True) if steering.planned else None,
+        planned=planned,
         new_totals=None if new is None else new.totals,
         new_won=None if new is None else new.won,
         warnings=scoring_warnings(posterior, ledger, new_levels),
@@ -297,7 +302,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None,  # told when their reliability is chosen
+        "plans": None,  # told once it is known which are open
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
@@ -362,7 +367,8 @@ class Forecast:
     Money is in ``currency``.  Unprefixed figures are undiscounted revenue of the window; ``discounted_`` ones have the
     discount rate, the gross margin and the cost to serve in them. ``warnings`` say what to know of the ledger and the
     posterior behind it, ``provenance`` which they are; ``ledger`` is None in a forecast that was loaded without it.
-    ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans.
+    ``planned`` has a row for each open step of the plans, with the probability that it comes; None without plans. Its ``note`` is
+    the model's, ``plan_note`` that of the plan, where any step has one.
 
     ``totals`` are of the existing customers. ``new_totals`` are of the new ones, of the same groups, and ``new_won`` (draw,
     group, month) is how many of them are booked; both None where they are not asked for.

@@ -203,6 +203,17 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, stat
     )
 
 
+def with_plan_notes(planned: pd.DataFrame, plans: Plans) -> pd.DataFrame:
+    """With what the plan itself notes on its steps, as plan_note, empty without; no such column where it notes nothing."""
+    notes = plans.steps["note"].to_pylist()
+    if not any(notes):
+        return planned
+    keys = zip(plans.steps["account_id"].to_pylist(), plans.steps["step_id"].to_pylist(), strict=True)
+    noted = dict(zip(keys, notes, strict=True))
+    found = [noted[key] or "" for key in zip(planned["account_id"], planned["step_id"], strict=True)]
+    return planned.assign(plan_note=pd.Series(found, dtype=object))
+
+
 def meets_an_end(step: int, outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> bool:
     """Whether a term would end within the window of a planned renewal far ahead, were each renewed as long as the last one that
     is booked, or as an earlier step of the line plans it."""

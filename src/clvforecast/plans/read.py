@@ -58,9 +58,9 @@ def read_plans(
         pandas, Polars or PySpark DataFrame, pyarrow Table, DuckDB relation, or a path or glob of CSV or Parquet files, with
         the columns of `plans.steps.COLUMNS`: account_id, planned_date, kind (renewal, expansion, contraction, change_order)
         and amount, as of an event all that it adds: of a renewal over its next term (it may be empty), of an expansion or
-        contraction until the current term ends; term_months, probability (0 to 1), recorded_on, step_id, csm, currency where
-        they are known. Columns may come in any letter case; others are left out. Of rows without a step_id that say the same
-        one is the step and the others are rejected.
+        contraction until the current term ends; term_months, probability (0 to 1), recorded_on, step_id, csm, currency, note
+        where they are known. Columns may come in any letter case; others are left out. Of rows without a step_id that say the
+        same one is the step and the others are rejected.
     ledger
         With it, steps of accounts that it does not have, or in another currency, are rejected.
     window_days
@@ -194,7 +194,8 @@ def _judge_rows(
                    {_text(raw, "planned_date")} IS NULL AS no_date, {_date(raw, "planned_date")} AS planned_date,
                    {_text(raw, "recorded_on")} IS NOT NULL AS has_recorded, {_date(raw, "recorded_on")} AS recorded_on,
                    {_text(raw, "amount")} AS amount_text, {_text(raw, "term_months")} AS term_text,
-                   {_text(raw, "probability")} AS probability_text, {_key(raw, "csm")} AS csm, {currency} AS currency
+                   {_text(raw, "probability")} AS probability_text, {_key(raw, "csm")} AS csm, {currency} AS currency,
+                   {_text(raw, "note")} AS note
             FROM {raw.name}
         ), numbers AS (
             SELECT *,
@@ -217,7 +218,7 @@ def _judge_rows(
                        ORDER BY recorded_on NULLS LAST, planned_date, kind, amount_cents, term_months, probability, csm, {NUMBER}
                    ) > 1 THEN {_place("duplicate_step")} END,
                    CASE WHEN given_id IS NULL AND row_number() OVER (
-                       PARTITION BY {", ".join(SAID)}, given_id, rule IS NULL ORDER BY csm NULLS LAST, {NUMBER}
+                       PARTITION BY {", ".join(SAID)}, given_id, rule IS NULL ORDER BY csm NULLS LAST, note NULLS LAST, {NUMBER}
                    ) > 1 THEN {_place("repeated_step")} END) AS rule
         FROM judged
         """
@@ -263,11 +264,11 @@ def _accepted_sql() -> str:
     """The accepted steps in canonical order; those without a step_id are named by kind and day, further ones numbered."""
     return f"""
         SELECT account_id, coalesce(given_id, printf('%s %s', kind, planned_date) || CASE WHEN twin > 1 THEN printf(' #%d', twin)
-               ELSE '' END) AS step_id, planned_date, kind, amount_cents, term_months, probability, recorded_on, csm
+               ELSE '' END) AS step_id, planned_date, kind, amount_cents, term_months, probability, recorded_on, csm, note
         FROM (
             SELECT *, row_number() OVER (
                 PARTITION BY account_id, planned_date, kind, given_id
-                ORDER BY amount_cents, term_months, probability, recorded_on, csm, {NUMBER}
+                ORDER BY amount_cents, term_months, probability, recorded_on, csm, note, {NUMBER}
             ) AS twin
             FROM parsed WHERE rule IS NULL
         )

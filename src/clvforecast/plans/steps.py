@@ -44,6 +44,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("csm", False, "who stated it: a grouping column"),
     Column("currency", False, "ISO 4217 code, that of the ledger"),
+    Column("note", False, "any text: carried to the tables of steps, as plan_note"),
 )
 COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
 REQUIRED_COLUMNS: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.required)
@@ -59,6 +60,7 @@ STEP_SCHEMA = pa.schema(
         pa.field("probability", pa.float64()),
         pa.field("recorded_on", pa.date32()),
         pa.field("csm", pa.string()),
+        pa.field("note", pa.string()),
     ]
 )
 # The canonical order of steps; it does not depend on the order of the input.

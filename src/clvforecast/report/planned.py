@@ -29,6 +29,7 @@ COLUMNS = {
     "added_upper": "adds: {high}",
     "clv_added": "adds to discounted value: mean",
     "note": "note",
+    "plan_note": "note of the plan",
     "step_id": "id of the step",
 }
 """Columns of `PlanValue.steps` and `Forecast.planned` in the order in which they are shown; others follow."""

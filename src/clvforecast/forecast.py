@@ -265,9 +265,8 @@ def forecast(
     planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
     planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
     if plans is not None and reliability is not None:
-        settings = settings.model_copy(
-            update={"plans": planned_words(0 if planned is None else len(planned), len(plans), reliability)}
-        )
+        n_open = 0 if planned is None else len(planned)
+        settings = settings.model_copy(update={"plans": planned_words(n_open, len(plans), reliability)})
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,

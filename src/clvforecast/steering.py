@@ -96,32 +96,38 @@ def placed_steps(outcomes: PlanOutcomes, window_days: int, states: States) -> Pl
     is_open = np.flatnonzero(states.status == STATUS_OPEN)
     open_line = np.append(is_open, len(states.account))[np.searchsorted(is_open, first)]
     line = np.where(open_line < after, open_line, first).astype(np.int64)
-    apart, nearest = np.zeros(len(line), dtype=np.int64), np.zeros(len(line), dtype=np.int64)
     renewals = np.flatnonzero(outcomes.kind == RENEWAL)
-    step, of_line = _each_with_lines(first[renewals], after[renewals])
-    step = renewals[step]
+    step, of_line = _each_with(first[renewals], after[renewals])
     decides = states.status[of_line] == STATUS_OPEN
-    step, of_line = step[decides], of_line[decides]
-    last = states.bt_ptr[1:][of_line] - 1
-    ends, months = states.bt_end[last].astype(np.int64), states.bt_months[last].astype(np.int64)
-    planned = outcomes.planned_day.astype(np.int64)[step]
-    low, high = ((planned - ends + side * window_days) / (months * DAYS_PER_MONTH) for side in (-1, 1))
-    low, high = (np.maximum(np.floor(terms), 0.0).astype(np.int64) for terms in (low, high))
-    row, terms = _each_with_lines(low, high + 2)
-    step, of_line, planned = step[row], of_line[row], planned[row]
-    distance = np.abs(term_ends(ends[row], terms * months[row]) - planned)
+    step, of_line, term, distance = _ends_about(
+        outcomes, renewals[step[decides]], of_line[decides], window_days, states
+    )
     its_own: dict[int, int] = {}
     taken: set[tuple[int, int]] = set()
     for row in np.lexsort((step, of_line, distance)):
-        mine, slot = int(step[row]), (int(of_line[row]), int(terms[row]))
-        if mine not in its_own and slot not in taken:
+        mine, end = int(step[row]), (int(of_line[row]), int(term[row]))
+        if mine not in its_own and end not in taken:
             its_own[mine] = int(distance[row])
-            taken.add(slot)
+            taken.add(end)
             line[mine] = of_line[row]
+    apart, nearest = np.zeros(len(line), dtype=np.int64), np.zeros(len(line), dtype=np.int64)
     apart[renewals] = [its_own.get(int(mine), FAR_APART) for mine in renewals]
     nearest[renewals] = FAR_APART
     np.minimum.at(nearest, step, distance)
     return Placed(line, nearest, apart)
+
+
+def _ends_about(
+    outcomes: PlanOutcomes, step: Longs, line: Longs, window_days: int, states: States
+) -> tuple[Longs, Longs, Longs, Longs]:
+    """(step, line, term, days apart) of all ends of terms in the window of each step, and those next to it, were all terms of the
+    line as long as the last that is booked, whose number is 0."""
+    last = states.bt_ptr[1:][line] - 1
+    end, months = states.bt_end[last].astype(np.int64), states.bt_months[last].astype(np.int64)
+    planned = outcomes.planned_day.astype(np.int64)[step]
+    low, high = ((planned - end + side * window_days) / (months * DAYS_PER_MONTH) for side in (-1, 1))
+    row, term = _each_with(*(np.maximum(np.floor(terms), 0.0).astype(np.int64) for terms in (low, high + 2)))
+    return step[row], line[row], term, np.abs(term_ends(end[row], term * months[row]) - planned[row])
 
 
 def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> Steps:
@@ -160,11 +166,11 @@ def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tup
     account = states.account[line]
     first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
     is_event = outcomes.kind != RENEWAL
-    return _each_with_lines(np.where(is_event, first, line), np.where(is_event, after, line + 1))
+    return _each_with(np.where(is_event, first, line), np.where(is_event, after, line + 1))
 
 
-def _each_with_lines(first: Longs, after: Longs) -> tuple[Longs, Longs]:
-    """(row, line): every row with its lines, or other numbers: those from ``first`` to the one before ``after``."""
+def _each_with(first: Longs, after: Longs) -> tuple[Longs, Longs]:
+    """(row, number): every row with its numbers, from ``first`` to the one before ``after``."""
     n = after - first
     row = np.repeat(np.arange(len(first)), n)
     return row, first[row] + np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)

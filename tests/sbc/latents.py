@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from clvforecast.cells import Frame
 from clvforecast.simulation.batches import batches
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, date_of, make_grid
+from clvforecast.simulation.decisions import dated_step, decide
 from clvforecast.simulation.kernel import Books, begin_line, new_scratch, take_booked_term
-from clvforecast.simulation.latents import begin_events, profile_values, size_law
+from clvforecast.simulation.latents import begin_events, beta_parameters, profile_values, size_law
 from clvforecast.simulation.packing import empty_flow, pack_constants, pack_lines, pack_parameters
 from clvforecast.simulation.parameters import make_classes, make_parameters
 from clvforecast.simulation.random import start_stream
@@ -26,7 +27,6 @@ from clvforecast.simulation.slots import (
 )
 from clvforecast.simulation.states import States
 from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, Settings
-from clvforecast.simulation.terms import beta_parameters, dated_step, decide
 from known_world import KnownPosterior
 
 KINDS = ("expansion", "contraction", "change_order", "referral")

@@ -5,6 +5,14 @@ import math
 from clvforecast.arithmetic import exp
 from clvforecast.simulation.billing import billed_years
 from clvforecast.simulation.calendar import DAYS_PER_YEAR
+from clvforecast.simulation.decisions import (
+    LAST_NUMBER,
+    clock,
+    decision_class,
+    decision_step,
+    term_size_class,
+    year_weight,
+)
 from clvforecast.simulation.latents import beta_parameters
 from clvforecast.simulation.random import jit, log_beta_variate, nth
 from clvforecast.simulation.revenue import discount_at
@@ -47,16 +55,7 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
-from clvforecast.simulation.terms import (
-    LAST_NUMBER,
-    amended_factor,
-    clock,
-    decision_class,
-    decision_step,
-    persistence,
-    term_size_class,
-    year_weight,
-)
+from clvforecast.simulation.terms import amended_factor, persistence
 
 TAIL_BLOCKS = 540
 TERMS = TAIL - 3

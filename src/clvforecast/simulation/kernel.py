@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from clvforecast.arithmetic import digest_of_sources
 from clvforecast.simulation.beyond import renewals_beyond, rest_of_term
 from clvforecast.simulation.billing import charge, clear_days, collect
+from clvforecast.simulation.decisions import clock, dated_step, decide, open_probability
 from clvforecast.simulation.latents import begin_events, profile_values
 from clvforecast.simulation.life import live_through_term, take_back_items, take_back_rates, terminate
 from clvforecast.simulation.random import EVENTS_BLOCK, STREAM_SLOTS, jit, nth, part, start_stream
@@ -170,15 +171,7 @@ from clvforecast.simulation.slots import (
 )
 from clvforecast.simulation.snapshots import add_to_bridge, annual_cents, note_due, pass_snapshots, period_of
 from clvforecast.simulation.steering import RENEWAL_STEP
-from clvforecast.simulation.terms import (
-    clock,
-    come_back,
-    dated_step,
-    decide,
-    grace,
-    open_probability,
-    renew,
-)
+from clvforecast.simulation.terms import come_back, grace, renew
 
 COMMITTED = int(Origin.COMMITTED)
 DRAWS_EACH, ACCOUNTS_EACH = 64, 16

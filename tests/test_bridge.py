@@ -36,6 +36,7 @@ from clvforecast.simulation.states import account_states
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger, known_posterior
 from random_companies import random_company
+from test_scenarios import plain
 
 DRAWS = 40
 FREQS = ("month", "quarter", "year")
@@ -429,6 +430,37 @@ def test_the_simulation_begins_with_the_arr_of_the_history(seed: int) -> None:
     known = arr_by_account(histories, np.array([day]), "lapsed")[:, 0]
     assert (simulated[plain] == known[plain]).all() and (known[plain] > 0).sum() > 10
     assert len(set(states.account[added["line"]]) & set(np.flatnonzero(plain & (known > 0)))) > 3
+
+
+@pytest.mark.parametrize("as_of", ["2024-12-31", "2025-01-20"])
+def test_a_renewal_that_begins_later_leaves_no_gap_in_the_forecast(as_of: str) -> None:
+    """Booked ahead, it begins six weeks after the end of the term: as the history counts it, whether that is past or to come."""
+    rows = [("2024-01-01", "2024-01-01", "initial"), ("2024-11-20", "2025-02-15", "renewal")]
+    events = pd.DataFrame(rows, columns=["event_date", "start_date", "kind"])
+    ledger = read_ledger(
+        events.assign(account_id="A", amount=1200.0, currency="USD", term_months=12, segment="S1"), as_of=as_of
+    )
+    bridge = forecast(plain(), ledger, 6, draws=20, bridge=True).bridge("month", history=3)
+    lines = bridge.pivot_table(index="period", columns="line", values="mean")
+    assert (lines[["start", "end"]] == 1200.0).all(axis=None)
+    assert (lines.drop(columns=["start", "end"]) == 0.0).all(axis=None)
+
+
+def test_an_amendment_on_the_books_counts_from_its_first_day() -> None:
+    """A contract that steps up on 1 March is the same before the day as it looks back on it."""
+    rows = [("2024-06-01", "2024-06-01", "initial", 1200.0), ("2024-12-01", "2025-03-01", "expansion", 300.0)]
+    events = pd.DataFrame(rows, columns=["event_date", "start_date", "kind", "amount"])
+    events = events.assign(account_id="A", currency="USD", segment="S1", term_months=[12, None])
+    found = []
+    for as_of, months, history in (("2024-12-31", 4, 0), ("2025-04-30", 1, 4)):
+        ledger = read_ledger(events, as_of=as_of)
+        bridge = forecast(plain(), ledger, months, draws=20, bridge=True).bridge("month", history=history)
+        found.append(
+            bridge[bridge["period"] <= "2025-04-30"].pivot_table(index="period", columns="line", values="mean")
+        )
+    pd.testing.assert_frame_equal(found[0], found[1])
+    assert found[0]["expansion"].tolist() == pytest.approx([0.0, 0.0, 1200.0, 0.0], abs=10.0)
+    assert found[0]["expansion"].astype(bool).tolist() == [False, False, True, False]
 
 
 def test_a_return_that_is_booked_ahead_is_no_renewal() -> None:

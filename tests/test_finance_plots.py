@@ -250,6 +250,18 @@ def test_segments_are_ordered_and_their_ranges_are_the_table_s(made: clv.Forecas
     assert [text.get_text() for text in axes.get_yticklabels()] == expected
 
 
+def test_segments_need_no_name_where_there_is_one_column(made: clv.Forecast) -> None:
+    own = [text.get_text() for text in clv.plot_segments(made).get_yticklabels()]
+    assert own == [text.get_text() for text in clv.plot_segments(made, "segment").get_yticklabels()]
+    two = dataclasses.replace(made, groups=made.groups.assign(region="EMEA"))
+    with pytest.raises(
+        clv.ForecastError, match=r"by which column\? Give one or more of 'segment', 'region', or by=\"origin\""
+    ):
+        clv.plot_segments(two)
+    with pytest.raises(clv.ForecastError, match=r"there are no group columns; by=\"origin\""):
+        clv.plot_segments(dataclasses.replace(made, groups=made.groups[[]]))
+
+
 def test_scenarios_over_the_window_and_over_time(comparison: clv.Comparison) -> None:
     axes = comparison.plot()
     table = comparison.difference(None)

@@ -23,7 +23,9 @@ import pandas as pd
 import pytest
 
 import clvforecast as clv
+from clvforecast.metrics.bridge import SUBTRACTED
 from clvforecast.report.page import PageData, gather, page_html
+from clvforecast.report.page.data import TRAILING
 from clvforecast.report.page.payload import MONEY, SHARES_AND_MONTHS, as_json
 from clvforecast.report.page.write import SCRIPTS
 from clvforecast.simulation.calendar import add_months, date_of, day_number
@@ -89,6 +91,13 @@ def made(company: tuple[clv.Ledger, clv.Posterior]) -> clv.Forecast:
     """From the end of a quarter: 31 December 2023."""
     ledger, posterior = company
     return clv.forecast(posterior, ledger, 30, draws=DRAWS)
+
+
+@pytest.fixture(scope="module")
+def followed(company: tuple[clv.Ledger, clv.Posterior]) -> clv.Forecast:
+    """With its ARR."""
+    ledger, posterior = company
+    return clv.forecast(posterior, ledger, 18, draws=20, bridge=True)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +193,9 @@ def test_a_running_quarter_says_what_it_has_already(company: tuple[clv.Ledger, c
     rows = data.headline.set_index("key")
     assert pd.Timestamp(rows.loc["next_quarter", "start"]) == pd.Timestamp("2024-01-01")
     assert rows.loc["next_12_months", "end"] >= date_of(add_months(day_number(data.as_of) + 1, 12) - 1)
-    assert "to the end of the last" in rows.loc["next_12_months", "label"]
+    assert rows.loc["next_12_months", "label"] == "Next 12 months and 10 days"
+    beyond = rows.loc["next_12_months", "end"] - date_of(add_months(day_number(data.as_of) + 1, 12) - 1)
+    assert beyond.days == 10  # to 30 November 2024, where twelve months end on the 20th
 
 
 def test_bookings_go_on_from_what_was_booked(company: tuple[clv.Ledger, clv.Posterior]) -> None:
@@ -240,6 +251,59 @@ def test_a_short_horizon_has_the_windows_that_fit_in_it(company: tuple[clv.Ledge
     assert "Needs a discount rate above zero." in page
 
 
+def test_retention_is_shown_over_twelve_months_first(followed: clv.Forecast) -> None:
+    """Of a year each: where all renew in one quarter, quarters by themselves go up and down with the season."""
+    data = gather(followed)
+    assert list(data.retention) == [TRAILING, "quarter", "year"]
+    own, asked = data.retention[TRAILING], followed.retention("quarter", trailing_year=True)
+    assert own[asked.columns].equals(asked)
+    days = (own["period"] - own["period_start"]).dt.days + 1
+    assert days.between(365, 366).all()
+    page = page_html(data)
+    first = next(of for name, of in read(page).elements if name == "option" and of["value"] == TRAILING)
+    assert "selected" in first
+    assert "Retention of twelve months, to the end of each quarter: medians" in page
+
+
+def test_new_beside_a_forecast_without_new_customers_is_explained(followed: clv.Forecast) -> None:
+    data = gather(followed)
+    ahead = data.bridge["quarter"][lambda rows: (rows["basis"] == "forecast") & (rows["line"] == "new")]
+    assert len(ahead) and (ahead["mean"] == 0.0).all()
+    page = page_html(data)
+    assert "The forecast is of existing customers only. New is what came by 31 December 2023." in page
+    assert payload_of(page)["existing_only"] is True
+    some = page_html(replace(data, new_customers=1.0))
+    assert "The forecast is of existing customers only" not in some and "forecast: existing customers only<" not in some
+    assert payload_of(some)["existing_only"] is False
+
+
+def test_the_script_takes_away_what_the_bridge_does(page: str) -> None:
+    """The signs with which its lines add up are those that the picture is drawn with."""
+    lines = payload_of(page)["lines"]
+    assert {line for line, of in lines.items() if of["sign"] == -1} == set(SUBTRACTED)
+    table = page_data().bridge["quarter"].pivot_table(index="label", columns="line", values="mean")
+    moved = sum(lines[line]["sign"] * table[line] for line in lines if line not in ("start", "end"))
+    np.testing.assert_allclose(table["start"] + moved, table["end"], rtol=1e-9)
+
+
+def test_warnings_are_closed_counted_and_whole() -> None:
+    """What a warning begins with is seen; all of it is in the page once, and opens."""
+    long = "account 'A' has parallel terms and no contract_id " * 8
+    told = (f"first: {long}", "second <b>", f"third: {long}", "fourth, which only opens")
+    page = page_html(replace(page_data(), warnings=told))
+    box = re.search(r'<details class="warnings">(.*?)</details>', page, flags=re.DOTALL)
+    assert box is not None
+    summary, points = box[1].split("</summary>")
+    assert "4 things to know of these figures" in summary and "fourth" not in summary
+    assert summary.count("<span>") == 3 and len(summary) < 900
+    assert read(points).texts == list(told)
+    short = page_html(replace(page_data(), warnings=("one only",)))
+    assert "1 thing to know" in short and '<details class="warnings">' not in short
+    assert 'class="warnings"' not in re.sub(
+        "<noscript>.*?</noscript>", "", page_html(replace(page_data(), warnings=()))
+    )
+
+
 # --- what may be missing, and what is refused ---------------------------------------------------------------
 
 
@@ -261,10 +325,10 @@ class Whole(clv.Forecast):
     def bridge(self, freq: str, ci_prob: float) -> pd.DataFrame:
         return bridges(np.random.default_rng(1))[freq]
 
-    def retention(self, freq: str, ci_prob: float) -> pd.DataFrame:
+    def retention(self, freq: str, ci_prob: float, trailing_year: bool = False) -> pd.DataFrame:
         if freq == "year":
             raise clv.ForecastError("no whole year")
-        return retentions(np.random.default_rng(2))[freq]
+        return retentions(np.random.default_rng(3 if trailing_year else 2))[freq]
 
     def policies(self) -> dict[str, str]:
         return {"late_bookings": "Counted <when> booked."}
@@ -278,7 +342,8 @@ def test_a_forecast_s_own_tables_are_taken(made: clv.Forecast) -> None:
     given = SimpleNamespace(scores=scores, totals=backtest_totals())
     data = gather(whole, backtest=given)  # type: ignore[arg-type]
     assert list(data.bridge) == ["quarter", "year"]
-    assert list(data.retention) == ["quarter"]
+    assert list(data.retention) == [TRAILING, "quarter"]
+    assert not data.retention[TRAILING]["mean"].equals(data.retention["quarter"]["mean"])
     assert data.missing["retention"].endswith("no whole year")
     assert data.plans is not None and len(data.plans) == 3
     page = page_html(data)

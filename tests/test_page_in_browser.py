@@ -69,6 +69,34 @@ def test_everything_is_drawn_without_a_complaint(open_page: Open, options: dict[
         assert wide == seen
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_charts_fit_a_phone_also_when_the_window_becomes_narrow(open_page: Open, width: int) -> None:
+    """No picture, nor a letter in it, goes over the edge of the screen, or over what stands beneath it."""
+    reach = (
+        "[...document.querySelectorAll('.chart')].map(e => { const box = e.getBoundingClientRect();"
+        " const parts = [...e.querySelectorAll('svg, svg text')].map(p => p.getBoundingClientRect());"
+        " return [Math.max(...parts.map(p => p.right)) - innerWidth, Math.max(...parts.map(p => p.bottom)) - box.bottom]; })"
+    )
+    with open_page() as tab:
+        tab.call("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=False)
+        tab.wait_for(f"innerWidth === {width} && byId('revenue-chart').layout.width < {width}")
+        found = np.array(tab.value(reach))
+        assert len(found) == 5 and (found < 1.0).all(), found
+        assert tab.value("document.documentElement.scrollWidth") == width
+        seen = tab.value(
+            "[...document.querySelectorAll('#plans th, #plans td, #scenarios table:not(details table) th')]"
+            ".map(e => e.getBoundingClientRect().right)"
+        )
+        assert seen and max(seen) <= width
+        tab.value("openAccount(0)")
+        cells = "[...document.querySelectorAll('#account-view .cards td')]"
+        titles, edges = (
+            tab.value(f"{cells}.map(e => {told})") for told in ("e.dataset.title", "e.getBoundingClientRect().right")
+        )
+        assert "Chance as learned" in titles and max(edges) <= width
+        assert tab.complaints() == []
+
+
 def test_a_network_would_not_be_asked(open_page: Open) -> None:
     """The policy refuses, whatever a script might try."""
     with open_page() as tab:

@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.special import expit, logit
 
 import clvforecast as clv
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.plans import PlanReliability, Plans
+from clvforecast.plans.tables import Record
 from clvforecast.plans.words import counts_as, prior_words
+from clvforecast.report.workbook import contents_of
 from known_world import known_ledger, known_posterior
 from test_scenarios import assert_same, base, company, fresh, plain
 
@@ -130,6 +133,81 @@ def test_who_renews_for_a_scenario_alone_is_no_better_for_being_planned() -> Non
     assert third_year[0] == pytest.approx(third_year[1], rel=0.05)
 
 
+@pytest.mark.parametrize("probability", [0.3, 0.9])
+def test_without_a_record_a_stated_renewal_lies_between_the_model_and_what_is_stated(probability: float) -> None:
+    """On the scale of log odds at any place between them alike; where both say the same, nothing changes."""
+    ledger, posterior = fresh(2), plain(renewal_mu=0.6, renewal_phi=1e-6, n_draws=1000)
+    model = stated(posterior, ledger, None, draws=1000).table["p_next_renewal"].iloc[0]
+    rows = [step("A00000", "2025-01-01", "renewal", None, probability)]
+    rows.append(step("A00001", "2025-01-01", "renewal", None, round(model, 12)))
+    options = {"reliability": PlanReliability.prior(draws=50), "draws": 1000}
+    one = stated(posterior, ledger, steps(ledger, *rows), **options)
+    place = np.linspace(0, 1, 1001)
+    between = expit((1 - place) * logit(model) + place * logit(probability)).mean()
+    assert one.table["p_next_renewal"].tolist() == pytest.approx([between, model], abs=0.01)
+    assert (one.draws["revenue"].values[0] > 0).mean() == pytest.approx(between, abs=0.05)
+    assert one.planned["note"].str.startswith("too few such renewals on record").all()
+
+
+def test_a_planned_renewal_says_as_much_of_the_account_as_any() -> None:
+    """The second decision at the probability that the model gives it, renewed as often: what follows is as without the plan."""
+    ledger, posterior = fresh(500), plain(renewal_mu=0.5, renewal_phi=0.5)
+    years = stated(posterior, ledger, None, 48, draws=100).portfolio_draws("month").values[:, 0].mean(axis=0)
+    without = years.reshape(4, 12).sum(axis=1)
+    names, p = ledger.accounts["account_id"].to_pylist(), float(without[1] / without[0])
+    plan = steps(ledger, *(step(name, "2026-01-01", "renewal", None, p) for name in names))
+    with_plan = stated(posterior, ledger, plan, 48, draws=100).portfolio_draws("month").values[:, 0].mean(axis=0)
+    assert with_plan.reshape(4, 12).sum(axis=1) == pytest.approx(without, rel=0.02)
+
+
+def two_contracts(second_start: str = "2024-01-01", accounts: int = 1) -> Ledger:
+    rows = pd.DataFrame({"contract_id": ["x", "y"] * accounts, "start_date": ["2024-01-01", second_start] * accounts})
+    rows = rows.assign(account_id=[f"A{row // 2:02d}" for row in range(2 * accounts)], event_date=rows["start_date"])
+    events = rows.assign(kind="initial", amount=1200.0, currency="USD", term_months=12, segment="S1")
+    return read_ledger(events, as_of="2024-12-31")
+
+
+@pytest.mark.parametrize(("start", "days"), [("2024-01-01", ("01-01", "01-01")), ("2024-02-01", ("01-01", "01-10"))])
+def test_two_renewals_of_an_account_are_those_of_two_contracts(start: str, days: tuple[str, str]) -> None:
+    never, ledger = plain(renewal_mu=1e-12, renewal_phi=1e-6), two_contracts(start)
+    rows = [
+        step("A00", f"2025-{day}", "renewal", 1200.0, term_months=12, step_id=day + str(i))
+        for i, day in enumerate(days)
+    ]
+    one = stated(never, ledger, steps(ledger, *rows), 36, timing="booked")
+    assert (one.draws["revenue"].values == 2400.0).all() and (one.planned["note"] == "").all()
+    three = steps(ledger, *rows, step("A00", "2025-01-12", "renewal", 1200.0, term_months=12, step_id="third"))
+    notes = stated(never, ledger, three).planned["note"]
+    assert notes.value_counts().to_dict() == {"": 2, "another step is nearer to the renewal that falls due then": 1}
+
+
+def test_a_step_that_meets_no_renewal_says_so() -> None:
+    ledger = fresh(1)
+    plan = steps(ledger, step("A00000", "2025-07-01", "renewal", 1200.0))
+    assert stated(plain(), ledger, plan).planned["note"].tolist() == [
+        "no contract ends within 90 days of this date, only earlier: used where a term of another length follows that does"
+    ]
+
+
+def test_a_planned_event_comes_while_any_contract_is_in_force() -> None:
+    """Each of two contracts is renewed in half of the draws, so that one is in three quarters; the event comes once."""
+    ledger = two_contracts(accounts=50)
+    names = ledger.accounts["account_id"].to_pylist()
+    plan = steps(ledger, *(step(name, "2025-03-01", "change_order", 500.0) for name in names))
+    one = stated(plain(renewal_mu=0.5, renewal_phi=1e-6), ledger, plan, 12, draws=200)
+    came = one.draws["revenue_by_origin"].sel(origin="change_order").values
+    renewed = one.draws["revenue_by_origin"].sel(origin="renewal").values > 0
+    assert (came == 500.0 * renewed).all() and renewed.mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_what_is_assumed_is_told_as_the_next_renewal_even_where_it_is_none() -> None:
+    ledger, posterior = fresh(2), plain(renewal_mu=0.6)
+    plan = steps(ledger, step("A00000", "2025-01-01", "renewal", 1200.0, 0.0))
+    assert stated(posterior, ledger, plan).table["p_next_renewal"].tolist() == pytest.approx([0.0, 0.6], abs=0.2)
+    never = clv.Scenario("never", clv.Assume(renewal_odds=0.0))
+    assert stated(posterior, ledger, None, scenario=never).table["p_next_renewal"].tolist() == [0.0, 0.0]
+
+
 def test_a_plan_of_monthly_contracts_is_the_decision_of_its_day() -> None:
     """Seven decisions lie within its window; only that of 1 June is lost."""
     events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-12-01"], "kind": "initial", "amount": 100.0})
@@ -223,6 +301,25 @@ def test_a_step_of_an_account_that_has_ended_says_so() -> None:
     assert "ended before the step's window" in notes["renewal"]
 
 
+def test_a_forecast_says_in_words_how_far_its_plans_are_relied_on() -> None:
+    """In its settings and policies, which workbook and page show: no reader has to know what a `<PlanReliability>` is."""
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-03-01"], "kind": "initial", "amount": 1200.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=12, segment="S1"), as_of="2024-12-31")
+    one, prior = steps(ledger, step("A", "2025-03-01", "renewal", 1300.0)), PlanReliability.prior(draws=50)
+    learned = replace(prior, about={**prior.about, "note": "", "steps": "1,234", "as_of": "2024-06-30"})
+    for reliability, words in (
+        (PlanReliability.as_stated(), "1 step, taken at their word"),
+        (prior, "1 step; how far plans hold is assumed, without a record of past ones"),
+        (None, "1 step; how far plans hold is assumed, without a record of past ones"),
+        (learned, "1 step; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
+    ):
+        made = forecast(plain(renewal_mu=0.5), ledger, 12, draws=10, plans=one, reliability=reliability)
+        said = str(made.settings.plans)
+        assert said.partition(":")[0] == words and ("counts as" in said) == ("assumed" in said)
+        assert made.policies()["plans"] == f"Lifecycle plans are in the forecast: {said}."
+    assert contents_of(made).plans is made.planned, "the workbook has the steps that the forecast was made with"
+
+
 def test_a_renewal_far_from_any_term_s_end_says_so() -> None:
     """Unless a term would end there, were each as long as the one before, or as an earlier step plans it."""
     ledger, posterior, end, usual = fresh(1, ahead=True), plain(renewal_mu=0.9), pd.Timestamp("2025-12-31"), 12
@@ -265,19 +362,18 @@ def test_notes_of_a_plan_stand_beside_its_steps(tmp_path: Path) -> None:
 
 
 def test_without_a_record_it_is_said_what_a_stated_probability_counts_for() -> None:
-    """The mean over kinds of what steps have whose window is far ahead; nothing is said where plans are taken at their word."""
+    """The mean over events of what steps have whose window is far ahead; nothing is said where plans are taken at their word."""
     ledger, prior = fresh(1), PlanReliability.prior(draws=500)
-    amounts = {"renewal": None, "expansion": 5.0, "contraction": -5.0, "change_order": 5.0}
+    amounts = {"expansion": 5.0, "contraction": -5.0, "change_order": 5.0}
     plan = steps(ledger, *(step("A00000", "2030-01-01", kind, amount, 0.9) for kind, amount in amounts.items()))
     found = prior.resolve(plan, ledger, draws=2000).probability.mean()
     assert counts_as(prior) == pytest.approx(found, abs=1e-12) and f"stated 90% counts as {found:.0%}" in prior_words(
         prior
     )
-    one = forecast(plain(), ledger, 12, draws=20, plans=plan)
-    assert (
-        "4 of 4 steps are open; no record of past plans" in repr(one)
-        and "discounted by the prior" in one.policies()["plans"]
-    )
+    one = forecast(plain(), ledger, 12, draws=20, plans=plan, reliability=prior)
+    assert "3 steps; how far plans hold is assumed" in repr(one) and f"counts as {found:.0%}" in one.policies()["plans"]
+    late = step("A00000", "2024-08-01", "expansion", 5.0), step("A00000", "2025-05-01", "expansion", 5.0)
+    assert "plans: 2 steps, 1 of them open, taken at their word" in repr(stated(plain(), ledger, steps(ledger, *late)))
     assert prior_words(PlanReliability.as_stated()) == "" and "no record" not in repr(stated(plain(), ledger, plan))
 
 
@@ -297,7 +393,8 @@ def known_reliability() -> PlanReliability:
     assert {*values, "renewal_delay"} == set(prior.draws.data_vars)
     draws = prior.draws.map(lambda array: xr.full_like(array, values.get(array.name, 0.0)))
     draws["renewal_delay"].loc[{"delay_days": "0"}] = 1.0
-    return replace(prior, draws=draws)
+    record = Record(np.zeros((1, 1), dtype=np.int64), np.array([80]), np.array([500.0]), np.array([330.0]))
+    return replace(prior, draws=draws, record=record)
 
 
 def coverage(n: int, draws: int, seed: int) -> dict[float, float]:

@@ -1,6 +1,6 @@
 """The gate of simulation-based calibration: exact, able to fail, and passed by a few simulations of the whole line.
 
-The long version, with its planted faults, is `make calibrate`.
+A few simulations of the whole line are `make slow`; the long version, with its planted faults, is `make calibrate`.
 """
 
 import shutil
@@ -80,6 +80,7 @@ def simulated() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_few_simulations_of_the_whole_line_pass(simulated: Path) -> None:
     parts = [collected(simulated, kind, range(SIMULATIONS)) for kind in ("fit", "forecast")]
     table = judged(pd.concat([ranks for ranks, *_ in parts], ignore_index=True), level=LEAST_P)
@@ -89,6 +90,7 @@ def test_a_few_simulations_of_the_whole_line_pass(simulated: Path) -> None:
     assert table["passes"].all(), table[~table["passes"]]
 
 
+@pytest.mark.slow
 def test_a_few_simulations_reject_a_gross_fault(simulated: Path) -> None:
     fault = next(fault for fault in FAULTS if fault.name == "committed revenue counted twice")
     found, worst = rejected(fault, simulated, SIMULATIONS, processes=1)

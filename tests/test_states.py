@@ -27,7 +27,8 @@ DTYPES = {
     "account": "int64", "line_key": "uint64", "columns": "int32", "size_class": "int32", "unknown": "bool",
     "spell": "int32", "status": "int8", "lapse_day": "int32", "bt_ptr": "int64", "bt_start": "int32",
     "bt_end": "int32", "bt_months": "int32", "bt_amount": "float64", "bt_amend": "float64", "bt_expanded": "bool",
-    "bt_mrr_now": "float64", "bt_counted_mrr": "float64",
+    "bt_mrr_now": "float64", "bt_counted_mrr": "float64", "la_ptr": "int64", "la_term": "float64", "la_day": "float64",
+    "la_mrr": "float64", "la_counted": "float64",
     "prev": "int8", "log_mrr_sum": "float64", "mrr_n": "float64", "spell_base": "float64",
     "st_ptr": "int64", "st_t0": "float64", "st_t1": "float64", "st_year": "int32", "st_class": "int32", "n_decisions": "int32",
     "tenure": "float64", "T_active": "float64", "n_events": "int32", "size_n": "int32", "size_sum": "float64",
@@ -64,7 +65,8 @@ def test_states_agree_with_the_plain_reference(seed: int) -> None:
         ahead = last.role == "terminated" and last.deciding[1] > AS_OF_DAY  # known ahead: a lapse on its day
         assert states.status[i] == (1 if ahead else {"notified": 1, "terminated": 2}.get(last.outcome, 0))
         assert states.lapse_day[i] == (last.deciding[1] if last.role == "terminated" and not ahead else 0)
-        booked = [t for t in line.terms if t.stop > AS_OF_DAY + 1 or t is last]
+        ahead_of = [t for t in line.terms if t.renewed and (t.next_start or 0) > AS_OF_DAY + 1]
+        booked = [t for t in line.terms if t.stop > AS_OF_DAY + 1 or t in ahead_of or t is last]
         rows = slice(states.bt_ptr[i], states.bt_ptr[i + 1])
         assert states.bt_start[rows].tolist() == [t.start for t in booked]
         assert states.bt_end[rows].tolist() == [last.deciding[1] if ahead and t is last else t.end for t in booked]
@@ -75,6 +77,14 @@ def test_states_agree_with_the_plain_reference(seed: int) -> None:
         now = [t.mrr + sum(a["mrr"] for a in t.amendments) for t in booked]
         np.testing.assert_allclose(states.bt_mrr_now[rows], now, rtol=1e-9, atol=1e-9)
         counted = [t.mrr + sum(a["counted"] for a in t.amendments) for t in booked]
+        begin = [(t.start, a["event"].day, a["mrr"], a["counted"]) for t in booked for a in t.amendments]
+        later = sorted(row for row in begin if row[1] > max(row[0], AS_OF_DAY + 1))
+        of_line = slice(states.la_ptr[i], states.la_ptr[i + 1])
+        stored = zip(
+            *(getattr(states, f"la_{name}")[of_line] for name in ("term", "day", "mrr", "counted")), strict=True
+        )
+        np.testing.assert_allclose(sorted(stored), later, rtol=1e-9) if later else None
+        assert states.la_ptr[i + 1] - states.la_ptr[i] == len(later)
         np.testing.assert_allclose(states.bt_counted_mrr[rows], counted, rtol=1e-9, atol=1e-9)
         assert states.prev[i] == last.prev
         assert (states.log_mrr_sum[i], states.mrr_n[i]) == pytest.approx(

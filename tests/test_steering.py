@@ -70,20 +70,21 @@ def assumed_of(rows: list[tuple[Piece, ...]]) -> Assumed:
 
 def random_steps(rng: np.random.Generator) -> tuple[Steps, dict[tuple[int, int], tuple[PlannedStep, ...]]]:
     """Up to three planned steps a line, for the kernel and for the twin by (draw, line)."""
-    rows, outcomes = [], []
+    rows, outcomes, weight = [], [], rng.random(N_DRAWS)
     by_draw: dict[tuple[int, int], tuple[PlannedStep, ...]] = {}
     for line in range(N_LINES):
         for _ in range(int(rng.integers(0, 4))):
             kind = int(rng.choice([0, 1, 2, 4]))
             first = int(rng.integers(AS_OF_DAY - 300, HORIZON))
             last, months = first + int(rng.integers(1, 400)), int(rng.choice([0, 6, 24]))
-            rows.append((line, kind, first, last, months * (kind == 4)))
+            stated = np.nan if rng.random() < 0.5 else rng.random()
+            rows.append((line, kind, first, last, months * (kind == 4), stated))
             for draw in range(N_DRAWS):
                 happens = rng.random() < 0.7
                 happens |= kind == 4
                 day = int(max(rng.integers(first, last + 1), AS_OF_DAY + 1)) if happens else -1
                 cents = int(rng.integers(1, 400_000)) * (-1 if kind == 1 else 1) * (kind != 4 or rng.random() < 0.5)
-                p = np.nan if rng.random() < 0.3 else rng.random()
+                p = np.nan if rng.random() < 0.4 else rng.random()
                 outcomes.append((day, cents * UNITS_PER_CENT, p, rng.random()))
                 step = PlannedStep(
                     [*KINDS, "renewal"][kind],
@@ -94,11 +95,25 @@ def random_steps(rng: np.random.Generator) -> tuple[Steps, dict[tuple[int, int],
                     months * (kind == 4) or None,
                     None if np.isnan(p) else p,
                     outcomes[-1][3],
+                    None if np.isnan(stated) else stated,
+                    weight[draw],
                 )
                 by_draw[draw, line] = (*by_draw.get((draw, line), ()), step)
-    line, kind, first, last, months = np.array(rows).T
+    *whole, stated = np.array(rows).T
+    line, kind, first, last, months = (column.astype(np.int64) for column in whole)
     day, units, probability, choice = (np.array(column).reshape(-1, N_DRAWS) for column in zip(*outcomes, strict=True))
-    steps = Steps(line, kind, np.column_stack((first, last)), months, day, units, probability, choice)
+    steps = Steps(
+        line,
+        kind,
+        np.column_stack((first, last)),
+        months,
+        day,
+        units,
+        probability,
+        choice,
+        np.log(stated / (1 - stated)),
+        weight,
+    )
     return steps, by_draw
 
 
@@ -131,7 +146,11 @@ def arr_of(life: Life, snapshots: Snapshots, past: np.ndarray) -> list[int]:
     """ARR of one line at every snapshot, from what it was and from the twin's periods of activity."""
     future = snapshots.days[snapshots.n_past :]
     return past.tolist() + [
-        sum(annual_cents(period.counted_mrr) for period in life.activity if period.start <= day < period.end)
+        sum(
+            annual_cents(period.counted_mrr)
+            for period in life.activity + life.in_between
+            if period.start <= day < period.end
+        )
         for day in future
     ]
 

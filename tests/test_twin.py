@@ -132,6 +132,9 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
             ahead = end - int(rng.integers(1, 20)) if rng.random() < 0.3 and end - start > 40 else end
             next_months = int(rng.choice(frame.term_values))
             terms.append((ahead, months_after(ahead, next_months), next_months, round(amount * 1.1, 2)))
+        elif status == 0 and end > AS_OF_DAY - 15 and rng.random() < 0.3:  # or after it
+            ahead = max(end, AS_OF_DAY) + int(rng.integers(2, 40))
+            terms.append((ahead, months_after(ahead, months), months, round(amount * 0.9, 2)))
         for number, (first, last, length, money) in enumerate(terms):
             amended = number == 0 and rng.random() < 0.5
             amend = round(float(rng.normal(0.1, 0.2)) * money, 2) if amended else 0.0
@@ -143,6 +146,12 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
             flat["bt_expanded"].append(amend > 0)
             flat["bt_mrr_now"].append((money + 1.3 * amend) / length)
             flat["bt_counted_mrr"].append((money + 1.1 * amend) / length)
+            for _ in range(int(rng.integers(0, 3)) if amend else 0):
+                begins = int(rng.integers(max(first, AS_OF_DAY + 1) + 1, max(last, AS_OF_DAY + 3)))
+                flat["la_term"].append(first)
+                flat["la_day"].append(begins)
+                flat["la_mrr"].append(0.3 * amend / length)
+                flat["la_counted"].append(0.2 * amend / length)
             if last > AS_OF_DAY + 1:
                 items = [(first, round(money * 100), True)]
                 if amend:
@@ -162,6 +171,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
             classes = (rng.integers(frame.n_term_classes), rng.integers(frame.n_size_classes), min(k, 4))
             flat["st_class"].append(int(frame.combined_class(*classes, rng.random() < 0.5, rng.random() < 0.5)))
         flat["bt_ptr"].append(len(flat["bt_start"]))
+        flat["la_ptr"].append(len(flat["la_day"]))
         flat["ci_ptr"].append(len(flat["ci_start"]))
         flat["rc_ptr"].append(0)  # what may still be paid is put in where cash is counted
         flat["st_ptr"].append(len(flat["st_t0"]))
@@ -190,7 +200,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
         }
         for name, value in one.items():
             flat[name].append(value)
-    pointers = {name: np.array([0, *flat[name]]) for name in ("bt_ptr", "ci_ptr", "st_ptr", "rc_ptr")}
+    pointers = {name: np.array([0, *flat[name]]) for name in ("bt_ptr", "la_ptr", "ci_ptr", "st_ptr", "rc_ptr")}
     unsigned = {"line_key": np.array(flat["line_key"], dtype=np.uint64)}
     arrays = {name: np.array(column) for name, column in flat.items()}
     given = {

@@ -30,6 +30,7 @@ from clvforecast.report.workbook import accounts as account_sheet
 from clvforecast.report.workbook import contents_of, write_contents, write_workbook
 from clvforecast.report.workbook.bridge import signed
 from clvforecast.report.workbook.contents import RANGE, Contents, Missing
+from clvforecast.report.workbook.page import PAPER_HEIGHT, ROW_HEIGHT
 from clvforecast.report.workbook.waterfall import steps_of
 from known_world import known_posterior
 from workbook_fixtures import (
@@ -242,6 +243,35 @@ def test_a_window_is_named_by_what_it_holds(ledger: clv.Ledger) -> None:
     assert lines.loc["fiscal_year_1", "label"].startswith("Rest of ") and "rest_of_quarter" in lines.index
     assert lines.loc["fiscal_year_2", "label"].startswith("Part of ")
     assert pd.Timestamp(lines.loc["next_12_months", "period"]) == pd.Timestamp("2024-11-20")
+
+
+def test_rows_of_the_same_days_say_so(ledger: clv.Ledger) -> None:
+    """In a year's last quarter what is left of both is the same; in an earlier one it is not."""
+    posterior = clv.prior(ledger, ["segment"], draws=10)
+    for day, same in (("2023-11-20", True), ("2023-08-20", False)):
+        made = clv.forecast(posterior, ledger.at(day), 18, draws=3)
+        lines = contents_of(made).headline.set_index("key")
+        quarter, year = lines.loc["rest_of_quarter"], lines.loc["fiscal_year_1"]
+        assert bool(quarter["mean"] == pytest.approx(year["mean"])) is same
+        named = quarter["label"].removeprefix("Rest of ")
+        assert year["label"].endswith(f": the same days as of {named}") is same
+
+
+@pytest.mark.parametrize(("months", "label"), [(12, "Next 12 months"), (18, "Next 12 months and 10 days")])
+def test_a_year_that_is_longer_is_called_so_wherever_it_is_named(
+    ledger: clv.Ledger, tmp_path: Path, months: int, label: str
+) -> None:
+    """From 20 November a window of twelve months ends on the 20th, and months of a longer one at their ends."""
+    inside = ledger.at("2023-11-20")
+    made = clv.forecast(clv.prior(inside, ["segment"], draws=10), inside, months, draws=3)
+    row = contents_of(made).headline.set_index("key").loc["next_12_months"]
+    assert row["label"] == label
+    exact = pd.Timestamp("2023-11-20") + pd.DateOffset(years=1)
+    assert (row["period"] - exact).days == (0 if months == 12 else 10)
+    write_workbook(made, tmp_path / "year.xlsx")
+    names = {line[0].value: line[2].value for line in values_of(tmp_path / "year.xlsx")["Assumptions"].iter_rows()}
+    days = f"2023-11-21 to {row['period']:%Y-%m-%d}"
+    assert names["clv_next_12_months_mean"] == f"revenue, {label[0].lower()}{label[1:]}, {days}: mean"
 
 
 @pytest.mark.parametrize("months", [12, 14, 18])
@@ -542,7 +572,7 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
         assert sheet.freeze_panes, sheet.title
         assert sheet.print_area, sheet.title
         assert sheet.page_setup.orientation == "landscape"
-        if sheet.title in ("Summary", "Segments", "Scenarios"):
+        if sheet.title in ("Summary", "Bridge", "Segments", "Scenarios"):
             starts = [row.id for row in sheet.row_breaks.brk]
             assert int(sheet.page_setup.scale) <= 100 and all(sheet.cell(at + 1, 1).value for at in starts)
             assert all(not sheet.cell(at, 1).value for at in starts), "a page begins with a block"
@@ -553,6 +583,24 @@ def test_sheets_are_set_up_for_reading_and_printing(which: str, request: pytest.
     assert book["Accounts"].freeze_panes == f"B{HEAD_ROW + 1}"
     assert book["Accounts"].print_title_rows == f"${HEAD_ROW}:${HEAD_ROW}"
     assert book["Accounts"].auto_filter.ref.startswith(f"A{HEAD_ROW}:")
+
+
+@pytest.mark.parametrize(("past", "ahead"), [(4, 4), (4, 9), (4, 20)])
+def test_no_page_of_the_bridge_begins_inside_a_block(tmp_path: Path, past: int, ahead: int) -> None:
+    """Between breaks there is no more than a page holds, and what is above the ranges is on one, the chart too."""
+    write_contents(made_up_contents(5, bridge=made_up_bridge(past=past, ahead=ahead)), tmp_path / "bridge.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "bridge.xlsx")["Bridge"]
+    titles = [column(sheet, title) for title in ("Ranges:", "Retention of the", "Retention over")]
+    starts = [row.id + 1 for row in sheet.row_breaks.brk]
+    assert starts and set(starts) <= set(titles)
+    scale = int(sheet.page_setup.scale) / 100
+    height = [sheet.row_dimensions[row].height or ROW_HEIGHT for row in range(1, sheet.max_row + 1)]
+    heads = sheet.print_title_rows.replace("$", "").split(":")
+    repeated = sum(height[int(heads[0]) - 1 : int(heads[1])])
+    last = range_boundaries(sheet.print_area.split("!")[1].replace("$", ""))[3]
+    for begin, end in zip([1, *starts], [*starts, last + 1], strict=True):
+        points = sum(height[begin - 1 : end - 1]) + (repeated if begin > 1 else 0.0)
+        assert points * scale <= PAPER_HEIGHT, (begin, end)
 
 
 def test_a_title_s_figures_are_no_font_sizes(tmp_path: Path) -> None:

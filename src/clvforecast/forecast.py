@@ -44,7 +44,7 @@ from clvforecast.new_business import (
 from clvforecast.new_customers import new_customer_policy
 from clvforecast.new_customers.sample import Source
 from clvforecast.plans import PlanReliability, Plans
-from clvforecast.plans.words import reliability_words
+from clvforecast.plans.words import planned_words
 from clvforecast.portfolio import new_customer_table, portfolio_draws, portfolio_table, summary_table
 from clvforecast.posterior import Posterior
 from clvforecast.posterior_file import checksum
@@ -265,7 +265,9 @@ def forecast(
     planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
     planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
     if plans is not None and reliability is not None:
-        settings = settings.model_copy(update={"plans": _said_of_plans(plans, planned, reliability)})
+        settings = settings.model_copy(
+            update={"plans": planned_words(len(plans), 0 if planned is None else len(planned), reliability)}
+        )
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,
@@ -300,7 +302,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None,  # told by `_said_of_plans`, once it is known which are open
+        "plans": None,  # told by `planned_words`, once it is known which are open
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:
@@ -317,12 +319,6 @@ def _settings(
     for ci_prob in settings.ci_probs:
         check_interval(ci_prob, "eti")
     return settings
-
-
-def _said_of_plans(plans: Plans, planned: pd.DataFrame | None, reliability: PlanReliability) -> str:
-    return (
-        f"{0 if planned is None else len(planned):,} of {len(plans):,} steps are open; {reliability_words(reliability)}"
-    )
 
 
 def _with_new_customers(settings: ForecastSettings, source: Source) -> ForecastSettings:
@@ -598,9 +594,9 @@ class Forecast:
         """ARR on ``as_of`` and what of it is open: one row, or one a level of the group columns ``by``; from the ledger.
 
         Columns: those of ``by``; ``arr``, as the bridge has it; ``pending``, that of contracts that have ended, whose renewal
-        is open and whose grace lasts; ``contracts``, how many these are.  With ``pending="in_force"`` it is in ``arr``, and what
-        of it is not renewed leaves in the first period of the forecast; with "lapsed" it is not in ``arr``, and what of it is
-        renewed comes as `late_renewals`.
+        is open and whose grace lasts (one whose last day is ``as_of`` has not ended); ``contracts``, how many these are.  With
+        ``pending="in_force"`` it is in ``arr``, and what of it is not renewed leaves in the first period of the forecast; with
+        "lapsed" it is not in ``arr``, and what of it is renewed comes as `late_renewals`.
 
         Raises ForecastError for a ``by`` that the forecast was not made by, and after `load_forecast` without the ledger.
 

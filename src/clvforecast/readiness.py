@@ -15,9 +15,8 @@ from clvforecast.simulation.structures import NewLevels
 
 QUIET_DAYS = 92
 MOST_UNSEEN = 0.2  # of terms whose length, or accounts whose level, training has not seen
-FAR_PRICE = (
-    5.0  # times the outermost edges of the size classes; with many equal prices the middle one may lie outside them
-)
+FAR_PRICE = 5.0
+"""Times the outermost edges of the size classes; with many equal prices the middle one may lie outside them."""
 LEVELS_SHOWN = 5
 ANOTHER = "is this posterior that of another company?"
 

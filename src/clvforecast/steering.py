@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from clvforecast.histories import Histories
 from clvforecast.histories.slices import Slice
+from clvforecast.histories.terms import DAYS_PER_MONTH
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
+from clvforecast.plans.counts import clipped_stated
 from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 from clvforecast.scenarios import Steered
 from clvforecast.simulation.slots import UNITS_PER_CENT
@@ -22,13 +24,14 @@ from clvforecast.simulation.steering import RENEWAL_STEP
 from clvforecast.simulation.structures import Given, Steps
 
 Longs = NDArray[np.int64]
+Floats = NDArray[np.float64]
 KINDS = np.array(
     [{"renewal": RENEWAL_STEP, "expansion": 0, "contraction": 1, "change_order": 2}[kind] for kind in STEP_KINDS]
 )
 """The kernel's number of each kind of planned step."""
 STATUS_OPEN = 0
-NEVER_COMES = -1
-DAYS_A_MONTH, MONTH_SLACK = 30.4375, 3
+NEVER_COMES, FAR_APART = -1, 10**9
+MONTH_SLACK = 3
 """Terms that follow each other in average months end within so many days of those in calendar months."""
 
 
@@ -66,41 +69,68 @@ class Steering:
         if not len(chosen):
             return None
         outcomes = reliability.resolve(chosen, part.ledger, self.draws, self.seed, threads=1)
-        line = lines_of_steps(outcomes, states)
-        self.planned.append(planned_table(outcomes, plans.window_days, line, states))
-        return kernel_steps(outcomes, plans.window_days, line, states) if len(outcomes) else None
+        placed = placed_steps(outcomes, states)
+        self.planned.append(planned_table(outcomes, plans.window_days, placed, states))
+        return kernel_steps(outcomes, plans.window_days, placed.line, states) if len(outcomes) else None
 
 
-def lines_of_steps(outcomes: PlanOutcomes, states: States) -> Longs:
-    """The line of its account that each step is of: an account's only one; else the line whose open renewal falls due nearest the
-    planned day, of an event the one with the largest revenue that is in force then, or is the last to end."""
+@dataclass(frozen=True)
+class Placed:
+    """Where the open steps are in the forecast, arrays (S,).
+
+    ``line``: the contract that a renewal is of; of an event, which is of all contracts of its account, one that is still open, or
+    else the first. Of a renewal, were all terms as long as the last: ``nearest``, days from its planned day to the nearest end of
+    one, and ``apart``, to the one that it is taken to be of, since no other step is nearer to that; `FAR_APART` without any.
+    """
+
+    line: Longs
+    nearest: Longs
+    apart: Longs
+
+
+def placed_steps(outcomes: PlanOutcomes, states: States) -> Placed:
+    """Each end of a term has at most one renewal step, the nearest pairs first; then the earlier line and the earlier step."""
     account = pd.Index(states.account_ids).get_indexer(outcomes.account_id)
-    first = np.searchsorted(states.account, account)
-    line = first.copy()
-    several = np.flatnonzero(np.searchsorted(states.account, account, side="right") - first > 1)
-    last_term = states.bt_ptr[1:] - 1
-    for step in several:
-        lines = np.arange(first[step], np.searchsorted(states.account, account[step], side="right"))
-        day, end = outcomes.planned_day[step], states.bt_end[last_term[lines]].astype(np.int64)
-        is_open = states.status[lines] == STATUS_OPEN
-        if outcomes.kind[step] == RENEWAL:
-            rank = np.where(is_open, -np.abs(end - day), -np.inf)
-        else:
-            rank = np.where(is_open & (end > day), states.bt_mrr_now[last_term[lines]], end - 2.0**40)
-        line[step] = lines[int(np.argmax(rank))]
-    return line
+    first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
+    is_open = np.flatnonzero(states.status == STATUS_OPEN)
+    open_line = np.append(is_open, len(states.account))[np.searchsorted(is_open, first)]
+    line = np.where(open_line < after, open_line, first).astype(np.int64)
+    apart, nearest = np.zeros(len(line), dtype=np.int64), np.zeros(len(line), dtype=np.int64)
+    renewals = np.flatnonzero(outcomes.kind == RENEWAL)
+    step, of_line = _each_with_lines(first[renewals], after[renewals])
+    step = renewals[step]
+    decides = states.status[of_line] == STATUS_OPEN
+    step, of_line = step[decides], of_line[decides]
+    last = states.bt_ptr[1:][of_line] - 1
+    ends, months = states.bt_end[last].astype(np.int64), states.bt_months[last].astype(np.int64)
+    planned = outcomes.planned_day.astype(np.int64)[step]
+    its_own: dict[int, int] = {}
+    taken: set[tuple[int, int]] = set()
+    terms = np.maximum(np.floor((planned - ends) / (months * DAYS_PER_MONTH)), 0.0).astype(np.int64)
+    place = np.concatenate([terms, terms + 1])
+    step, of_line, ends, months, planned = (np.tile(values, 2) for values in (step, of_line, ends, months, planned))
+    distance = np.abs(ends + np.rint(place * months * DAYS_PER_MONTH).astype(np.int64) - planned)
+    for row in np.lexsort((step, of_line, distance)):
+        mine, slot = int(step[row]), (int(of_line[row]), int(place[row]))
+        if mine not in its_own and slot not in taken:
+            its_own[mine] = int(distance[row])
+            taken.add(slot)
+            line[mine] = of_line[row]
+    apart[renewals] = [its_own.get(int(mine), FAR_APART) for mine in renewals]
+    nearest[renewals] = FAR_APART
+    np.minimum.at(nearest, step, distance)
+    return Placed(line, nearest, apart)
 
 
 def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> Steps:
     """The open steps in order of their line.
 
-    A planned event stands for those of all the account's contracts: the other lines have a step that never comes, in whose time
-    none of its kind does.
+    A planned event is of all the account's contracts: each line has it, before its planned renewals, and the kernel lets one of
+    them have it, for it stands for those of its kind that would come in its time in any of them.
     """
     step, of_line = with_other_lines(outcomes, line, states)
-    order = np.lexsort((step, of_line))
+    order = np.lexsort((step, outcomes.kind[step] == RENEWAL, of_line))
     step, of_line = step[order], of_line[order]
-    mine = of_line == line[step]
     comes = outcomes.hit | (outcomes.kind == RENEWAL)[:, None]  # of renewals the kernel decides
     planned = outcomes.planned_day.astype(np.int64)[step]
     return Steps(
@@ -108,45 +138,62 @@ def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: 
         kind=KINDS[outcomes.kind][step],
         days=np.column_stack((planned - window_days, planned + window_days)),
         months=outcomes.months.astype(np.int64)[step],
-        day=np.where(comes[step] & mine[:, None], outcomes.day.astype(np.int64)[step], NEVER_COMES),
+        day=np.where(comes, outcomes.day.astype(np.int64), NEVER_COMES)[step],
         units=outcomes.cents[step] * UNITS_PER_CENT,
         probability=outcomes.probability[step],
         choice=outcomes.choice[step],
+        stated=leanings(outcomes)[step],
+        weight=outcomes.weight,
     )
 
 
+def leanings(outcomes: PlanOutcomes) -> Floats:
+    """(S,) log odds that are stated of the renewals that come as the model has them; NaN for all other steps."""
+    stated = clipped_stated(np.where(outcomes.as_modelled, outcomes.stated, np.nan))
+    return np.asarray(np.log(stated) - np.log1p(-stated), dtype=np.float64)
+
+
 def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tuple[Longs, Longs]:
-    """(step, line): every step on its own line, and those of events on their account's other lines too."""
+    """(step, line): renewals on their own line, events on all lines of their account."""
     account = states.account[line]
     first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
     is_event = outcomes.kind != RENEWAL
-    low, n = np.where(is_event, first, line), np.where(is_event, after - first, 1)
-    step = np.repeat(np.arange(len(line)), n)
-    return step, np.repeat(low, n) + np.arange(len(step)) - np.repeat(np.cumsum(n) - n, n)
+    return _each_with_lines(np.where(is_event, first, line), np.where(is_event, after, line + 1))
 
 
-def planned_table(outcomes: PlanOutcomes, window_days: int, line: Longs, states: States) -> pd.DataFrame:
+def _each_with_lines(first: Longs, after: Longs) -> tuple[Longs, Longs]:
+    """(row, line): every row with its lines, those from ``first`` to the one before ``after``."""
+    n = after - first
+    row = np.repeat(np.arange(len(first)), n)
+    return row, first[row] + np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
+
+
+def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, states: States) -> pd.DataFrame:
     """`PlanOutcomes.table` with a note on steps of which the model knows better, empty for the others."""
     table = outcomes.table()
-    ends = states.bt_end[states.bt_ptr[1:] - 1][line].astype(np.int64)
+    ends = states.bt_end[states.bt_ptr[1:] - 1][placed.line].astype(np.int64)
     renewal = outcomes.kind == RENEWAL
     early = renewal & (outcomes.planned_day + window_days < ends)
-    modelled = outcomes.as_modelled
     beyond = renewal & (outcomes.planned_day - window_days > ends)
+    second = renewal & (placed.nearest <= window_days) & (placed.apart > window_days)
+    modelled, states_one = outcomes.as_modelled, ~np.isnan(outcomes.stated)
     late = beyond & (ends <= int(states.as_of))
-    gone = states.status[line] != STATUS_OPEN
-    unmet = beyond & ~late & ~gone
-    unmet[unmet] = [not meets_an_end(int(step), outcomes, window_days, line, states) for step in np.flatnonzero(unmet)]
+    gone = states.status[placed.line] != STATUS_OPEN
+    unmet = np.zeros(len(outcomes), dtype=bool)
+    for step in np.flatnonzero(beyond & ~late & ~gone):
+        unmet[step] = not meets_an_end(int(step), outcomes, window_days, placed.line, states)
     near = f"within {window_days} days of this date"
     return table.assign(
         note=np.select(
-            [gone & renewal, gone, early, late, unmet, modelled],
+            [gone & renewal, gone, early, late, second, unmet, modelled & states_one, modelled],
             [
                 "has given notice or ended: renews only by a return",
                 "has given notice or ended: comes until the contract's end, or after a return",
                 f"no contract ends {near}, only later: the step is not used",
                 "the contract ended before the step's window: its open renewal is as the model has it",
+                "another step is nearer to the renewal that falls due then",
                 f"no contract ends {near}, only earlier: used where a term of another length follows that does",
+                "too few such renewals on record: between what is stated and what the model has",
                 "states no probability: whether it renews is as the model has it",
             ],
             "",
@@ -174,5 +221,5 @@ def meets_an_end(step: int, outcomes: PlanOutcomes, window_days: int, line: Long
     earlier = np.flatnonzero((line == line[step]) & (outcomes.kind == RENEWAL) & (outcomes.months > 0))
     while end < planned - window_days - MONTH_SLACK:
         met = earlier[np.abs(outcomes.planned_day[earlier] - end) <= window_days]
-        end += (int(outcomes.months[met[0]]) if len(met) else usual) * DAYS_A_MONTH
+        end += (int(outcomes.months[met[0]]) if len(met) else usual) * DAYS_PER_MONTH
     return end <= planned + window_days + MONTH_SLACK

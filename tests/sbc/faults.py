@@ -111,7 +111,7 @@ FAULTS = (
                 "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n            break\n",
                 "        if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):\n"
                 "            whole[START], whole[END] = lapse_day, table[WINDOW_END]\n"
-                "            live_through_term(par, table, scale, real, whole, flow, events)\n"
+                "            live_through_term(par, table, scale, real, whole, flow, later, events)\n"
                 "            break\n",
             ),
         ),

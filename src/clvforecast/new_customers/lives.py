@@ -37,7 +37,7 @@ from clvforecast.simulation.structures import (
 
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
-POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0}
+POINTERS = {"bt_ptr": 1, "ci_ptr": 1, "st_ptr": 0, "la_ptr": 0}
 """Entries that every line has in the blocks of `States`: one booked term, one item on the books, no renewal behind it."""
 
 
@@ -99,6 +99,11 @@ def new_customer_states(
         bt_expanded=np.zeros(n, dtype=np.bool_),
         bt_mrr_now=mrr,
         bt_counted_mrr=mrr,
+        la_ptr=np.zeros(n + 1, dtype=np.int64),
+        la_term=nothing[:0],
+        la_day=nothing[:0],
+        la_mrr=nothing[:0],
+        la_counted=nothing[:0],
         prev=none.astype(np.int8),
         log_mrr_sum=np.log(mrr),
         mrr_n=np.ones(n),

@@ -61,6 +61,8 @@ class PlanOutcomes:
     day : int32 (S, D), on which it is booked if it comes, after `as_of` and at most the window (of a renewal:
         `renewal_days`) after the planned day.
     cents : int64 (S, D), what it brings if it comes: planned amount times the drawn share; 0 where no amount is planned.
+    weight : float64 (D,), of the stated probability of a renewal beside that of the forecast's own model: its log odds are
+        those of the two, weighed, where ``probability`` is NaN and one is stated.
     draw : int64 (D,), the draw of the reliability's parameters that each draw has.
     as_of_day : the day up to which events were known.
     """
@@ -76,6 +78,7 @@ class PlanOutcomes:
     choice: Floats
     day: NDArray[np.int32]
     cents: Longs
+    weight: Floats
     draw: Longs
     as_of_day: int
 
@@ -89,7 +92,7 @@ class PlanOutcomes:
 
     @property
     def as_modelled(self) -> NDArray[np.bool_]:
-        """(S,) renewals that come as the forecast's own model has it."""
+        """(S,) renewals that come as the forecast's own model has it, moved to what is stated where that is."""
         return np.asarray(np.isnan(self.probability).any(axis=1))
 
     def __repr__(self) -> str:
@@ -172,6 +175,13 @@ class Drawn:
     share_sd: Floats
     lags: Floats
     lag_edges: tuple[int, ...]
+
+
+def model_weights(seed: int, draws: int) -> Floats:
+    """(D,) uniform numbers: of what a plan states of a renewal beside the model, while no record says what such statements are
+    worth. One for all steps of a draw, for it is not known of any."""
+    digest = hashlib.blake2b(b"plan\x1fweight", digest_size=8).digest()
+    return uniforms(np.frombuffer(digest, dtype="<u8").astype(np.uint64), seed, draws)[0][0]
 
 
 def step_keys(steps: pa.Table) -> NDArray[np.uint64]:

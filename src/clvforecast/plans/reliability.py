@@ -38,6 +38,7 @@ from clvforecast.plans.outcomes import (
     Outcome,
     PlanOutcomes,
     in_parts,
+    model_weights,
     open_steps,
     outcomes_as_stated,
     outcomes_of,
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
-LEAST_UNSTATED = 20
-"""So many renewals without a stated probability say more of the next than the forecast's own model of renewals does."""
+LEAST_RENEWALS = 20
+"""So many renewals on record, with a stated probability or without one, say more of the next than the forecast's model does."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,8 +141,11 @@ class PlanReliability:
         """Stated against realised, and the learned curve: one row a bin of stated probability, and one for steps without.
 
         Only steps whose last day was over are counted, so that recent ones, of which only the quick are known to have come, do
-        not tilt it. Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and
-        realised_upper (Jeffreys' interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
+        not tilt it; of events only those of accounts that were under contract until then, where the learned curve takes the time
+        of the others too, so that the two may differ by some points where many lapse.
+
+        Columns: stated ("0.6-0.8", or "not stated"), steps, stated_mean, realised, realised_lower and realised_upper (Jeffreys'
+        interval), learned, learned_lower and learned_upper (mean over the bin's steps), ci_prob.
 
         Raises
         ------
@@ -168,7 +172,10 @@ class PlanReliability:
         """Whether, when and for how much the open steps come after the ledger's `as_of`, under every draw.
 
         A renewal without a stated probability says what is agreed, not how sure it is: where fewer than 20 such renewals are
-        on record, it is left to the model of the forecast whether it comes, which knows the account and all its like.
+        on record, it is left to the model of the forecast whether it comes, which knows the account and all its like. Where
+        fewer than 20 with a stated probability are on record, the model's is moved towards the stated one: the log odds are
+        ``(1 - w) logit(model) + w logit(stated)``, w uniform between 0 and 1, one for all steps of a draw, as nothing is known
+        yet of what such statements are worth.
 
         Parameters
         ----------
@@ -218,6 +225,7 @@ class PlanReliability:
             choice=choice,
             day=day,
             cents=cents,
+            weight=model_weights(seed, draws),
             draw=index,
             as_of_day=(ledger.as_of - EPOCH).days,
         )
@@ -231,7 +239,8 @@ class PlanReliability:
         texts = level_texts(chosen, ledger, frame)
         numbers = level_numbers(texts, frame)
         unseen = unseen_effects(frame, texts, numbers, seed, flat)
-        as_modelled = (still.kind == RENEWAL) & np.isnan(still.stated) & (self._unstated_renewals() < LEAST_UNSTATED)
+        known = np.where(np.isnan(still.stated), *self._renewals_on_record())
+        as_modelled = (still.kind == RENEWAL) & (known < LEAST_RENEWALS)
 
         def some(part: slice) -> Outcome:
             steps = still.part(part)
@@ -260,9 +269,9 @@ class PlanReliability:
             )
         return self.draws
 
-    def _unstated_renewals(self) -> float:
-        """Renewals without a stated probability of which is known what came of them."""
-        return 0.0 if self.record is None else self.record.unstated(RENEWAL)
+    def _renewals_on_record(self) -> tuple[float, float]:
+        """Renewals of which is known what came of them: without a stated probability, and with one."""
+        return (0.0, 0.0) if self.record is None else self.record.by_statement(RENEWAL)
 
     def _draw_index(self, draws: int) -> Longs:
         """Which draw of the parameters each draw of a forecast has."""

@@ -44,9 +44,10 @@ class Record:
     steps: Floats
     hits: Floats
 
-    def unstated(self, kind: int) -> float:
-        """Steps of a kind without a stated probability."""
-        return float(self.steps[(self.levels[:, 0] == kind) & (self.stated == UNSTATED)].sum())
+    def by_statement(self, kind: int) -> tuple[float, float]:
+        """Steps of a kind without a stated probability, and with one."""
+        mine, unstated = self.levels[:, 0] == kind, self.stated == UNSTATED
+        return float(self.steps[mine & unstated].sum()), float(self.steps[mine & ~unstated].sum())
 
 
 def summary_of(draws: xr.Dataset) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from clvforecast.plans.odds import log_odds
 from clvforecast.plans.reliability import PlanReliability
+from clvforecast.plans.steps import EVENT_STEPS, STEP_KINDS
 
 STATED = 0.9
 HOW_TO_LEARN = (
@@ -16,7 +17,7 @@ HOW_TO_LEARN = (
 
 
 def counts_as(reliability: PlanReliability, stated: float = STATED) -> float:
-    """Mean probability, over draws and kinds, that a step of an average account comes which states this one.
+    """Mean probability, over draws and kinds of event, that a step of an average account comes which states this one.
 
     Before anything is known of its window, and within 0 and 1. The reliability has draws.
     """
@@ -26,10 +27,9 @@ def counts_as(reliability: PlanReliability, stated: float = STATED) -> float:
         str(name): values.transpose("chain", "draw", ...).values.reshape(-1, *values.shape[2:])
         for name, values in reliability.draws.data_vars.items()
     }
-    kinds = len(frame.levels[frame.columns[0]])
-    numbers = np.full((kinds, len(frame.columns)), -1, dtype=np.int64)
-    numbers[:, 0] = np.arange(kinds)
-    return float(expit(log_odds(frame, numbers, np.full(kinds, stated), flat, {})).mean())
+    numbers = np.full((len(EVENT_STEPS), len(frame.columns)), -1, dtype=np.int64)
+    numbers[:, 0] = [STEP_KINDS.index(kind) for kind in EVENT_STEPS]
+    return float(expit(log_odds(frame, numbers, np.full(len(numbers), stated), flat, {})).mean())
 
 
 def prior_words(reliability: PlanReliability) -> str:
@@ -45,14 +45,25 @@ def prior_words(reliability: PlanReliability) -> str:
     """
     if reliability.draws is None or (reliability.record is not None and reliability.record.steps.sum() > 0):
         return ""
-    counted = counts_as(reliability)
-    how = "discounted" if counted < STATED - 0.005 else "weighed"
+    how = "discounted" if counts_as(reliability) < STATED - 0.005 else "weighed"
+    return f"no record of past plans, so stated probabilities are {how} by the prior: {_counting(reliability)}. {HOW_TO_LEARN}"
+
+
+def _counting(reliability: PlanReliability) -> str:
     return (
-        f"no record of past plans, so stated probabilities are {how} by the prior: stated {STATED:.0%} counts as {counted:.0%}. "
-        f"{HOW_TO_LEARN}"
+        f"stated {STATED:.0%} counts as {counts_as(reliability):.0%}, but for renewals, which lie between what is stated and "
+        "what the model has"
     )
 
 
-def reliability_words(reliability: PlanReliability) -> str:
-    """What a forecast says of it."""
-    return prior_words(reliability) or str(reliability)
+def planned_words(steps: int, still_open: int, reliability: PlanReliability) -> str:
+    """How many steps are planned and may still come, and where it comes from how far they hold."""
+    count = "1 step" if steps == 1 else f"{steps:,} steps"
+    count += "" if still_open == steps else f", {still_open:,} of them open"
+    if reliability.draws is None:
+        return f"{count}, taken at their word"
+    if reliability.about.get("note") or "steps" not in reliability.about:
+        return f"{count}; how far plans hold is assumed, without a record of past ones: {_counting(reliability)}"
+    past, day = reliability.about["steps"], reliability.about["as_of"]
+    learned = f"learned from {past} past step{'' if past == '1' else 's'}, known as of {day}"
+    return f"{count}; how far plans hold is {learned}"

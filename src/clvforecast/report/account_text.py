@@ -22,6 +22,7 @@ from clvforecast.report.account import (
     segments_of,
 )
 from clvforecast.report.axes import new_figure
+from clvforecast.report.planned import unlearned
 from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import gap, say, show_table
 from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
@@ -201,8 +202,8 @@ def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
             "planned": steps["date"].dt.strftime("%Y-%m-%d"),
             "as stated": ["" if pd.isna(p) else f"{p:.0%}" for p in steps["stated"]],
             "as learned": [
-                "as the model has it" if pd.isna(p) else f"{p:.0%} ({low:.0%} to {high:.0%})"
-                for p, low, high in steps[["probability", "lower", "upper"]].to_numpy()
+                unlearned(stated) if pd.isna(p) else f"{p:.0%} ({low:.0%} to {high:.0%})"
+                for stated, p, low, high in steps[["stated", "probability", "lower", "upper"]].to_numpy()
             ],
             "adds": steps["added"].map(lambda amount: in_unit(amount, unit)),
             f"{PROB:.0%} range": [

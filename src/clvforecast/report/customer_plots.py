@@ -24,6 +24,7 @@ from clvforecast.report.axes import (
     quiet,
 )
 from clvforecast.report.colours import BANDS, GAIN, LOSS, MEDIAN, PAST, SERIES
+from clvforecast.report.planned import unlearned
 from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, money_unit, range_unit
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _step_label(step: dict[str, Any]) -> str:
     name = str(step["account_id"])
     name = name if len(name) <= LONGEST_ID else f"{name[: LONGEST_ID - 1]}…"
     stated = "" if pd.isna(step["stated"]) else f"{step['stated']:.0%} → "
-    learned = "as the model has it" if pd.isna(step["probability"]) else f"{step['probability']:.0%}"
+    learned = unlearned(step["stated"]) if pd.isna(step["probability"]) else f"{step['probability']:.0%}"
     return f"{name}\n{str(step['kind']).replace('_', ' ')} {step['date']:%Y-%m-%d}, {stated}{learned}"
 
 

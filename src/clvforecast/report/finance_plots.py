@@ -190,7 +190,7 @@ def _draw_rate(axes: Axes, forecast: Forecast, rows: pd.DataFrame, name: str, st
 # --- segments and scenarios ---------------------------------------------------------------------------------
 
 
-def plot_segments(forecast: Forecast, by: str | Sequence[str], ax: Axes | None = None) -> Axes:
+def plot_segments(forecast: Forecast, by: str | Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """Revenue of the whole window by segment: median, 50% and 90% equal-tailed range, the largest segment on top.
 
     Of many segments the largest 15 are shown, and the title says so.
@@ -198,9 +198,15 @@ def plot_segments(forecast: Forecast, by: str | Sequence[str], ax: Axes | None =
     Parameters
     ----------
     by
-        As in `Forecast.portfolio`: one or more group columns, or "origin".
+        As in `Forecast.portfolio`: one or more group columns, or "origin". Not needed where there is one group column only.
+
+    Raises
+    ------
+    ForecastError
+        Without `by` where there are several group columns, or none.
     """
-    names = [by] if isinstance(by, str) else list(by)
+    chosen = _only_column(forecast) if by is None else by
+    names = [chosen] if isinstance(chosen, str) else list(chosen)
     table = forecast.portfolio(None, names, ci_prob=WHISKER_PROB).sort_values("q50", ascending=False, kind="stable")
     shown = table.head(MOST_LEVELS)
     counts = None if names == ["origin"] else forecast.table.groupby(names, dropna=False).size()
@@ -218,6 +224,14 @@ def plot_segments(forecast: Forecast, by: str | Sequence[str], ax: Axes | None =
     axes.set_title(title, loc="left", fontsize="medium")
     legend(axes, ["median"])
     return axes
+
+
+def _only_column(forecast: Forecast) -> str:
+    names = [str(name) for name in forecast.groups.columns]
+    if len(names) == 1:
+        return names[0]
+    several = f"one or more of {', '.join(map(repr, names))}, or" if names else "there are no group columns;"
+    raise ForecastError(f'plot_segments: by which column? Give {several} by="origin".')
 
 
 def _level_label(level: tuple[Any, ...], counts: pd.Series | None) -> str:

@@ -36,7 +36,8 @@ COLUMNS = {
 HIDDEN = ("ci_prob",)
 STATED_AND_LEARNED = (
     "Chance as stated: what the plan says. As learned: what that has been worth in the plans of the past, or by assumption where "
-    "there is no record. Empty: a renewal that states none is as likely as the model has it of its account."
+    "there is no record. Empty: a renewal, with too little on record of such. One that states no chance is as likely as the "
+    "model has it of its account; one that does lies between that and what is stated."
 )
 EXPECTED = (
     "Expected amount: planned amount × chance as learned × the share of planned amounts that such steps come to, before asking "
@@ -46,6 +47,11 @@ ADDS = (
     "Adds: what the step changes in the whole window, survival and later renewals included. It can be negative: a step stands in "
     "place of what the model expects of its account in that time. The steps of an account do not add up."
 )
+
+
+def unlearned(stated: float) -> str:
+    """In place of a learned probability where there is none: how likely a renewal is then."""
+    return "as the model has it" if pd.isna(stated) else "between that and the model's"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 from clvforecast.calendars import as_days
 from clvforecast.errors import ForecastError
 from clvforecast.periods import covering_periods
+from clvforecast.report.units import counted
 from clvforecast.simulation.calendar import add_months
 
 if TYPE_CHECKING:
@@ -20,21 +21,28 @@ YEAR = 12
 
 
 class YearAhead(NamedTuple):
-    """cells: months of the forecast's calendar from its first, up to the one in which twelve months end."""
+    """cells: months of the forecast's calendar from its first, up to the one in which twelve months end.
+
+    label: how long that is: "Next 12 months" only where it is.
+    """
 
     cells: int
     label: str
 
 
 def year_ahead(forecast: Forecast) -> YearAhead | None:
-    """None where the window is shorter than twelve months."""
+    """None where the window is shorter than twelve months.
+
+    Draws are kept by month of the calendar: from the middle of one, twelve months end in the middle of another, which is told
+    to its end.
+    """
     bounds = forecast.grid.bounds
     target = int(add_months(int(bounds[0]), YEAR))
     if int(bounds[-1]) < target:
         return None
     cells = int(np.searchsorted(bounds, target))
-    is_exact = int(bounds[cells]) == target
-    return YearAhead(cells, "Next 12 months" if is_exact else "Next 12 months, to the end of the last")
+    more = int(bounds[cells]) - target
+    return YearAhead(cells, f"Next 12 months and {counted(more, 'day')}" if more else "Next 12 months")
 
 
 def runs_at_origin(forecast: Forecast, freq: str) -> bool:

@@ -22,6 +22,7 @@ BLOCKS = {
         *("bt_start", "bt_end", "bt_months", "bt_amount", "bt_amend", "bt_expanded"),
         *("bt_mrr_now", "bt_counted_mrr"),
     ),
+    "la_ptr": ("la_term", "la_day", "la_mrr", "la_counted"),
     "st_ptr": ("st_t0", "st_t1", "st_year", "st_class"),
     "ci_ptr": ("ci_start", "ci_end", "ci_units", "ci_tied"),
 }
@@ -128,5 +129,5 @@ def given_of(given: Given, accounts: slice, lines: slice) -> Given:
 def steps_of(steps: Steps, lines: slice) -> Steps:
     """The steps of some lines, which are numbered from 0 then."""
     first, last = np.searchsorted(steps.line, (lines.start, lines.stop))
-    chosen = {name: values[first:last] for name, values in steps._asdict().items()}
-    return Steps(**{**chosen, "line": chosen["line"] - lines.start})
+    chosen = {name: values[first:last] for name, values in steps._asdict().items() if name != "weight"}
+    return Steps(**{**chosen, "line": chosen["line"] - lines.start, "weight": steps.weight})

@@ -65,6 +65,8 @@ from clvforecast.simulation.slots import (
     L_ITEM,
     L_ITEM_END,
     L_LAPSE_DAY,
+    L_LATER,
+    L_LATER_END,
     L_LEAD,
     L_LOG_MRR_SUM,
     L_MRR_TERMS,
@@ -108,6 +110,7 @@ from clvforecast.simulation.slots import (
     ORIGIN_FLOW_AT,
     ORIGIN_TOTALS,
     REAL_SLOTS,
+    RESCUED,
     RETURNS_DRAWN,
     SEED,
     SIZE_CLASS,
@@ -119,11 +122,15 @@ from clvforecast.simulation.slots import (
     STATUS_TERMINATED,
     STEP_CLASS,
     STEP_DAY,
+    STEP_KIND,
     STEP_REALS,
     STEP_SLOTS,
     STEP_START,
+    STEP_STATED,
     STEP_STOP,
+    STEP_TAKEN,
     STEP_UNITS,
+    STEP_WEIGHT,
     STEP_YEAR,
     STEPS_AT,
     STOP_DAY,
@@ -160,7 +167,8 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
-from clvforecast.simulation.snapshots import add_to_bridge, annual_cents, note_due, period_of
+from clvforecast.simulation.snapshots import add_to_bridge, annual_cents, note_due, pass_snapshots, period_of
+from clvforecast.simulation.steering import RENEWAL_STEP
 from clvforecast.simulation.terms import (
     clock,
     come_back,
@@ -179,12 +187,13 @@ DRAWS_EACH, ACCOUNTS_EACH = 64, 16
 class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
-    whole (L, 24), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
-    whole (T, 6) and real (T, 5); steps taken (S, 4), in months, with place of the year and decision class; items on the books
-    (I, 4); first (A + 1,) lines of the accounts, and order (A,), accounts with the same profile side by side.
+    whole (L, 31), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
+    whole (T, 6) and real (T, 6), and their amendments that begin later (N, 4); steps taken (S, 4), in months, with place of the
+    year and decision class; items on the books (I, 4); first (A + 1,) lines of the accounts, turn (L,) the order in which they
+    are simulated, and order (A,), accounts with the same profile side by side.
     begun (A,) the first snapshot by which an account had begun, past (A, H) its ARR in cents at those before the forecast;
     planned steps (P, `STEP_SLOTS`), and of each in every draw (P, D) its day, units, probability and
-    uniform number.
+    uniform number; its stated log odds (P,), NaN for none, and the weight of those in every draw (D,).
     """
 
     whole: NDArray[np.int64]
@@ -193,9 +202,11 @@ class Lines(NamedTuple):
     profiles: NDArray[np.int64]
     terms: NDArray[np.int64]
     term_money: NDArray[np.float64]
+    later: NDArray[np.float64]
     steps: NDArray[np.int64]
     items: NDArray[np.int64]
     first: NDArray[np.int64]
+    turn: NDArray[np.int64]
     order: NDArray[np.int64]
     begun: NDArray[np.int64]
     past: NDArray[np.int64]
@@ -204,6 +215,8 @@ class Lines(NamedTuple):
     plan_units: NDArray[np.int64]
     plan_p: NDArray[np.float64]
     plan_choice: NDArray[np.float64]
+    plan_stated: NDArray[np.float64]
+    plan_weight: NDArray[np.float64]
 
 
 class Books(NamedTuple):
@@ -293,12 +306,13 @@ def begin_line(
     line: int,
     draw: int,
     profile: Real,
+    is_first: bool,
 ) -> None:
     """The line's state at the origin, what is assumed and planned of it, and the money already on its books."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     real[VALUE:] = 0.0
     real[NEXT_RENEWAL] = np.nan
-    whole[TIED:] = 0
+    whole[TIED : table[STEPS_AT]] = 0
     for slot in range(N_PROFILE):
         real[slot] = profile[slot]
     real[BASE], whole[TENURE] = line_real[L_BASE], line_whole[L_TENURE]
@@ -312,29 +326,40 @@ def begin_line(
         real[WORK] += length * weight * par[nth(table[YEAR_AT] + lines.steps[nth(step), STEP_YEAR])]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
-    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
+    whole[HAS_THETA], whole[RESCUED], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, 0, COMMITTED
     whole[MARK], whole[SNAPSHOT] = 0, table[N_PAST]
     whole[STOP_DAY] = line_whole[L_STOP_DAY]
     whole[EFFECT], whole[EFFECT_END] = line_whole[L_EFFECT], line_whole[L_EFFECT_END]
-    take_plan(table, real, whole, lines, line_whole, draw)
+    take_plan(table, real, whole, lines, line_whole, draw, is_first)
     find_flow(table, whole, line_whole)
     whole[ORIGIN_TOTALS + COMMITTED], whole[DEFERRED] = books.whole[line, 0], books.whole[line, 1]
     real[VALUE], real[BEYOND] = books.value[line, 0], books.value[line, 1]
 
 
 @jit
-def take_plan(table: Whole, real: Real, whole: Whole, lines: Lines, line_whole: Whole, draw: int) -> None:
-    """The line's planned steps, with what comes of them in this draw."""
+def take_plan(
+    table: Whole, real: Real, whole: Whole, lines: Lines, line_whole: Whole, draw: int, is_first: bool
+) -> None:
+    """The line's planned steps, with what comes of them in this draw.
+
+    Events are planned for all lines of an account, and are the first steps of each in the same order: one that has been taken up
+    by an earlier line is taken.
+    """
     first = line_whole[L_PLAN]
     whole[N_STEPS] = line_whole[L_PLAN_END] - first
     for step in range(whole[N_STEPS]):
         at = table[STEPS_AT] + step * STEP_SLOTS
-        for slot in range(STEP_SLOTS):
+        for slot in range(STEP_TAKEN):
             whole[at + slot] = lines.plan[first + step, slot]
+        if is_first or whole[at + STEP_KIND] == RENEWAL_STEP:
+            whole[at + STEP_TAKEN] = 0
         whole[at + STEP_DAY] = lines.plan_day[first + step, draw]
         whole[at + STEP_UNITS] = lines.plan_units[first + step, draw]
-        real[REAL_SLOTS + STEP_REALS * step] = lines.plan_p[first + step, draw]
-        real[REAL_SLOTS + STEP_REALS * step + 1] = lines.plan_choice[first + step, draw]
+        of_real, stated = REAL_SLOTS + STEP_REALS * step, lines.plan_stated[first + step]
+        real[of_real] = lines.plan_p[first + step, draw]
+        real[of_real + 1] = lines.plan_choice[first + step, draw]
+        real[of_real + STEP_WEIGHT] = 0.0 if math.isnan(stated) else lines.plan_weight[draw]
+        real[of_real + STEP_STATED] = stated
 
 
 @jit
@@ -370,6 +395,7 @@ def run_line(
     terms: NDArray[np.int64],
     term_money: NDArray[np.float64],
     items: NDArray[np.int64],
+    later: NDArray[np.float64],
     stream: Stream,
     events: Stream,
 ) -> int:
@@ -389,7 +415,7 @@ def run_line(
         else:
             lapse_day = whole[END]
             if whole[END] > table[WINDOW_START]:
-                lapse_day = live_through_term(par, table, scale, real, whole, flow, events)
+                lapse_day = live_through_term(par, table, scale, real, whole, flow, later, events)
             if lapse_day == whole[STOP_DAY]:
                 take_back_rates(table, scale, real, whole, flow, lapse_day)
                 break
@@ -403,7 +429,10 @@ def run_line(
             elif term < last_term:
                 term += 1
                 follows = terms[nth(term), TERM_START] <= whole[END] + grace(table, whole[START], whole[END])
-                settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]) if follows else 0)
+                if whole[END] > table[WINDOW_START]:  # else the past has told it
+                    settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]) if follows else 0)
+                if follows:  # what is renewed counts until its renewal begins
+                    pass_snapshots(table, real, whole, later, whole[END], terms[nth(term), TERM_START])
                 take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
@@ -437,14 +466,16 @@ def simulate_line(
     profile: Real,
     stream: Stream,
     events: Stream,
+    is_first: bool,
 ) -> None:
     """One line under one draw: its results are left in ``real`` and ``whole``, its months are added to ``flow``."""
     line_whole, line_real = lines.whole[line], lines.real[line]
     items = lines.items[line_whole[L_ITEM] : line_whole[L_ITEM_END]]
-    begin_line(par, table, real, whole, lines, books, line, draw, profile)
+    later = lines.later[line_whole[L_LATER] : line_whole[L_LATER_END]]
+    begin_line(par, table, real, whole, lines, books, line, draw, profile, is_first)
     begin_events(par, scale, real, whole, line_whole, line_real, events)
     terms, term_money, last_term = lines.terms, lines.term_money, line_whole[L_TERM_END] - 1
-    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, stream, events)
+    term = run_line(par, table, scale, real, whole, flow, line_whole, terms, term_money, items, later, stream, events)
     if term < 0:
         return
     discounting = scale[LOG_DISCOUNT] > 0.0
@@ -482,15 +513,16 @@ def simulate_account(
     stream, events = scratch.stream, scratch.events
     if table[COUNTS_DAYS] == 1:
         clear_days(table, whole)
-    for line in range(lines.first[account], lines.first[account + 1]):
+    for place in range(lines.first[account], lines.first[account + 1]):
+        line, is_first = lines.turn[place], place == lines.first[account]
         row = lines.whole[line, L_PROFILE]
         if row != known:
             profile_values(par, table, lines.profiles[row], profile)
             known = row
         start_stream(stream, lines.key[line], table[SEED], draw)
         start_stream(events, lines.key[line], table[SEED], draw, EVENTS_BLOCK)
-        simulate_line(par, table, scale, real, whole, flow, lines, books, line, draw, profile, stream, events)
-        if line == lines.first[account]:
+        simulate_line(par, table, scale, real, whole, flow, lines, books, line, draw, profile, stream, events, is_first)
+        if is_first:
             copy(scratch.account_whole, whole, ORIGIN_TOTALS)
             copy(scratch.account_real, real, VALUE)
         else:

@@ -16,6 +16,7 @@ from clvforecast.simulation.slots import (
     AMEND,
     BASE,
     BOOK_VIEW,
+    BOOKED_VIEW,
     CASH_VIEW,
     CLIPS,
     COUNTS_DAYS,
@@ -28,6 +29,7 @@ from clvforecast.simulation.slots import (
     ITEM_TIED,
     ITEM_UNITS,
     KNOWN_BY,
+    LATER_MRR,
     LOG_MAX_RATIO,
     MARK,
     MARKS,
@@ -57,7 +59,7 @@ from clvforecast.simulation.slots import (
     Stream,
     Whole,
 )
-from clvforecast.simulation.snapshots import count_amendment, pass_snapshots
+from clvforecast.simulation.snapshots import count_amendment, not_begun, pass_snapshots
 from clvforecast.simulation.steering import next_planned_event, weigh_exposure
 
 COMMITTED, EXPANSION = int(Origin.COMMITTED), int(Origin.EXPANSION)  # origins of events are in the order of their kinds
@@ -90,7 +92,7 @@ def bounded_multiple(whole: Whole, y: float, bound: float, log_bound: float) -> 
 
 
 @jit
-def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
+def pass_time(table: Whole, real: Real, whole: Whole, later: NDArray[np.float64], start: int, stop: int) -> None:
     """Note activity, and the MRR in force at the marks (12, 24, 36 months) and snapshots, within [start, stop).
 
     Where active days cost something it is noted which they are.
@@ -98,7 +100,8 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
     while whole[MARK] < N_MARKS and table[nth(MARKS + whole[MARK])] < stop:
         if table[nth(MARKS + whole[MARK])] >= start:
             whole[ACTIVE] |= 1 << whole[MARK]
-            real[MRR_AT_MARKS + whole[MARK]] += real[MRR_NOW]
+            ahead = not_begun(whole, later, LATER_MRR, table[nth(MARKS + whole[MARK])])
+            real[MRR_AT_MARKS + whole[MARK]] += real[MRR_NOW] - ahead
         whole[MARK] += 1
     first, last = max(start, table[WINDOW_START]), min(stop, table[WINDOW_END])
     if first < last:
@@ -107,7 +110,7 @@ def pass_time(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> 
             mark_days(table, whole, first, last)
     if start <= table[WINDOW_END] < stop:
         whole[ACTIVE] |= 1 << N_MARKS
-    pass_snapshots(table, real, whole, start, stop)
+    pass_snapshots(table, real, whole, later, start, stop)
 
 
 @jit
@@ -187,11 +190,13 @@ def live_through_term(
     real: Real,
     whole: Whole,
     flow: Whole,
+    later: NDArray[np.float64],
     stream: Stream,
 ) -> int:
     """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
 
-    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.
+    The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.  ``later``: the
+    amendments on the books that begin later; a contraction takes its share of what is in force with them.
     """
     now = max(whole[START], table[WINDOW_START])
     last = min(whole[END], whole[STOP_DAY])
@@ -210,7 +215,7 @@ def live_through_term(
                 normal(stream)
             if kind >= NO_EVENT:
                 continue
-            pass_time(table, real, whole, now, day)
+            pass_time(table, real, whole, later, now, day)
             now = day
             if kind == EVENT_KINDS:
                 return day
@@ -219,10 +224,10 @@ def live_through_term(
         wait(scale, real, whole, time, until - time)
         if planned < 0:
             break
-        pass_time(table, real, whole, now, until)
+        pass_time(table, real, whole, later, now, until)
         now, time = until, float(until)
         happen_as_planned(table, scale, real, whole, flow, planned)
-    pass_time(table, real, whole, now, last)
+    pass_time(table, real, whole, later, now, last)
     return last
 
 
@@ -289,7 +294,9 @@ def take_back_items(
             continue
         rate = items[item, ITEM_UNITS] // (end - start)
         remainder = items[item, ITEM_UNITS] - rate * (end - start) if day <= start else 0
-        if table[BOOK_VIEW] == 1:  # counts on the day of the termination, even where service begins after the window
+        if (
+            table[BOOK_VIEW] == BOOKED_VIEW
+        ):  # counts on the day of the termination, even where service begins after the window
             units = rate * (end - max(day, start)) + remainder
             whole[DEBOOKED] += units
             add_on_day(table, scale, real, whole, flow, COMMITTED, day, -units)

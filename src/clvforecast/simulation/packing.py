@@ -284,6 +284,8 @@ def pack_lines(
             batch.n_events,
             batch.size_n,
             *given_of_lines(batch, table, assumed),
+            batch.la_ptr[:-1],
+            batch.la_ptr[1:],
         )
     ).astype(np.int64)
     real = np.column_stack(
@@ -307,13 +309,23 @@ def pack_lines(
         profiles=np.ascontiguousarray(profiles),
         terms=terms,
         term_money=term_money,
+        later=np.ascontiguousarray(
+            np.column_stack((batch.la_term, batch.la_day, batch.la_mrr, batch.la_counted)).astype(np.float64)
+        ),
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied, *batch.ci_billed),
         first=first,
+        turn=line_turns(batch),
         order=np.argsort(profile.ravel()[first[:-1]], kind="stable"),
         **given_of_accounts(batch.given, first.size - 1, int(table[N_PAST])),
         **pack_steps(batch.given.steps, n_draws),
     )
+
+
+def line_turns(batch: Batch) -> NDArray[np.int64]:
+    """The lines of each account from the one with the most revenue on, which takes up a planned event if it is under contract."""
+    largest = -batch.bt_mrr_now[batch.bt_ptr[1:] - 1]
+    return np.lexsort((largest, batch.account)).astype(np.int64)
 
 
 def given_of_lines(batch: Batch, table: NDArray[np.int64], assumed: Assumed) -> list[NDArray[np.int64]]:
@@ -345,6 +357,8 @@ def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
             "plan_units": none,
             "plan_p": none * 1.0,
             "plan_choice": none * 1.0,
+            "plan_stated": np.zeros(0),
+            "plan_weight": np.zeros(n_draws),
         }
     open_still = np.zeros_like(steps.kind)
     plan = _columns(steps.kind, *steps.days.T, open_still, open_still, steps.months, open_still)
@@ -353,6 +367,8 @@ def pack_steps(steps: Steps | None, n_draws: int) -> dict[str, Any]:
         "plan_units": steps.units,
         "plan_p": steps.probability,
         "plan_choice": steps.choice,
+        "plan_stated": steps.stated,
+        "plan_weight": steps.weight,
     }
     return {"plan": plan, **{name: np.ascontiguousarray(values) for name, values in arrays.items()}}
 

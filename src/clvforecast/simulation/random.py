@@ -71,6 +71,8 @@ STREAM_SLOTS = WORDS + N_WORDS
 
 EVENTS_BLOCK = 2**31
 """Block of a line's stream at which the numbers of its events begin; those of its decisions begin with the first."""
+PLANNED_BLOCK, PLANNED_DAYS, BLOCKS_A_DAY = 3 * 2**30, 2**14, 2**16
+"""Block at which those begin that only a planned renewal asks for, those of each day apart."""
 
 LAYERS = 256
 NORMAL_EDGE, NORMAL_AREA = 3.6541528853610088, 4.92867323399e-3
@@ -155,6 +157,23 @@ def start_stream(stream: NDArray[np.uint64], line_key: int, seed: int, draw: int
     stream[SEED_LOW] = wide_seed & _LOW32
     stream[SEED_HIGH] = wide_seed >> _SHIFT32
     next_blocks(stream)
+
+
+@jit
+def turn_aside(stream: NDArray[np.uint64], first_block: int) -> tuple[np.int64, np.int64]:
+    """Go to another block of the same stream; returns where it was, for `turn_back`."""
+    block, used = np.int64(stream[BLOCK]), np.int64(stream[USED])
+    stream[BLOCK] = np.uint64(first_block)
+    next_blocks(stream)
+    return block, used
+
+
+@jit
+def turn_back(stream: NDArray[np.uint64], left: tuple[np.int64, np.int64]) -> None:
+    """Go on where `turn_aside` left the stream."""
+    stream[BLOCK] = np.uint64(left[0] - BLOCKS)
+    next_blocks(stream)
+    stream[USED] = np.uint64(left[1])
 
 
 @outside

@@ -12,6 +12,7 @@ from clvforecast.simulation.calendar import DAYS_PER_YEAR
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     BOOK_VIEW,
+    BOOKED_VIEW,
     BOUNDS_AT,
     CUMULATIVE_AT,
     DEBOOKED,
@@ -155,7 +156,7 @@ def take_back(
     In the booked view the money goes back on day ``stop``, which must be in the window.
     """
     whole[DEBOOKED] += rate * (end - stop)
-    if table[BOOK_VIEW] == 1:
+    if table[BOOK_VIEW] == BOOKED_VIEW:
         add_on_day(table, scale, real, whole, flow, origin, stop, -rate * (end - stop))
         return
     last = min(end, table[WINDOW_END])

@@ -112,13 +112,14 @@ VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 76, 77, 78,
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
 # months; MARK, SNAPSHOT: the next mark and the next snapshot to be passed. STOP_DAY: on which all of the line's service ends;
-# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); STEP, STEP_LAST: its planned steps in this draw.
+# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); N_STEPS: how many planned steps it has; RESCUED: 1
+# where it renewed only because that was assumed to be likelier, and its θ is that of one that lapses.
 START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
 RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, SNAPSHOT, STOP_DAY = range(11, 20)
-EFFECT, EFFECT_END, N_STEPS = range(20, 23)
+EFFECT, EFFECT_END, N_STEPS, RESCUED = range(20, 24)
 # For billing only: how many bookings the running term has in its log, the log, and then the account's active days of the window
 # as bits, 64 a word (`billing`): of 600 months.
-N_LOGGED, LOG_AT, LOG_ROWS = 23, 24, 256
+N_LOGGED, LOG_AT, LOG_ROWS = 24, 25, 256
 LOG_ORIGIN, LOG_BOOKED, LOG_START, LOG_RATE, LOG_WIDTH = range(5)
 DAYS_AT, DAY_WORDS = LOG_AT + LOG_ROWS * LOG_WIDTH, 290
 TIED = DAYS_AT + DAY_WORDS
@@ -130,9 +131,10 @@ BOOKED, DEBOOKED, DEFERRED, ACTIVE, ACTIVE_DAYS, CHANGES, CLIPS, LATE, WHOLE_SLO
 # of the renewals due in the period that ends with each; and of this what was renewed. Then, where the line has planned steps,
 # `STEP_SLOTS` numbers each: kind, first and last day on which a decision or an event is the step's, the day on which it happens
 # (-1: an event that does not), its units (0: not given), its months (0: not given), and whether it has been taken up. Behind
-# REAL_SLOTS: `STEP_REALS` of each, a renewal's probability (NaN: as the posterior has it) and its uniform number.
+# REAL_SLOTS: `STEP_REALS` of each, a renewal's probability (NaN: as the posterior has it) and its uniform number; where the
+# posterior's is moved towards a stated one, the weight of that (else 0), and its log odds.
 STEP_KIND, STEP_FROM, STEP_TO, STEP_DAY, STEP_UNITS, STEP_MONTHS, STEP_TAKEN, STEP_SLOTS = range(8)
-STEP_REALS = 2
+STEP_REALS, STEP_WEIGHT, STEP_STATED = 4, 2, 3
 
 # Sums over draws: revenue by origin, draws without revenue, active at each mark, active days, value beyond the horizon, price
 # changes and how many were bounded.
@@ -143,7 +145,8 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
     L_GROUP, L_LEAD, L_PROFILE, L_TENURE, L_SPELL, L_STATUS, L_LAPSE_DAY, L_TERM, L_TERM_END, L_DIRECTION,
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(17)  # fmt: skip
-L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END, L_WHOLE = 20, 24, 25, 26, 27, 28, 29
+L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END = 20, 24, 25, 26, 27, 28
+L_LATER, L_LATER_END, L_WHOLE = 29, 30, 31
 # Sums of a group in one draw, S numbers each by snapshot: ARR in force, accounts that have any, ARR due for renewal in the period
 # that ends there, and of it renewed. Then for each window between two snapshots what became of the accounts' ARR from the one to
 # the other, and how many lost or gained all of theirs.
@@ -161,6 +164,7 @@ L_LOG_MRR_SUM, L_MRR_TERMS, L_BASE, L_T_ACTIVE, L_T_LAPSED, L_SIZE_SUM, L_REAL =
 STEP_START, STEP_STOP, STEP_YEAR, STEP_CLASS = range(4)
 TERM_START, TERM_STOP, TERM_PLACE, TERM_MONTHS, TERM_EXPANDED, TERM_SIZE = range(6)
 TERM_AMOUNT, TERM_AMEND, TERM_MRR_NOW, TERM_MRR, TERM_LOG_MRR, TERM_COUNTED_MRR = range(6)
+LATER_TERM, LATER_DAY, LATER_MRR, LATER_COUNTED = range(4)
 ITEM_START, ITEM_STOP, ITEM_UNITS, ITEM_TIED, ITEM_RATE, ITEM_PAID = range(6)
 
 # Values of a line's status and of the direction of its last price change; `TERM_CHANGED` is a direction row only.

@@ -8,6 +8,9 @@ exactly: start + new + late renewals + reactivated + expansion âˆ’ contraction â
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clvforecast.simulation.calendar import DAYS_PER_MONTH
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
@@ -23,6 +26,9 @@ from clvforecast.simulation.slots import (
     IN_FORCE,
     LATE,
     LATE_RENEWALS,
+    LATER_COUNTED,
+    LATER_DAY,
+    LATER_TERM,
     LOST,
     MONTHS,
     MRR,
@@ -37,6 +43,7 @@ from clvforecast.simulation.slots import (
     RENEWED,
     SNAPSHOT,
     SNAPSHOTS_AT,
+    START,
     WHOLE_SLOTS,
     WINDOWS_AT,
     Real,
@@ -69,14 +76,25 @@ def count_amendment(real: Real, whole: Whole, day: int, booked: float) -> None:
 
 
 @jit
-def pass_snapshots(table: Whole, real: Real, whole: Whole, start: int, stop: int) -> None:
+def not_begun(whole: Whole, later: NDArray[np.float64], column: int, day: int) -> float:
+    """What the running term's amendments add that begin after a day: column `LATER_MRR` or `LATER_COUNTED`."""
+    found = 0.0
+    for row in range(later.shape[0]):
+        if later[row, LATER_TERM] == whole[START] and later[row, LATER_DAY] > day:
+            found += later[row, column]
+    return found
+
+
+@jit
+def pass_snapshots(table: Whole, real: Real, whole: Whole, later: NDArray[np.float64], start: int, stop: int) -> None:
     """Note the ARR in force at the snapshots within [start, stop)."""
     while whole[SNAPSHOT] < table[N_SNAPSHOTS]:
         day = table[nth(table[SNAPSHOTS_AT] + whole[SNAPSHOT])]
         if day >= stop:
             return
         if day >= start:
-            whole[nth(WHOLE_SLOTS + whole[SNAPSHOT])] += annual_cents(real[COUNTED_MRR])
+            counted = real[COUNTED_MRR] - not_begun(whole, later, LATER_COUNTED, day)
+            whole[nth(WHOLE_SLOTS + whole[SNAPSHOT])] += annual_cents(counted)
         whole[SNAPSHOT] += 1
 
 

@@ -56,8 +56,8 @@ class States(NamedTuple):
     lapse_day: Ints
     """int32[L], status 2: the effective day; else 0."""
     bt_ptr: Longs
-    """int64[L+1]; booked terms still active after `as_of`, or else the last term. The last one's decision is
-    open.
+    """int64[L+1]; booked terms still active after `as_of` or renewed by one that begins later, or else the last term. The
+    last one's decision is open.
     Activity in a booked term stops where the line's next one starts (an early renewal)."""
     bt_start: Ints
     bt_end: Ints
@@ -68,9 +68,19 @@ class States(NamedTuple):
     """Net money of its amendments known by `as_of`."""
     bt_expanded: Flags
     bt_mrr_now: Floats
-    """MRR in force now: amount / months plus the MRR of the amendments known by `as_of`."""
+    """MRR: amount / months plus that of the amendments known by `as_of`."""
     bt_counted_mrr: Floats
     """The same as ARR counts it: amount / months plus `counted` of these amendments."""
+    la_ptr: Longs
+    """int64[L+1]; amendments of booked terms that are booked by `as_of` and begin later, after the term does: until then
+    they are in `bt_mrr_now` and `bt_counted_mrr` too soon."""
+    la_term: Floats
+    """First day of the term."""
+    la_day: Floats
+    """On which it begins."""
+    la_mrr: Floats
+    la_counted: Floats
+    """What it adds to the two."""
     prev: NDArray[np.int8]
     """int8[L], direction at the start of the last booked term: 0 first, 1 down, 2 flat, 3 up."""
     log_mrr_sum: Floats
@@ -158,6 +168,7 @@ def account_states(
         size_class=line_size_classes(histories, frame),
         **_status(histories, last),
         **_booked_terms(histories, last),
+        **_later_amendments(histories),
         **_renewal_steps(histories, frame),
         T_active=values(histories.lines, "active_days") / DAYS_PER_YEAR,
         n_events=line_event_counts(histories).astype(np.int32),
@@ -247,9 +258,11 @@ def effective_days(histories: Histories) -> Longs:
 
 
 def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
-    """The terms still active after `as_of`, and every line's last one."""
+    """The terms still active after `as_of`, those whose booked renewal begins later, and every line's last one."""
     terms = histories.terms
+    next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     kept = values(terms, "stop_day") > histories.origin_day
+    kept |= values(terms, "renewed") & (next_start > histories.origin_day)
     kept[last] = True
     rows = np.flatnonzero(kept)
     amendments = histories.amendments
@@ -267,6 +280,22 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
         "bt_expanded": values(terms, "expanded")[rows].astype(bool),
         "bt_mrr_now": (mrr + served)[rows],
         "bt_counted_mrr": (mrr + in_arr)[rows],
+    }
+
+
+def _later_amendments(histories: Histories) -> dict[str, Any]:
+    """Amendments that begin after the first day of the forecast and of their term, by line and day."""
+    amendments, terms = histories.amendments, histories.terms
+    day, start = values(amendments, "day"), values(terms, "start_day")[values(amendments, "term")]
+    rows = np.flatnonzero(day > np.maximum(start, histories.origin_day))
+    line = values(amendments, "line")
+    rows = rows[np.lexsort((rows, day[rows], line[rows]))]
+    return {
+        "la_ptr": offsets(counted(line[rows], histories.lines.num_rows)),
+        "la_term": start[rows].astype(np.float64),
+        "la_day": day[rows].astype(np.float64),
+        "la_mrr": values(amendments, "mrr")[rows],
+        "la_counted": values(amendments, "counted")[rows],
     }
 
 

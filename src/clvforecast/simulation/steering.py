@@ -9,6 +9,8 @@ what, so that a forecast with and without them differs by little else.
 
 import math
 
+import numpy as np
+
 from clvforecast.simulation.random import jit, nth
 from clvforecast.simulation.slots import (
     EFFECT,
@@ -31,8 +33,10 @@ from clvforecast.simulation.slots import (
     STEP_KIND,
     STEP_REALS,
     STEP_SLOTS,
+    STEP_STATED,
     STEP_TAKEN,
     STEP_TO,
+    STEP_WEIGHT,
     STEPS_AT,
     WEIGHED,
     WINDOW_START,
@@ -108,16 +112,18 @@ def planned_decision(table: Whole, whole: Whole, day: int) -> int:
     """Place of the planned renewal, not yet taken up, that the decision on a day is; −1 for none.
 
     Of short terms several end in a step's time: the step is the decision nearest to its planned day, the middle of that time.
+    Of several steps it is the nearest one.
     """
-    following = 2 * day - whole[START]
+    found, nearest, following = -1, np.iinfo(np.int64).max, 2 * day - whole[START]
     for step in range(whole[N_STEPS]):
         at = table[STEPS_AT] + step * STEP_SLOTS
         if whole[nth(at + STEP_KIND)] == RENEWAL_STEP and whole[nth(at + STEP_TAKEN)] == 0:
             planned = (whole[nth(at + STEP_FROM)] + whole[nth(at + STEP_TO)]) // 2
-            if whole[nth(at + STEP_FROM)] <= day <= whole[nth(at + STEP_TO)]:
-                if abs(day - planned) <= abs(following - planned):
-                    return at
-    return -1
+            apart = abs(day - planned)
+            if whole[nth(at + STEP_FROM)] <= day <= whole[nth(at + STEP_TO)] and apart < nearest:
+                if apart <= abs(following - planned):
+                    found, nearest = at, apart
+    return found
 
 
 @jit
@@ -131,6 +137,20 @@ def planned_probability(table: Whole, scale: Real, real: Real, at: int, piece: i
     """Probability in this draw of the planned renewal at a place, with what a scenario's piece assumes, −1 for none."""
     p = real[nth(step_real(table, at))]
     return assumed_probability(scale, piece, p) if piece >= 0 else p
+
+
+@jit
+def leaning(table: Whole, real: Real, at: int, p: float) -> float:
+    """A posterior's probability of the renewal that the step at a place plans, −1 of none, moved towards what is stated of it:
+    logit p' = (1 − weight) logit p + weight logit(stated).
+    """
+    if at < 0:
+        return p
+    weight = real[nth(step_real(table, at) + STEP_WEIGHT)]
+    if weight == 0.0 or p <= 0.0 or p >= 1.0:
+        return p
+    logit = (1.0 - weight) * math.log(p / (1.0 - p)) + weight * real[nth(step_real(table, at) + STEP_STATED)]
+    return 1.0 / (1.0 + math.exp(-logit))
 
 
 @jit

@@ -142,6 +142,7 @@ class Steps(NamedTuple):
     day: int64 (P, D), of an event −1 where it does not happen, of a renewal the day of its booking if it comes
     units: int64 (P, D), 0 not given; probability: float64 (P, D), NaN for a renewal that comes as the posterior has it, and
     choice: float64 (P, D) uniform numbers: a renewal comes where its own lies below its probability, as it is then assumed
+    stated: float64 (P,) log odds that the posterior's probability of a renewal is moved to, NaN for none, with weight: (D,)
     """
 
     line: NDArray[np.int64]
@@ -152,6 +153,8 @@ class Steps(NamedTuple):
     units: NDArray[np.int64]
     probability: NDArray[np.float64]
     choice: NDArray[np.float64]
+    stated: NDArray[np.float64]
+    weight: NDArray[np.float64]
 
 
 class Given(NamedTuple):
@@ -197,6 +200,11 @@ class Batch(NamedTuple):
     bt_expanded: NDArray[np.bool_]
     bt_mrr_now: NDArray[np.float64]
     bt_counted_mrr: NDArray[np.float64]
+    la_ptr: NDArray[np.int64]
+    la_term: NDArray[np.float64]
+    la_day: NDArray[np.float64]
+    la_mrr: NDArray[np.float64]
+    la_counted: NDArray[np.float64]
     prev: NDArray[np.int8]
     log_mrr_sum: NDArray[np.float64]
     mrr_n: NDArray[np.float64]

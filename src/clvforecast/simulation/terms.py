@@ -16,7 +16,20 @@ from clvforecast.simulation.latents import (
     years_to_return,
 )
 from clvforecast.simulation.life import bounded_multiple, whole_cents
-from clvforecast.simulation.random import exponential, jit, log_beta_variate, normal, normal_beyond, nth, uniform
+from clvforecast.simulation.random import (
+    BLOCKS_A_DAY,
+    PLANNED_BLOCK,
+    PLANNED_DAYS,
+    exponential,
+    jit,
+    log_beta_variate,
+    normal,
+    normal_beyond,
+    nth,
+    turn_aside,
+    turn_back,
+    uniform,
+)
 from clvforecast.simulation.slots import (
     AMEND,
     AMOUNT,
@@ -69,6 +82,7 @@ from clvforecast.simulation.slots import (
     ORIGIN,
     POWERS_AT,
     RECOGNISED_VIEW,
+    RESCUED,
     RETURN_SD,
     RETURNS_DRAWN,
     SIZE_CLASS,
@@ -105,6 +119,7 @@ from clvforecast.simulation.steering import (
     assumed_share,
     assumed_uplift,
     is_planned,
+    leaning,
     minus_log,
     piece_on,
     planned_choice,
@@ -202,20 +217,30 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
 
     Whether it is renewed, the share of the booking-lag distribution already past, and the place of the planned step that the
     decision is (−1: of none).  θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn
-    first, and then θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.
+    first, and then θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.  Nor does what a plan says of a
+    later decision know θ: who renews as planned has a θ that is drawn anew, with that decision too.
     """
     w = dated_step(par, table, scale, real, whole)
     step = planned_decision(table, whole, whole[END])
     piece = piece_on(table, scale, whole, whole[END])
     if whole[HAS_THETA] == 1:
         threshold, known = -w * real[LOG_THETA], 0.0
-        if piece >= 0:
-            threshold = minus_log(assumed_probability(scale, piece, math.exp(-threshold)))
+        if piece >= 0 or step >= 0:
+            p = leaning(table, real, step, math.exp(-threshold))
+            threshold = minus_log(assumed_probability(scale, piece, p) if piece >= 0 else p)
         renewed = exponential(stream) > threshold  # with probability θ^w
         if is_planned(table, real, step):
-            renewed = planned_choice(table, real, step) < planned_probability(table, scale, real, step, piece)
+            choice = planned_choice(table, real, step)
+            renewed = choice < planned_probability(table, scale, real, step, piece)
+            if renewed and whole[RESCUED] == 0:
+                left = turn_aside(stream, PLANNED_BLOCK + whole[END] % PLANNED_DAYS * BLOCKS_A_DAY)
+                learn_theta(real, whole, w, choice >= planned_probability(table, scale, real, step, -1), stream)
+                turn_back(stream, left)
+        elif renewed:
+            real[WORK] += w
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
+        p = leaning(table, real, step, p)
         assumed = assumed_probability(scale, piece, p) if piece >= 0 and p > 0.0 else p
         choice = uniform(stream)
         renewed, rescued = choice < assumed, choice >= p
@@ -226,7 +251,7 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
                 choice >= planned_probability(table, scale, real, step, -1),
             )
             renewed = choice < assumed
-        if whole[LEAD] == 1 and assumed > 0.0:
+        if whole[LEAD] == 1 and (p > 0.0 or assumed > 0.0):
             real[NEXT_RENEWAL] = assumed
         if renewed:
             learn_theta(real, whole, w, rescued, stream)
@@ -239,17 +264,19 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
 
 @jit
 def learn_theta(real: Real, whole: Whole, w: float, rescued: bool, stream: Stream) -> None:
-    """θ of a line whose open decision is settled: Beta(a + W + w, b) where it renewed.
+    """θ of a line that renewed, by a decision that did not know θ: Beta(a + W + w, b), W of all that it renewed before.
 
     Where it renewed only because renewal was assumed to be likelier, θ is that of a line that lapses: Beta(a + W, b), of which
-    the share 1 − θ^w is accepted.
+    the share 1 − θ^w is accepted.  It is not drawn anew after that.
     """
     a, b = beta_parameters(real, whole)
     a += real[WORK]
     real[LOG_THETA] = log_beta_variate(stream, a if rescued else a + w, b)
     while rescued and uniform(stream) >= -math.expm1(w * real[LOG_THETA]):
         real[LOG_THETA] = log_beta_variate(stream, a, b)
-    whole[HAS_THETA] = 1
+    if not rescued:
+        real[WORK] += w
+    whole[HAS_THETA], whole[RESCUED] = 1, rescued
 
 
 @jit
@@ -477,7 +504,7 @@ def come_back(
     real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0.0, 0.0, 0.0
     a, b = beta_parameters(real, whole)
     real[LOG_THETA] = log_beta_variate(stream, a, b)
-    whole[HAS_THETA] = 1
+    whole[HAS_THETA], whole[RESCUED] = 1, 0
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
     place = month_at(table, table[CALENDAR_AT], day) - table[CALENDAR_AT]
     begin_term(table, scale, real, whole, flow, day, place, months, units, day)

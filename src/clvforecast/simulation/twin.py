@@ -105,6 +105,7 @@ class Life:
     taken: set[int] = field(default_factory=set)
     decided: list[tuple[int, float, float]] = field(default_factory=list)  # day, MRR due as ARR counts it, MRR renewed
     late: int = 0
+    in_between: list[Activity] = field(default_factory=list)  # from a term's end to where its booked renewal begins
     not_kept: bool = False
     # The present spell.
     spell: int = 0
@@ -115,6 +116,8 @@ class Life:
     n_mrrs: float = 0.0
     base: float = 0.0
     log_theta: float | None = None
+    rescued: bool = False  # it renewed only because that was assumed to be likelier
+    work: float | None = None  # W of what it has renewed, None: as at the origin
     origin: Origin = Origin.COMMITTED
     n_signed: int = 0
 
@@ -216,7 +219,10 @@ class Life:
                     return
                 elif coming:
                     follows = coming[0].start <= term.end + self.grace(term)
-                    self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
+                    if term.end > self.first_day:
+                        self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
+                    if follows:
+                        self.in_between += self.active(term, term.end, coming[0].start)
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
@@ -294,6 +300,20 @@ class Life:
         ]
         return min(coming, key=lambda found: found[:2])[1:] if coming else None
 
+    def active(self, term: Term, start: int, stop: int) -> list[Activity]:
+        """Days [start, stop) at what is in force: without the amendments on the books that begin later."""
+        states = self.line.states
+        later = [row for row in self.line.rows("la_ptr") if term.number == 0 and states.la_term[row] == term.start]
+        days = sorted({start, stop, *(int(states.la_day[row]) for row in later if start < states.la_day[row] < stop)})
+        found = []
+        for first, last in pairwise(days):
+            ahead = [row for row in later if states.la_day[row] > first]
+            mrr = term.mrr_now - sum(float(states.la_mrr[row]) for row in ahead)
+            found.append(
+                Activity(first, last, mrr, term.counted_mrr - sum(float(states.la_counted[row]) for row in ahead))
+            )
+        return found
+
     def pass_term(self, term: Term) -> int | None:
         """Events inside the term and the window; the day on which it ends early, or None."""
         now = max(term.start, self.first_day)
@@ -314,9 +334,9 @@ class Life:
                         normal(self.events)  # its size, so that what follows is alike
                     if kind is None:
                         continue
-                    self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
+                    self.activity += self.active(term, now, day)
                     return day
-                self.activity.append(Activity(now, day, term.mrr_now, term.counted_mrr))
+                self.activity += self.active(term, now, day)
                 now = day
                 self.sizes[EVENT_KINDS[kind]].append(math.nan)  # counted before its size is drawn
                 self.draw_wait()
@@ -325,9 +345,9 @@ class Life:
             self.wait -= (until - clock) / YEAR
             self.pass_years(clock, (until - clock) / YEAR)
             if planned is None:
-                self.activity.append(Activity(now, stop, term.mrr_now, term.counted_mrr))
+                self.activity += self.active(term, now, stop)
                 return None if stop == term.end else stop
-            self.activity.append(Activity(now, until, term.mrr_now, term.counted_mrr))
+            self.activity += self.active(term, now, until)
             now, clock = until, float(until)
             self.taken.add(planned[0])
             self.happen_as_planned(term, planned[1], until)
@@ -448,51 +468,70 @@ class Life:
             self.taken.add(place)
         if self.log_theta is not None:
             p = math.exp(w * self.log_theta)
+            p = p if step is None else step.leaning(p)
             p = p if piece is None else piece.renewal(p)
             renewed = math.exp(-exponential(self.stream)) < p
             if step is not None and step.probability is not None:
                 renewed = step.choice < (step.probability if piece is None else piece.renewal(step.probability))
+                if renewed and not self.rescued:
+                    self.log_theta = self.theta_as_planned(w, term.end, step.choice >= step.probability)
+            elif renewed:
+                self.renewed_by(w)
         else:
             p, known = self.open_probability(term)
+            p = p if step is None else step.leaning(p)
             assumed = piece.renewal(p) if piece is not None and p > 0 else p
             choice = uniform(self.stream)
             renewed, rescued = choice < assumed, choice >= p
             if step is not None and step.probability is not None:
                 assumed = step.probability if piece is None else piece.renewal(step.probability)
                 renewed, rescued = step.choice < assumed, step.choice >= step.probability
-            if assumed > 0:
+            if p > 0 or assumed > 0:
                 self.next_renewal = assumed
             if renewed:
-                self.log_theta = self.theta_of_renewed(w, rescued)
+                self.log_theta = self.theta_of_renewed(w, rescued, self.stream)
                 self.late += term.end < self.first_day
         self.tenure += term.months / 12
         return self.renew(term, known, step) if renewed else None
 
     def planned_renewal(self, term: Term) -> int | None:
-        """Place of the planned renewal that the decision at a term's end is: no equal term would end nearer to its middle."""
+        """Place of the planned renewal that the decision at a term's end is, if none ends nearer: the nearest."""
         day, following = term.end, 2 * term.end - term.start
-        return next(
-            (
-                place
-                for place, step in enumerate(self.line.given.steps)
-                if step.kind == "renewal"
-                and place not in self.taken
-                and step.first <= day <= step.last
-                and abs(day - (step.first + step.last) // 2) <= abs(following - (step.first + step.last) // 2)
-            ),
-            None,
-        )
+        fitting = [
+            (abs(day - (step.first + step.last) // 2), place)
+            for place, step in enumerate(self.line.given.steps)
+            if step.kind == "renewal"
+            and place not in self.taken
+            and step.first <= day <= step.last
+            and abs(day - (step.first + step.last) // 2) <= abs(following - (step.first + step.last) // 2)
+        ]
+        return min(fitting)[1] if fitting else None
 
-    def theta_of_renewed(self, w: float, rescued: bool) -> float:
+    def renewed_by(self, w: float) -> None:
+        """Another renewal says something of theta."""
+        self.work = w + (self.line.earlier_steps() if self.work is None else self.work)
+
+    def theta_of_renewed(self, w: float, rescued: bool, stream: Stream) -> float:
         """log theta after a renewal; of a line that would have lapsed, by accepting the share 1 - theta^w."""
         a, b = self.line.beta(self.spell)
-        a += self.line.earlier_steps()
         if not rescued:
-            return log_beta_variate(self.stream, a + w, b)
+            self.renewed_by(w)
+            assert self.work is not None
+            return log_beta_variate(stream, a + self.work, b)
+        self.rescued = True
+        a += self.line.earlier_steps() if self.work is None else self.work
         while True:
-            log_theta = log_beta_variate(self.stream, a, b)
-            if uniform(self.stream) < 1 - math.exp(w * log_theta):
+            log_theta = log_beta_variate(stream, a, b)
+            if uniform(stream) < 1 - math.exp(w * log_theta):
                 return log_theta
+
+    def theta_as_planned(self, w: float, day: int, rescued: bool) -> float:
+        """`theta_of_renewed`, of a decision after the first, by numbers of its own day."""
+        aside = np.zeros(STREAM_SLOTS, dtype=np.uint64)
+        states, plan = self.line.states, self.line.plan
+        block = 3 * 2**30 + 2**16 * (day % 2**14)
+        start_stream(aside, states.line_key[self.line.line], plan.seed, self.line.draw, block)
+        return self.theta_of_renewed(w, rescued, aside)
 
     def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
         """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
@@ -611,6 +650,7 @@ class Life:
         self.direction, self.origin = FIRST, Origin.REACTIVATION
         self.decisions, self.tenure, self.log_mrrs, self.n_mrrs = 0, 0.0, 0.0, 0.0
         self.log_theta = log_beta_variate(self.stream, *line.beta(self.spell))
+        self.work, self.rescued = 0.0, False
         returned = self.sign(day, months, term.mrr * multiple, day)
         self.base = returned.mrr
         return returned

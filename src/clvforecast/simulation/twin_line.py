@@ -87,6 +87,15 @@ class PlannedStep:
     months: int | None
     probability: float | None
     choice: float
+    stated: float | None = None  # probability that the model's is moved to, by a weight
+    weight: float = 0.0
+
+    def leaning(self, p: float) -> float:
+        """A renewal's probability by the model, moved to the stated one on the scale of log odds."""
+        if self.stated is None or not 0 < p < 1:
+            return p
+        odds = (p / (1 - p)) ** (1 - self.weight) * (self.stated / (1 - self.stated)) ** self.weight
+        return odds / (1 + odds)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ function accountPlans(i) {
   const text = (name, row) => planText(name, row[name], unit);
   const rows = own.map((row) => shown.map(([name, , low, high]) => (Number.isFinite(row[low]) && Number.isFinite(row[high])
     ? between(text(name, row), text(low, row), text(high, row)) : text(name, row))));
-  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${label(unit, CURRENCY)}`, shown.map(([, title]) => title), rows),
+  return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${label(unit, CURRENCY)}`, shown.map(([, title]) => title), rows, "cards"),
     shown.some(([name]) => name === "expected_amount") ? el("p", { class: "small" }, "Expected amount: planned amount × chance as learned × the share "
       + "of planned amounts that such steps come to, before asking whether the contract still runs on that day.") : "");
 }
@@ -181,13 +181,14 @@ function planText(name, value, unit) {
   return /month|count|days/.test(name) ? number(value) : money(value, unit);
 }
 
-function smallTable(caption, titles, rows) {
+/** form: "cards" where rows stand one under the other on narrow screens. */
+function smallTable(caption, titles, rows, form = null) {
   const isNumber = titles.map((_, k) => k > 0 && rows.every((row) => /^(–|−?[\d,.]+%?( \(.*\))?)$/.test(row[k])));
   const kind = (k) => (isNumber[k] ? "n" : null);
-  const content = (text) => el(/^\d{4}-\d\d-\d\d$/.test(text) ? "time" : "bdi", {}, text);
+  const content = (text) => text && el(/^\d{4}-\d\d-\d\d$/.test(text) ? "time" : "bdi", {}, text);
   const body = rows.map(([first, ...others]) => el("tr", {}, el("th", { scope: "row" }, content(first)),
-    others.map((text, k) => el("td", { class: kind(k + 1) }, content(text)))));
+    others.map((text, k) => el("td", { class: kind(k + 1), "data-title": form && titles[k + 1] }, content(text)))));
   return el("div", {}, el("p", { class: "caption", "aria-hidden": "true" }, caption),
-    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption", {}, caption),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", { class: form }, el("caption", {}, caption),
       el("thead", {}, el("tr", {}, titles.map((title, k) => el("th", { scope: "col", class: kind(k) }, title)))), el("tbody", {}, body))));
 }

@@ -1,6 +1,6 @@
-// What all charts share: colours of the theme, a quiet layout, and drawing again when the theme or the paper changes.
+// What all charts share: colours of the theme, a quiet layout, and drawing again when the theme, the window or the paper changes.
 
-const SETTINGS = { displayModeBar: false, responsive: true, showTips: false };
+const SETTINGS = { displayModeBar: false, responsive: false, showTips: false };
 const PAPER_WIDTH = 680;
 const drawn = new Map();
 
@@ -16,7 +16,7 @@ function axis(more = {}) {
 function layout(more = {}) {
   const font = { family: colour("sans"), size: 13, color: colour("text") };
   return {
-    font, width: document.documentElement.classList.contains("printing") ? PAPER_WIDTH : undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 12, t: 8, b: 8 }, height: 340,
+    font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 12, t: 8, b: 8 }, height: 340,
     dragmode: false, hovermode: "x", bargap: 0.28, separators: ".,",
     hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { ...font, color: colour("text") }, align: "left" },
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", font: { color: colour("muted") },
@@ -25,7 +25,7 @@ function layout(more = {}) {
   };
 }
 
-/** Draw into the element; `make` gives {traces, layout, caption} and is asked again when colours change. */
+/** Draw into the element; `make` gives {traces, layout, caption} and is asked again when colours or the room change. */
 function draw(id, make) {
   const room = byId(id);
   if (!room) return;
@@ -33,7 +33,8 @@ function draw(id, make) {
   const { traces, layout: asked, caption } = make();
   const caption_ = byId(id.replace(/-chart$/, "-caption"));
   if (caption_ && caption) caption_.textContent = caption;
-  Plotly.react(room, traces, layout(asked), SETTINGS);
+  const width = document.documentElement.classList.contains("printing") ? PAPER_WIDTH : room.clientWidth || undefined;
+  Plotly.react(room, traces, { ...layout(asked), width }, SETTINGS);
 }
 
 function drawAgain() {

@@ -28,6 +28,19 @@ MODEL = "clvforecast"
 LARGEST = 10
 FREQS = ("quarter", "year")
 """Periods of the bridge and of retention; the portfolio has months too."""
+TRAILING = "twelve_months"
+"""Retention of the twelve months that end with each quarter."""
+LINES = {
+    "start": "Start",
+    "new": "New",
+    "expansion": "Expansion",
+    "reactivation": "Reactivation",
+    "late_renewals": "Late renewals",
+    "contraction": "Contraction",
+    "churn": "Churn",
+    "end": "End",
+}
+"""Lines of the bridge, as tables and pictures call them."""
 ASKED_FOR = {
     "scenarios": "Scenarios: give write_page a comparison=clv.compare(posterior, ledger, scenarios).",
     "backtest": "How well earlier forecasts held: give write_page a backtest=clv.backtest(ledger, origins).",
@@ -47,7 +60,7 @@ class PageData:
     history: as portfolio: label, start, end, revenue, of periods that were over by as_of
     account_years: cents of every account in each of the last years, which end on as_of; None without a ledger
     bridge, retention: by "quarter" and "year", as `Forecast.bridge` and `Forecast.retention` give them, `with_coverage`; empty
-    when there are none
+    when there are none; retention also by `TRAILING`
     policies: how things are counted
     rows_read: `Ledger.reconciliation`
     plans: `PlanValue.steps`, or the steps that the forecast was made with
@@ -129,7 +142,7 @@ def gather(
         history=history,
         account_years=pieces.get("history", lambda: account_years(forecast)),
         bridge=_by_freq(pieces, forecast, "bridge", ci_prob),
-        retention=_by_freq(pieces, forecast, "retention", ci_prob),
+        retention=_trailing(forecast, ci_prob) | _by_freq(pieces, forecast, "retention", ci_prob),
         policies=pieces.method(forecast, "policies") or {},
         pending=pending_words(forecast),
         warnings=forecast.warnings,
@@ -184,6 +197,16 @@ def _title(section: str) -> str:
 def _by_freq(pieces: _Pieces, forecast: Forecast, name: str, ci_prob: float) -> dict[str, pd.DataFrame]:
     found = {freq: pieces.method(forecast, name, freq=freq, ci_prob=ci_prob) for freq in FREQS}
     return {freq: with_coverage(forecast, table) for freq, table in found.items() if table is not None and len(table)}
+
+
+def _trailing(forecast: Forecast, ci_prob: float) -> dict[str, pd.DataFrame]:
+    """Where contracts renew once a year its quarters differ by season, and those of twelve months do not; empty without a bridge,
+    which is told of the quarters, and where no quarter ends in the window."""
+    try:
+        table = forecast.retention("quarter", trailing_year=True, ci_prob=ci_prob)
+    except ForecastError:
+        return {}
+    return {TRAILING: with_coverage(forecast, table)} if len(table) else {}
 
 
 def summary(forecast: Forecast, accounts: pd.DataFrame, by: str, ci_prob: float) -> pd.DataFrame:

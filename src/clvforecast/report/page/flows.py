@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from clvforecast.metrics.bridge import SUBTRACTED
-from clvforecast.report.page.data import PageData, base_of
+from clvforecast.report.page.data import LINES, TRAILING, PageData, base_of
 from clvforecast.report.page.front import terms
-from clvforecast.report.page.numbers import money, percent, probability
+from clvforecast.report.page.numbers import day, money, percent, probability
 from clvforecast.report.page.sections import PERIODS, by_freq, choice, ranged, ranged_share
 from clvforecast.report.page.tables import (
     Column,
@@ -27,16 +27,8 @@ from clvforecast.report.page.tables import (
 )
 from clvforecast.report.units import MoneyUnit, range_unit
 
-LINES = {
-    "start": "Start",
-    "new": "New",
-    "expansion": "Expansion",
-    "reactivation": "Reactivation",
-    "late_renewals": "Late renewals",
-    "contraction": "Contraction",
-    "churn": "Churn",
-    "end": "End",
-}
+SPANS = {TRAILING: "Twelve months to a quarter's end", **PERIODS}
+"""Stretches of time that retention is told of."""
 MEASURES = {
     "nrr": "Net revenue retention",
     "grr": "Gross revenue retention",
@@ -53,7 +45,7 @@ def bridge(data: PageData) -> Html:
     tables = by_freq({freq: _bridge_table(data, freq) for freq in freqs}, freqs[0])
     lead = (
         "Annual recurring revenue from the start of a period to its end. Bars are means, which add up; whiskers are "
-        f"{probability(data.ci_prob)} ranges."
+        f"{probability(data.ci_prob)} ranges.{_only_existing(data, f' New is what came by {day(data.as_of)}.')}"
     )
     period = tag("p", join([tag("label", "Period", for_="bridge-period"), " ", tag("select", "", id="bridge-period")]))
     freq = choice("bridge-freq", "By", {freq: PERIODS[freq] for freq in freqs}, freqs[0])
@@ -66,6 +58,11 @@ def bridge(data: PageData) -> Html:
         chart("bridge", label),
         *tables,
     )
+
+
+def _only_existing(data: PageData, words: str = "") -> str:
+    """Why nothing is new in a forecast without new customers; empty where it has some."""
+    return f" The forecast is of existing customers only.{words}" if data.new_customers is None else ""
 
 
 def _bridge_table(data: PageData, freq: str) -> Html:
@@ -82,6 +79,7 @@ def _bridge_table(data: PageData, freq: str) -> Html:
         if line in set(rows["line"])
     ]
     caption = f"ARR bridge by {freq}, {unit.label(data.currency)}: means, with {probability(data.ci_prob)} ranges"
+    caption += "; forecast: existing customers only" * (data.new_customers is None)
     return tag("div", table(caption, columns, lines, "stacked"), class_="bridge-table")
 
 
@@ -103,11 +101,12 @@ def retention(data: PageData) -> Html:
         return Html("")
     freqs = list(data.retention)
     tables = by_freq({freq: _retention_table(data, freq) for freq in freqs}, freqs[0])
+    season = "A quarter by itself has the season in which contracts fall due; twelve months have all of them. "
     lead = (
         "Of the recurring revenue at a period's start, the share that is there at its end: net with expansions, gross without. "
-        f"Whiskers are {probability(data.ci_prob)} ranges."
+        f"{season if TRAILING in freqs else ''}Whiskers are {probability(data.ci_prob)} ranges."
     )
-    controls = choice("retention-freq", "By", {freq: PERIODS[freq] for freq in freqs}, freqs[0])
+    controls = choice("retention-freq", "Over", {freq: SPANS[freq] for freq in freqs}, freqs[0])
     label = "Net and gross revenue retention by period with ranges. The figures are in the table below."
     return section(
         "retention",
@@ -137,7 +136,8 @@ def _retention_table(data: PageData, freq: str) -> Html:
         for row in periods.itertuples()
         if row.covered
     ]
-    return join([table(f"Retention by {freq}: medians, with {probability(data.ci_prob)} ranges", columns, lines), *cut])
+    over = "of twelve months, to the end of each quarter" if freq == TRAILING else f"by {freq}"
+    return join([table(f"Retention {over}: medians, with {probability(data.ci_prob)} ranges", columns, lines), *cut])
 
 
 def _retention_cell(row: pd.Series) -> Figure:
@@ -186,7 +186,7 @@ def _scenario_table(data: PageData, figures: str, differences: str, what: str) -
         ]
         for row in total.to_dict("records")
     ]
-    columns = [Column(title, wide=title == "Mean") for title in titles]
+    columns = [Column(title, wide=title.endswith(("Mean", "mean"))) for title in titles]
     return table(f"{what} by scenario, {unit.label(data.currency)}", columns, lines)
 
 

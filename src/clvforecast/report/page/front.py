@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,9 @@ from clvforecast.report.page.data import PageData, top_share
 from clvforecast.report.page.numbers import day, money, percent, probability
 from clvforecast.report.page.tables import Column, Content, Figure, Html, join, name_of, section, table, tag
 from clvforecast.report.units import MoneyUnit, counted, money_unit, range_unit
+
+FIRST_WARNINGS, BEGINNING = 3, 140
+"""Warnings of which the closed box shows the beginning, and how many letters of each."""
 
 
 def header(data: PageData) -> Html:
@@ -79,11 +83,8 @@ def of_existing(data: PageData, words: str) -> str:
 
 
 def notes(data: PageData) -> Html:
-    """Warnings stand open; how to read a range, how rows were read and what is counted can be opened."""
-    found = []
-    if data.warnings:
-        points = tag("ul", join(tag("li", warning) for warning in data.warnings))
-        found.append(tag("div", join([tag("h3", "What to know of these figures"), points]), class_="warnings"))
+    """Warnings, how to read a range, how rows were read and what is counted can be opened."""
+    found = [_warnings(data.warnings)] if data.warnings else []
     found.append(_how_to_read(data))
     if data.rows_read is not None:
         found.append(_rows_read(data.rows_read))
@@ -92,6 +93,17 @@ def notes(data: PageData) -> Html:
             _note("What is counted, and how", terms({_words(key): said for key, said in data.policies.items()}))
         )
     return tag("div", join(found), class_="notes")
+
+
+def _warnings(warnings: tuple[str, ...]) -> Html:
+    """How many there are and how the first begin; whole when opened, and on paper. A single short one stands as it is."""
+    title = tag("strong", f"{counted(len(warnings), 'thing')} to know of these figures")
+    if len(warnings) == 1 and len(warnings[0]) <= BEGINNING:
+        return tag("div", join([title, tag("p", warnings[0])]), class_="warnings")
+    first = (tag("span", shorten(warning, BEGINNING, placeholder=" …")) for warning in warnings[:FIRST_WARNINGS])
+    beginnings = tag("span", join(first), class_="beginnings", aria_hidden="true")
+    points = tag("ul", join(tag("li", warning) for warning in warnings))
+    return tag("details", join([tag("summary", join([title, beginnings])), points]), class_="warnings")
 
 
 def _note(title: str, content: str) -> Html:

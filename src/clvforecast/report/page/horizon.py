@@ -34,7 +34,7 @@ def _portfolio(forecast: Forecast, freq: str, before: pd.DataFrame | None, ci_pr
 def headline(forecast: Forecast, ci_prob: float) -> pd.DataFrame:
     """key ("next_quarter", "next_12_months", "horizon"), label, start, end, mean, q05 … q95, lower, upper.
 
-    The next quarter is the first whole one. Twelve months end with the month that they end in.
+    The next quarter is the first whole one. Of twelve months that do not end with a month the label says how many they are.
     """
     rows = [_next_quarter(forecast, ci_prob)]
     year, months, cells = year_ahead(forecast), forecast.settings.horizon_months, len(forecast.grid.bounds) - 1

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clvforecast.report.page.data import PageData
+from clvforecast.metrics.bridge import SUBTRACTED
+from clvforecast.report.page.data import LINES, PageData
 from clvforecast.simulation.slots import ORIGINS
 
 QUANTILES = ("q05", "q10", "q25", "q50", "q75", "q90", "q95")
@@ -62,6 +63,8 @@ def payload(data: PageData) -> dict[str, Any]:
         "portfolio": tables_of(data.portfolio),
         "history": tables_of(data.history),
         "bridge": tables_of(data.bridge),
+        "lines": {line: {"name": name, "sign": -1 if line in SUBTRACTED else 1} for line, name in LINES.items()},
+        "existing_only": data.new_customers is None,
         "retention": tables_of(data.retention),
         "scenarios": tables_of(data.scenarios),
         "totals": None if data.backtest_totals is None else columns_of(data.backtest_totals),

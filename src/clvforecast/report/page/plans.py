@@ -47,7 +47,7 @@ def _steps(data: PageData, steps: pd.DataFrame) -> list[Html]:
         ("As learned", _learned),
         ("Expected amount", lambda row: _amount(row["expected_amount"], unit)),
         (f"Adds ({probability(data.ci_prob)} range)", lambda row: _added(row, unit)),
-        ("Note", lambda row: "" if pd.isna(row["note"]) else name_of(str(row["note"]))),
+        ("Note", lambda row: "" if pd.isna(row["note"]) or not str(row["note"]) else name_of(str(row["note"]))),
     ]
     needs = ("account_id", "date", "kind", "amount", "stated", "probability", "expected_amount", "added", "note")
     kept = [column for column, name in zip(columns, needs, strict=True) if name in steps and is_told(steps[name])]
@@ -57,7 +57,7 @@ def _steps(data: PageData, steps: pd.DataFrame) -> list[Html]:
         *([EXPECTED] if "expected_amount" in steps else []),
         *([ADDS] if "added" in steps else []),
     ]
-    found = table(caption, [Column(title) for title, _ in kept], lines, "stacked")
+    found = table(caption, [Column(title) for title, _ in kept], lines, "stacked cards")
     return [*(tag("p", sentence, class_="lead") for sentence in lead), found]
 
 

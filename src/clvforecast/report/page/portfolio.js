@@ -58,9 +58,7 @@ const asOfLine = (x) => ({ type: "line", xref: "x", yref: "paper", x0: x, x1: x,
 const asOfNote = (x) => ({ x, y: 1, xref: "x", yref: "paper", xanchor: "right", yanchor: "top", xshift: -5, showarrow: false,
   text: `as of ${day(DATA.as_of)}`, font: { size: 12, color: colour("muted") } });
 
-const LINE_NAMES = { start: "Start", new: "New", expansion: "Expansion", reactivation: "Reactivation",
-  late_renewals: "Late renewals", contraction: "Contraction", churn: "Churn", end: "End" };
-const SUBTRACTED = new Set(["contraction", "churn"]);
+const nameOf = (line) => DATA.lines[line].name;
 
 /** Whether a period is known, and of one that the window cuts short how much of it is told. */
 const basisOf = (row) => (row.covered ? `${row.basis}, ${row.covered}` : row.basis);
@@ -79,7 +77,7 @@ function bridgeChart() {
   const rows = rowsOf(DATA.bridge[chosen("bridge-freq", "quarter")]).filter((row) => row.label === chosen("bridge-period"));
   let level = 0;
   const bars = rows.map((row) => {
-    const sign = SUBTRACTED.has(row.line) ? -1 : 1, isTotal = row.line === "start" || row.line === "end";
+    const { sign } = DATA.lines[row.line], isTotal = row.line === "start" || row.line === "end";
     const from = isTotal ? 0 : level;
     level = from + sign * row.mean;
     return { ...row, sign, isTotal, from, to: level, ends: [from + sign * row.lower, from + sign * row.upper].sort((a, b) => a - b) };
@@ -109,13 +107,14 @@ function bridgeChart() {
     line: { color: colour("muted"), width: 1 } }));
   const top = Math.max(...bars.map((bar) => Math.max(bar.from, bar.to, bar.ends[1])));
   const begins = floor ? `; the axis begins at ${money(floor, unit)}` : "";
+  const whose = DATA.existing_only && rows[0].basis !== "actual" ? "; forecast: existing customers only" : "";
   return {
-    caption: `ARR bridge, ${chosen("bridge-period")}, ${label(unit, CURRENCY)}${begins}`,
+    caption: `ARR bridge, ${chosen("bridge-period")}, ${label(unit, CURRENCY)}${begins}${whose}`,
     traces,
     layout: {
       shapes: joints, hovermode: "closest", bargap: 0.28, barmode: "overlay",
       xaxis: axis({ showgrid: false, range: [-0.6, bars.length - 0.4], tickmode: "array", tickvals: bars.map((_, i) => i), tickangle: narrow ? -50 : 0,
-        ticktext: bars.map((bar) => (narrow ? LINE_NAMES[bar.line] : LINE_NAMES[bar.line].replace(" ", "<br>"))) }),
+        ticktext: bars.map((bar) => (narrow ? nameOf(bar.line) : nameOf(bar.line).replace(" ", "<br>"))) }),
       yaxis: axis({ range: [floor / unit.size, (top + 0.06 * (top - floor)) / unit.size], nticks: 6 }),
     },
   };
@@ -126,7 +125,7 @@ const isSure = (bar) => bar.ends[1] - bar.ends[0] < 0.005;
 
 function bridgeHover(bar, unit) {
   const range = isSure(bar) ? "" : `<br>${RANGE} ${money(bar.lower, unit)} to ${money(bar.upper, unit)}`;
-  return `<b>${LINE_NAMES[bar.line]}</b><br>mean ${money(bar.sign * bar.mean, unit)}${range}`;
+  return `<b>${nameOf(bar.line)}</b><br>mean ${money(bar.sign * bar.mean, unit)}${range}`;
 }
 
 /** Where movements are small beside the level the axis begins above zero, at a round number, and the caption says so. */
@@ -138,15 +137,16 @@ function axisFloor(bars) {
   return Math.max(0, Math.floor(room / step) * step);
 }
 
-/** Two shares a period: filled marks are the past, open ones the forecast with whiskers. */
+/** Two shares a period: filled marks are the past, open ones the forecast with whiskers. Twelve months go on from quarter to quarter, so a line joins them. */
 function retentionChart() {
-  const rows = rowsOf(DATA.retention[chosen("retention-freq", "quarter")]);
+  const freq = chosen("retention-freq", Object.keys(DATA.retention)[0]), isTrailing = freq === "twelve_months";
+  const rows = rowsOf(DATA.retention[freq]);
   const labels = [...new Set(rows.map((row) => row.label))], cut = rows.find((row) => row.covered);
   const kinds = [["nrr", "NRR", "median", "circle", -0.1], ["grr", "GRR", "loss", "diamond", 0.1]];
   const traces = kinds.map(([measure, name, tone, symbol, shift]) => {
     const own = rows.filter((row) => row.measure === measure && row.q50 !== null);
     return {
-      type: "scatter", mode: "markers", name, x: own.map((row) => labels.indexOf(row.label) + shift), y: own.map((row) => row.q50),
+      type: "scatter", mode: isTrailing ? "lines+markers" : "markers", line: { color: colour(tone), width: 1 }, name, x: own.map((row) => labels.indexOf(row.label) + shift), y: own.map((row) => row.q50),
       marker: { size: 9, color: own.map((row) => (row.basis === "actual" ? colour(tone) : colour("page"))), symbol,
         line: { color: colour(tone), width: 2 } },
       error_y: { type: "data", symmetric: false, array: own.map((row) => row.upper - row.q50),
@@ -157,7 +157,7 @@ function retentionChart() {
     };
   });
   return {
-    caption: `Net (NRR) and gross (GRR) retention by ${chosen("retention-freq", "quarter")}; filled: actual, open: forecast${cut ? `; ${cut.label}: ${cut.covered}` : ""}`,
+    caption: `Net (NRR) and gross (GRR) retention ${isTrailing ? "of twelve months, to the end of each quarter" : `by ${freq}`}; filled: actual, open: forecast${cut ? `; ${cut.label}: ${cut.covered}` : ""}`,
     traces,
     layout: { hovermode: "closest", xaxis: axis({ showgrid: false, ...ticks(labels, "retention-chart") }), yaxis: axis({ tickformat: ",.0%", nticks: 6 }),
       shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("muted"), width: 1, dash: "dot" } }] },
@@ -168,6 +168,7 @@ function retentionChart() {
 function scenarioChart() {
   const rows = rowsOf(DATA.scenarios.difference).reverse();
   const unit = rangeUnit(rows.map((row) => [row.lower, row.q50, row.upper]));
+  const narrow = (byId("scenarios-chart")?.clientWidth ?? 900) < 520;
   const y = rows.map((_, i) => i);
   const whisker = (low, high, width, tone) => ({ type: "data", symmetric: false, array: rows.map((row) => (row[high] - row.q50) / unit.size),
     arrayminus: rows.map((row) => (row.q50 - row[low]) / unit.size), color: colour(tone), thickness: width, width: 0 });
@@ -182,7 +183,7 @@ function scenarioChart() {
     ],
     layout: {
       hovermode: "closest", height: 90 + 52 * rows.length,
-      xaxis: axis({ nticks: 6, zeroline: true, zerolinecolor: colour("muted") }),
+      xaxis: axis({ nticks: narrow ? 4 : 6, zeroline: true, zerolinecolor: colour("muted") }),
       yaxis: axis({ showgrid: false, tickmode: "array", tickvals: y, range: [-0.7, rows.length - 0.3],
         ticktext: rows.map((row) => wrapped(row.scenario, 24, 3).map(plain).join("<br>")) }),
     },

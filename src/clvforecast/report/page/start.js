@@ -19,6 +19,19 @@ function connectTheme() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 }
 
+/** Narrower or wider, when a phone is turned: labels are chosen anew, which the chart library would only tilt. */
+function connectWindow() {
+  let width = document.documentElement.clientWidth, asked = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(() => {
+      if (document.documentElement.clientWidth === width) return;
+      width = document.documentElement.clientWidth;
+      drawAgain();
+    });
+  });
+}
+
 /** On paper: light, all figures open, charts as wide as the sheet. */
 function connectPrinting() {
   let opened = [], theme = null;
@@ -67,6 +80,7 @@ connectTables();
 connectChoices();
 connectList();
 connectTheme();
+connectWindow();
 connectPrinting();
 connectKeys();
 document.documentElement.dataset.ready = "yes";

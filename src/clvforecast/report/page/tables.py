@@ -78,8 +78,8 @@ def join(parts: Iterable[str]) -> Html:
 def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Content]], kind: str = "") -> Html:
     """A table in a box of its own that scrolls; the first cell of every row is its heading.
 
-    Ranges are as wide as the widest, so that the figures before them stand under each other.  kind: "sortable", or "stacked"
-    with ranges under their figures.
+    Ranges are as wide as the widest, so that the figures before them stand under each other.  kind: "sortable", "stacked" with
+    ranges under their figures, or "cards", whose rows stand one under the other on narrow screens.
     """
     filled = [list(row) for row in rows]
     figures = [[cell for row in filled if isinstance(cell := row[at], Figure)] for at in range(len(columns))]
@@ -89,7 +89,10 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[Conte
         _head(column, kind == "sortable" and column.title != "", n) for column, n in zip(columns, numeric, strict=True)
     ]
     body = [
-        tag("tr", join(_cell(content, columns[at], at == 0, ranged[at]) for at, content in enumerate(row)))
+        tag(
+            "tr",
+            join(_cell(content, columns[at], at == 0, ranged[at], "cards" in kind) for at, content in enumerate(row)),
+        )
         for row in filled
     ]
     inner = join(
@@ -112,10 +115,13 @@ def _named(*classes: str) -> dict[str, str]:
     return {"class_": given} if given else {}
 
 
-def _cell(content: Content, column: Column, is_head: bool, is_ranged: bool) -> Html:
-    kind, attributes, inner = "", {}, ""
+def _cell(content: Content, column: Column, is_head: bool, is_ranged: bool, is_named: bool) -> Html:
+    """is_named: with its column's title, for where that is not above it."""
+    kind, inner = "", ""
+    attributes = {"data_title": column.title} if is_named else {}
     if isinstance(content, Figure):
-        kind, attributes = "n", {"data_value": repr(float(content.value))}
+        kind = "n"
+        attributes |= {"data_value": repr(float(content.value))}
         between = f"({content.between})" if content.between else ""
         inner = join([content.text, " ", tag("span", between, class_="range")] if is_ranged else [content.text])
     elif isinstance(content, Spread):

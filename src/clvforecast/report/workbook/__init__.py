@@ -83,7 +83,7 @@ def write_workbook(
     backtest
         From `backtest`: how earlier forecasts did.
     plan_table
-        From `PlanValue.steps`: one row a planned step.
+        From `PlanValue.steps`: one row a planned step; when not given, the steps that the forecast was made with.
     plans
         From `read_plans`: its rejected rows and warnings stand on the sheet of data quality.
     ci_prob

@@ -101,13 +101,19 @@ def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places
         f"columns are actual figures; a period that runs on {contents.as_of} is followed from its own first day. * marks a "
         "period that the window cuts short: its figures and rates are of the part that is told, to the day beneath.",
         f"Means add up, and the check says so; medians and ends of ranges ({low}, {high}) do not. Contraction and churn are "
-        "negative: their low end is the larger loss.",
+        "negative: their low end is the larger loss."
+        + (
+            f" The forecast is of existing customers only: New is what came by {contents.as_of}."
+            if contents.new_customers is None
+            else ""
+        ),
         *([contents.pending] if contents.pending else []),
     )
     head_row = page.row
     _period_heads(page, periods)
     page.sheet.freeze_panes(page.row, 1)
-    page.sheet.repeat_rows(head_row, page.row - 1)
+    heads = (head_row, page.row - 1)
+    page.sheet.repeat_rows(*heads)
     turned = signed(bridge)
     means = _means(page, turned, periods)
     chosen = _chosen(periods)
@@ -116,7 +122,7 @@ def write_bridge(page: Page, contents: Contents, bridge: pd.DataFrame) -> Places
     page.next(CHART_ROWS)
     ranges = _ranges(page, turned, periods, contents)
     rates = _all_rates(page, contents, periods)
-    page.printed(len(periods) + 1)
+    page.printed_by_block(len(periods) + 1, heads)
     source = Source(head_row, len(periods), means, ranges, selector)
     _waterfall(page, contents, source, turned, periods, chosen, chart_row)
     return _places(page, contents, periods, turned, means, ranges, rates)
@@ -247,6 +253,7 @@ def _balances(page: Page, rows: dict[str, int], figures: dict[str, list[float]],
 
 def _ranges(page: Page, turned: pd.DataFrame, periods: pd.DataFrame, contents: Contents) -> dict[str, int]:
     """Median, low and high of each line; returns line -> row of its median."""
+    page.block()
     page.section(f"Ranges: {contents.range_name}s of the same lines")
     rows = {}
     for line, words in LINES.items():
@@ -280,6 +287,7 @@ def _all_rates(page: Page, contents: Contents, periods: pd.DataFrame) -> dict[st
 
 
 def _rates(page: Page, contents: Contents, retention: Part, periods: pd.DataFrame, title: str) -> dict[str, int]:
+    page.block()
     page.section(title)
     if not isinstance(retention, pd.DataFrame):
         page.say(retention.why)

@@ -83,7 +83,7 @@ def contents_of(
         quality=_quality(forecast.ledger),
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
-        plans=plan_table,
+        plans=forecast.planned if plan_table is None else plan_table,
         plan_rows=plan_rows(plans),
         counted=counted,
         new_customers=new_customers_mean(forecast),
@@ -147,6 +147,8 @@ def _headline(forecast: Forecast, freq: str, ci_prob: float) -> pd.DataFrame:
     for place, row in years.iterrows():
         part = "" if not row["partial"] else "Rest of " if place == 0 and runs else "Part of "
         rows.append(_line(f"fiscal_year_{int(place) + 1}", row, part))
+        if rows[0]["key"] == "rest_of_quarter" and rows[-1]["period"] == rows[0]["period"]:
+            rows[-1]["label"] += f": the same days as of {quarters['label'].iloc[0]}"
     rows.append(_line("whole_window", forecast.portfolio(None, None, ci_prob).iloc[0], "All "))
     return pd.DataFrame(rows, columns=list(HEADLINE))
 

@@ -51,6 +51,8 @@ ROWS_A_PAGE = 64
 """And rows."""
 PAPER_WIDTH, PAPER_HEIGHT = 784.0, 498.0
 """Points of A4 across that margins leave."""
+LEAST_SHRUNK = 0.65
+"""Of its scale to which a sheet is made smaller so that what stands above its blocks is on one page."""
 SPARE = 0.88
 """Of the paper that is used: programs differ in how wide and high they draw."""
 
@@ -267,24 +269,32 @@ class Page:
         if across > 1:
             self.sheet.repeat_columns(0)
 
-    def printed_by_block(self, columns: int | None = None) -> None:
+    def printed_by_block(self, columns: int | None = None, repeated: tuple[int, int] | None = None) -> None:
         """Print what was written as wide as the page, with page breaks between blocks only.
 
-        What is too wide for that to be read is printed as `printed` does.
+        What is too wide for that to be read is printed as `printed` does. repeated: first and last of the rows that head every
+        page, which take their room on all but the first.
         """
         columns = columns or len(self.widths)
         if columns > MOST_COLUMNS:
             self.printed(columns)
             return
+        heads = 0.0 if repeated is None else self._points(repeated[0], repeated[1] + 1)
         scale = min(1.0, SPARE * PAPER_WIDTH / (0.75 * self.pixels(columns)))
+        scale = self._scale_of_first(scale)
         self.sheet.print_area(0, 0, max(self.row - 1, 0), columns - 1)
         self.sheet.set_print_scale(max(int(100 * scale), 10))
         begun, breaks, room = 0, [], SPARE * PAPER_HEIGHT / scale
         for start, after in zip(self.blocks, [*self.blocks, self.row][1:], strict=True):
-            if start > begun and self._points(begun, after) > room:
+            if start > begun and self._points(begun, after) > room - (heads if begun else 0.0):
                 breaks.append(start)
                 begun = start
         self.sheet.set_h_pagebreaks(breaks)
+
+    def _scale_of_first(self, scale: float) -> float:
+        """The scale, or a smaller one with which what stands above the first block's break fits on one page."""
+        fitting = SPARE * PAPER_HEIGHT / self._points(0, self.blocks[0]) if self.blocks and self.blocks[0] else scale
+        return fitting if LEAST_SHRUNK * scale <= fitting < scale else scale
 
     def _points(self, first: int, after: int) -> float:
         """How high the rows from the first to before the last are together."""

@@ -25,7 +25,6 @@ CHART_ROWS = 17
 LARGEST = 10
 TITLES = {
     "next_quarter": "{} of the next whole quarter",
-    "next_12_months": "{} of the next 12 months",
     "whole_window": "{} of the whole window",
     "rest_of_quarter": "{} still to come in the running quarter",
 }
@@ -74,7 +73,7 @@ def _headline(page: Page, contents: Contents) -> tuple[int, int]:
                 page,
                 column,
                 f"clv_{row['key']}_{name}",
-                f"{TITLES.get(row['key'], row['label']).format(contents.noun)}: {FIGURES[name]}",
+                f"{_meaning(row, contents.noun)}: {FIGURES[name]}",
                 row[name],
             )
         whole_row = page.row if row["key"] == "whole_window" else whole_row
@@ -112,6 +111,13 @@ def _by_customers(page: Page, contents: Contents, new_customers: float) -> int:
     )
     page.next()
     return existing
+
+
+def _meaning(row: dict[str, Any], noun: str) -> str:
+    """What a row of the headline is, for those who link to it from elsewhere: of a year with its days, which may be more."""
+    if row["key"] == "next_12_months":
+        return f"{noun}, {row['label'][0].lower()}{row['label'][1:]}, {row['period_start']:%Y-%m-%d} to {row['period']:%Y-%m-%d}"
+    return TITLES.get(row["key"], f"{{}}, {row['label']}").format(noun)
 
 
 def _range_heads(page: Page, contents: Contents, title: str, days: tuple[str, str] = ("", "")) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clvforecast import FiscalCalendar, ForecastError, load_forecast
+from clvforecast import FiscalCalendar, ForecastError, Scenario, load_forecast
 from clvforecast.cells import build_frame
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.histories import build_histories
@@ -461,6 +461,31 @@ def test_an_amendment_on_the_books_counts_from_its_first_day() -> None:
     pd.testing.assert_frame_equal(found[0], found[1])
     assert found[0]["expansion"].tolist() == pytest.approx([0.0, 0.0, 1200.0, 0.0], abs=10.0)
     assert found[0]["expansion"].astype(bool).tolist() == [False, False, True, False]
+
+
+def test_a_contraction_takes_of_what_has_begun() -> None:
+    """A contract of $100 a month that steps up tenfold in a year and a half is cut meanwhile, and never lapses for that."""
+    rows = [("2024-12-01", "2024-12-01", "initial", 3600.0), ("2024-12-05", "2026-06-01", "expansion", 12000.0)]
+    events = pd.DataFrame(rows, columns=["event_date", "start_date", "kind", "amount"])
+    events = events.assign(account_id="A", currency="USD", segment="S1", term_months=[36, None])
+    ledger = read_ledger(events, as_of="2024-12-31")
+    cut = plain(contraction_rate=2.0, contraction_rate_shape=1e6)
+    one = forecast(cut, ledger, 24, draws=100, bridge=True, keep_draws=True)
+    assert (one.draws["mrr"].values > 0).all() and one.table["p_active_24m"].eq(1.0).all()
+    lines = one.bridge("year", history=0).groupby("line")["mean"].sum()
+    assert lines["churn"] == lines["reactivation"] == 0 < lines["contraction"]
+
+
+def test_a_customer_lost_before_its_booked_renewal_begins_is_lost_on_that_day() -> None:
+    rows = [("2024-01-01", "2024-01-01", "initial"), ("2024-11-20", "2025-02-15", "renewal")]
+    events = pd.DataFrame(rows, columns=["event_date", "start_date", "kind"])
+    ledger = read_ledger(
+        events.assign(account_id="A", amount=1200.0, currency="USD", term_months=12, segment="S1"), as_of="2024-12-15"
+    )
+    scenario = Scenario("lost", lost_accounts={"A": "2025-01-20"})
+    bridge = forecast(plain(), ledger, 4, draws=20, bridge=True, scenario=scenario).bridge("month", history=0)
+    churn = bridge[bridge["line"] == "churn"].set_index("period")["mean"]
+    assert churn[churn > 0].to_dict() == {pd.Timestamp("2025-01-31"): 1200.0}
 
 
 def test_a_return_that_is_booked_ahead_is_no_renewal() -> None:

@@ -636,7 +636,7 @@ def test_score_has_the_plans_in_it_and_says_so(run, files: Files, tmp_path: Path
     ]
     assert (added[1] - added[0])[account_id] > 10_000
     said = json.loads(pq.read_schema(tmp_path / "with" / "accounts.parquet").metadata[b"clvforecast"])
-    assert said["settings"]["plans"].startswith("1 step; how far plans hold is assumed") and "plans" in said["policies"]
+    assert said["settings"]["plans"].startswith("1 of 1 steps open; ") and "plans" in said["policies"]
 
 
 @pytest.mark.parametrize(

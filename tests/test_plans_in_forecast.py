@@ -160,6 +160,35 @@ def test_a_planned_renewal_says_as_much_of_the_account_as_any() -> None:
     assert with_plan.reshape(4, 12).sum(axis=1) == pytest.approx(without, rel=0.02)
 
 
+def test_where_a_scenario_saved_some_before_a_planned_renewal_says_as_much() -> None:
+    """Ten points more at the first decision, the second planned at what it then comes to: the third is as without the plan."""
+    ledger, posterior = fresh(500), plain(renewal_mu=0.5, renewal_phi=0.5)
+    scenario = clv.Scenario("saved", clv.Assume(renewal_points=0.1, end="2025-06-30"))
+    names, years = ledger.accounts["account_id"].to_pylist(), []
+    for plan in (None, "second"):
+        if plan is not None:
+            p = float(years[0][1] / years[0][0])
+            plan = steps(ledger, *(step(name, "2026-01-01", "renewal", None, p) for name in names))
+        one = stated(posterior, ledger, plan, 48, draws=100, scenario=scenario)
+        years.append(one.portfolio_draws("month").values[:, 0].mean(axis=0).reshape(4, 12).sum(axis=1))
+    assert years[1] == pytest.approx(years[0], rel=0.03)
+
+
+def test_steps_of_one_month_are_those_of_the_months_about_it() -> None:
+    """Three planned renewals of a monthly contract a day apart are its next three; of one of six months the exact one counts."""
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-12-01"], "kind": "initial", "amount": 100.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=1, segment="S1"), as_of="2024-12-31")
+    rows = [step("A", f"2025-01-0{day}", "renewal", 100.0 * day, term_months=1, step_id=str(day)) for day in (1, 2, 3)]
+    own = known_posterior_of_months(plain(renewal_mu=1e-12, renewal_phi=1e-6))
+    one = stated(own, ledger, steps(ledger, *rows), 3)
+    assert (one.planned["note"] == "").all() and (one.draws["revenue"].values == 600.0).all()
+    events = pd.DataFrame({"account_id": ["A"], "event_date": ["2024-07-01"], "kind": "initial", "amount": 600.0})
+    ledger = read_ledger(events.assign(currency="USD", term_months=6, segment="S1"), as_of="2024-12-31")
+    rows = [step("A", f"2025-07-0{day}", "renewal", 1000.0 * day, term_months=6, step_id=str(day)) for day in (1, 3)]
+    notes = stated(plain(), ledger, steps(ledger, *rows)).planned["note"]
+    assert notes.tolist() == ["", "another step is nearer to the renewal that falls due then"]
+
+
 def two_contracts(second_start: str = "2024-01-01", accounts: int = 1) -> Ledger:
     rows = pd.DataFrame({"contract_id": ["x", "y"] * accounts, "start_date": ["2024-01-01", second_start] * accounts})
     rows = rows.assign(account_id=[f"A{row // 2:02d}" for row in range(2 * accounts)], event_date=rows["start_date"])
@@ -184,9 +213,8 @@ def test_two_renewals_of_an_account_are_those_of_two_contracts(start: str, days:
 def test_a_step_that_meets_no_renewal_says_so() -> None:
     ledger = fresh(1)
     plan = steps(ledger, step("A00000", "2025-07-01", "renewal", 1200.0))
-    assert stated(plain(), ledger, plan).planned["note"].tolist() == [
-        "no contract ends within 90 days of this date, only earlier: used where a term of another length follows that does"
-    ]
+    (note,) = stated(plain(), ledger, plan).planned["note"]
+    assert note.startswith("no contract ends within 90 days of this date, only earlier")
 
 
 def test_a_planned_event_comes_while_any_contract_is_in_force() -> None:
@@ -308,10 +336,10 @@ def test_a_forecast_says_in_words_how_far_its_plans_are_relied_on() -> None:
     one, prior = steps(ledger, step("A", "2025-03-01", "renewal", 1300.0)), PlanReliability.prior(draws=50)
     learned = replace(prior, about={**prior.about, "note": "", "steps": "1,234", "as_of": "2024-06-30"})
     for reliability, words in (
-        (PlanReliability.as_stated(), "1 step, taken at their word"),
-        (prior, "1 step; how far plans hold is assumed, without a record of past ones"),
-        (None, "1 step; how far plans hold is assumed, without a record of past ones"),
-        (learned, "1 step; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
+        (PlanReliability.as_stated(), "1 of 1 steps open, taken at their word"),
+        (prior, "1 of 1 steps open; how far plans hold is assumed, without a record of past ones"),
+        (None, "1 of 1 steps open; how far plans hold is assumed, without a record of past ones"),
+        (learned, "1 of 1 steps open; how far plans hold is learned from 1,234 past steps, known as of 2024-06-30"),
     ):
         made = forecast(plain(renewal_mu=0.5), ledger, 12, draws=10, plans=one, reliability=reliability)
         said = str(made.settings.plans)
@@ -364,16 +392,14 @@ def test_notes_of_a_plan_stand_beside_its_steps(tmp_path: Path) -> None:
 def test_without_a_record_it_is_said_what_a_stated_probability_counts_for() -> None:
     """The mean over events of what steps have whose window is far ahead; nothing is said where plans are taken at their word."""
     ledger, prior = fresh(1), PlanReliability.prior(draws=500)
-    amounts = {"expansion": 5.0, "contraction": -5.0, "change_order": 5.0}
+    amounts = {"renewal": None, "expansion": 5.0, "contraction": -5.0, "change_order": 5.0}
     plan = steps(ledger, *(step("A00000", "2030-01-01", kind, amount, 0.9) for kind, amount in amounts.items()))
-    found = prior.resolve(plan, ledger, draws=2000).probability.mean()
-    assert counts_as(prior) == pytest.approx(found, abs=1e-12) and f"stated 90% counts as {found:.0%}" in prior_words(
-        prior
-    )
-    one = forecast(plain(), ledger, 12, draws=20, plans=plan, reliability=prior)
-    assert "3 steps; how far plans hold is assumed" in repr(one) and f"counts as {found:.0%}" in one.policies()["plans"]
-    late = step("A00000", "2024-08-01", "expansion", 5.0), step("A00000", "2025-05-01", "expansion", 5.0)
-    assert "plans: 2 steps, 1 of them open, taken at their word" in repr(stated(plain(), ledger, steps(ledger, *late)))
+    found = np.nanmean(prior.resolve(plan, ledger, draws=2000).probability)
+    assert counts_as(prior) == pytest.approx(found, abs=1e-12)
+    assert f"stated 90% counts as {found:.0%}, but for renewals" in prior_words(prior)
+    one = forecast(plain(), ledger, 12, draws=20, plans=plan)
+    assert "4 of 4 steps open; how far plans hold is assumed" in repr(one)
+    assert "without a record" in one.policies()["plans"]
     assert prior_words(PlanReliability.as_stated()) == "" and "no record" not in repr(stated(plain(), ledger, plan))
 
 

@@ -77,8 +77,12 @@ def test_states_agree_with_the_plain_reference(seed: int) -> None:
         now = [t.mrr + sum(a["mrr"] for a in t.amendments) for t in booked]
         np.testing.assert_allclose(states.bt_mrr_now[rows], now, rtol=1e-9, atol=1e-9)
         counted = [t.mrr + sum(a["counted"] for a in t.amendments) for t in booked]
-        begin = [(t.start, a["event"].day, a["mrr"], a["counted"]) for t in booked for a in t.amendments]
-        later = sorted(row for row in begin if row[1] > max(row[0], AS_OF_DAY + 1))
+        later = sorted(
+            (place, a["event"].day, a["mrr"], a["counted"])
+            for place, t in enumerate(booked)
+            for a in t.amendments
+            if a["event"].day > max(t.start, AS_OF_DAY + 1)
+        )
         of_line = slice(states.la_ptr[i], states.la_ptr[i + 1])
         stored = zip(
             *(getattr(states, f"la_{name}")[of_line] for name in ("term", "day", "mrr", "counted")), strict=True

@@ -148,7 +148,7 @@ def random_states(frame: Frame, n_lines: int, rng: np.random.Generator) -> State
             flat["bt_counted_mrr"].append((money + 1.1 * amend) / length)
             for _ in range(int(rng.integers(0, 3)) if amend else 0):
                 begins = int(rng.integers(max(first, AS_OF_DAY + 1) + 1, max(last, AS_OF_DAY + 3)))
-                flat["la_term"].append(first)
+                flat["la_term"].append(number)
                 flat["la_day"].append(begins)
                 flat["la_mrr"].append(0.3 * amend / length)
                 flat["la_counted"].append(0.2 * amend / length)

@@ -265,9 +265,8 @@ def forecast(
     planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
     planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
     if plans is not None and reliability is not None:
-        settings = settings.model_copy(
-            update={"plans": planned_words(len(plans), 0 if planned is None else len(planned), reliability)}
-        )
+        n_open = 0 if planned is None else len(planned)
+        settings = settings.model_copy(update={"plans": planned_words(n_open, len(plans), reliability)})
     return Forecast(
         settings=settings,
         as_of=ledger.as_of,
@@ -302,7 +301,7 @@ def _settings(
         )
     said: dict[str, Any] = {
         "scenario": None if scenario is None else f"{scenario.name}: {scenario.describe()}",
-        "plans": None,  # told by `planned_words`, once it is known which are open
+        "plans": None,  # told once it is known which are open
         "new_customers": None,  # told by `_with_new_customers`, once they are known to be possible
     }
     if scenario is not None and scenario.annual_discount_rate is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clvforecast.histories import Histories
 from clvforecast.histories.slices import Slice
 from clvforecast.histories.terms import DAYS_PER_MONTH
+from clvforecast.ledger.days import term_ends
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
 from clvforecast.plans.counts import clipped_stated
@@ -69,7 +70,7 @@ class Steering:
         if not len(chosen):
             return None
         outcomes = reliability.resolve(chosen, part.ledger, self.draws, self.seed, threads=1)
-        placed = placed_steps(outcomes, states)
+        placed = placed_steps(outcomes, plans.window_days, states)
         self.planned.append(planned_table(outcomes, plans.window_days, placed, states))
         return kernel_steps(outcomes, plans.window_days, placed.line, states) if len(outcomes) else None
 
@@ -88,7 +89,7 @@ class Placed:
     apart: Longs
 
 
-def placed_steps(outcomes: PlanOutcomes, states: States) -> Placed:
+def placed_steps(outcomes: PlanOutcomes, window_days: int, states: States) -> Placed:
     """Each end of a term has at most one renewal step, the nearest pairs first; then the earlier line and the earlier step."""
     account = pd.Index(states.account_ids).get_indexer(outcomes.account_id)
     first, after = (np.searchsorted(states.account, account, side=side) for side in ("left", "right"))
@@ -104,14 +105,15 @@ def placed_steps(outcomes: PlanOutcomes, states: States) -> Placed:
     last = states.bt_ptr[1:][of_line] - 1
     ends, months = states.bt_end[last].astype(np.int64), states.bt_months[last].astype(np.int64)
     planned = outcomes.planned_day.astype(np.int64)[step]
+    low, high = ((planned - ends + side * window_days) / (months * DAYS_PER_MONTH) for side in (-1, 1))
+    low, high = (np.maximum(np.floor(terms), 0.0).astype(np.int64) for terms in (low, high))
+    row, terms = _each_with_lines(low, high + 2)
+    step, of_line, planned = step[row], of_line[row], planned[row]
+    distance = np.abs(term_ends(ends[row], terms * months[row]) - planned)
     its_own: dict[int, int] = {}
     taken: set[tuple[int, int]] = set()
-    terms = np.maximum(np.floor((planned - ends) / (months * DAYS_PER_MONTH)), 0.0).astype(np.int64)
-    place = np.concatenate([terms, terms + 1])
-    step, of_line, ends, months, planned = (np.tile(values, 2) for values in (step, of_line, ends, months, planned))
-    distance = np.abs(ends + np.rint(place * months * DAYS_PER_MONTH).astype(np.int64) - planned)
     for row in np.lexsort((step, of_line, distance)):
-        mine, slot = int(step[row]), (int(of_line[row]), int(place[row]))
+        mine, slot = int(step[row]), (int(of_line[row]), int(terms[row]))
         if mine not in its_own and slot not in taken:
             its_own[mine] = int(distance[row])
             taken.add(slot)
@@ -162,7 +164,7 @@ def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tup
 
 
 def _each_with_lines(first: Longs, after: Longs) -> tuple[Longs, Longs]:
-    """(row, line): every row with its lines, those from ``first`` to the one before ``after``."""
+    """(row, line): every row with its lines, or other numbers: those from ``first`` to the one before ``after``."""
     n = after - first
     row = np.repeat(np.arange(len(first)), n)
     return row, first[row] + np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)

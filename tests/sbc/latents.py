@@ -64,7 +64,7 @@ def latent_draws(
         for draw, drawn in enumerate(par):
             profile_values(drawn, table, lines.profiles[row[L_PROFILE]], profile)
             start_stream(stream, lines.key[line], table[SEED], draw)
-            begin_line(drawn, table, real, whole, lines, books, line, draw, profile)
+            begin_line(drawn, table, real, whole, lines, books, line, draw, profile, True)
             begin_events(drawn, scale, real, whole, row, values, stream)
             for kind, name in enumerate(KINDS):
                 rate = rng.gamma(real[EVENT_SHAPES + kind]) / real[EVENT_EXPOSURES + kind]

@@ -56,10 +56,9 @@ def _counting(reliability: PlanReliability) -> str:
     )
 
 
-def planned_words(steps: int, still_open: int, reliability: PlanReliability) -> str:
-    """How many steps are planned and may still come, and where it comes from how far they hold."""
-    count = "1 step" if steps == 1 else f"{steps:,} steps"
-    count += "" if still_open == steps else f", {still_open:,} of them open"
+def planned_words(still_open: int, steps: int, reliability: PlanReliability) -> str:
+    """How many of the planned steps may still come, and where it comes from how far they hold."""
+    count = f"{still_open:,} of {steps:,} steps open"
     if reliability.draws is None:
         return f"{count}, taken at their word"
     if reliability.about.get("note") or "steps" not in reliability.about:

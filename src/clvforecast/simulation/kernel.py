@@ -59,6 +59,7 @@ from clvforecast.simulation.slots import (
     L_BASE,
     L_DECISIONS,
     L_DIRECTION,
+    L_EARLY,
     L_EFFECT,
     L_EFFECT_END,
     L_GROUP,
@@ -110,7 +111,6 @@ from clvforecast.simulation.slots import (
     ORIGIN_FLOW_AT,
     ORIGIN_TOTALS,
     REAL_SLOTS,
-    RESCUED,
     RETURNS_DRAWN,
     SEED,
     SIZE_CLASS,
@@ -151,6 +151,7 @@ from clvforecast.simulation.slots import (
     TERM_MRR,
     TERM_MRR_NOW,
     TERM_PLACE,
+    TERM_ROW,
     TERM_SIZE,
     TERM_START,
     TERM_STOP,
@@ -187,7 +188,7 @@ DRAWS_EACH, ACCOUNTS_EACH = 64, 16
 class Lines(NamedTuple):
     """A batch of lines, their accounts numbered from 0 (columns named in `slots`).
 
-    whole (L, 31), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
+    whole (L, 32), real (L, 9), key uint64 (L,); profiles (P, segments + 2), see `latents.profile_values`; booked terms
     whole (T, 6) and real (T, 6), and their amendments that begin later (N, 4); steps taken (S, 4), in months, with place of the
     year and decision class; items on the books (I, 4); first (A + 1,) lines of the accounts, turn (L,) the order in which they
     are simulated, and order (A,), accounts with the same profile side by side.
@@ -326,7 +327,7 @@ def begin_line(
         real[WORK] += length * weight * par[nth(table[YEAR_AT] + lines.steps[nth(step), STEP_YEAR])]
     whole[DIRECTION], whole[DECISIONS] = line_whole[L_DIRECTION], line_whole[L_DECISIONS]
     whole[SPELL], whole[N_RETURNS], whole[LEAD] = line_whole[L_SPELL], line_whole[L_RETURNS], line_whole[L_LEAD]
-    whole[HAS_THETA], whole[RESCUED], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, 0, COMMITTED
+    whole[HAS_THETA], whole[RETURNS_DRAWN], whole[ORIGIN] = 0, 0, COMMITTED
     whole[MARK], whole[SNAPSHOT] = 0, table[N_PAST]
     whole[STOP_DAY] = line_whole[L_STOP_DAY]
     whole[EFFECT], whole[EFFECT_END] = line_whole[L_EFFECT], line_whole[L_EFFECT_END]
@@ -368,6 +369,7 @@ def take_booked_term(
 ) -> None:
     """Make a term that is on the books the running one; its money is already in the `Books`."""
     whole[START], whole[END] = terms[nth(term), TERM_START], terms[nth(term), TERM_STOP]
+    whole[TERM_ROW] = term
     whole[END_PLACE], whole[SIZE_CLASS] = terms[nth(term), TERM_PLACE], terms[nth(term), TERM_SIZE]
     whole[MONTHS], whole[EXPANDED] = terms[nth(term), TERM_MONTHS], terms[nth(term), TERM_EXPANDED]
     real[AMOUNT], real[AMEND] = term_money[nth(term), TERM_AMOUNT], term_money[nth(term), TERM_AMEND]
@@ -432,7 +434,8 @@ def run_line(
                 if whole[END] > table[WINDOW_START]:  # else the past has told it
                     settled(table, real, whole, annual_cents(term_money[nth(term), TERM_MRR]) if follows else 0)
                 if follows:  # what is renewed counts until its renewal begins
-                    pass_snapshots(table, real, whole, later, whole[END], terms[nth(term), TERM_START])
+                    until = min(terms[nth(term), TERM_START], whole[STOP_DAY])
+                    pass_snapshots(table, real, whole, later, whole[END], until)
                 take_booked_term(real, whole, terms, term_money, term)
                 continue
             elif status == STATUS_OPEN:
@@ -441,7 +444,7 @@ def run_line(
                     renew(par, table, scale, real, whole, flow, known, step, stream)
                     continue
                 settled(table, real, whole, 0)
-            elif whole[END] > table[WINDOW_START]:
+            elif whole[END] > table[WINDOW_START] and line_whole[L_EARLY] == 0:  # what ends early was not due
                 settled(table, real, whole, 0)
         status, term = STATUS_OPEN, last_term
         if not come_back(par, table, scale, real, whole, flow, lapse_day, stream):

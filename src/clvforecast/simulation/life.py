@@ -132,6 +132,7 @@ def happen(
     real: Real,
     whole: Whole,
     flow: Whole,
+    later: NDArray[np.float64],
     kind: int,
     day: int,
     stream: Stream,
@@ -148,7 +149,8 @@ def happen(
         whole[EXPANDED] = 1
     elif kind == 1:
         months_left = (whole[END] - day) / DAYS_PER_MONTH
-        amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))
+        in_force = max(real[MRR_NOW] - not_begun(whole, later, LATER_MRR, day), 0.0)
+        amount = -in_force * months_left / (1.0 + math.exp(-y))
     else:
         amount = real[BASE] * bounded_multiple(whole, y, 12.0 * scale[MAX_RATIO], LOG_12 + scale[LOG_MAX_RATIO])
     units = whole_cents(whole, amount)
@@ -159,7 +161,9 @@ def happen(
 
 
 @jit
-def happen_as_planned(table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, at: int) -> None:
+def happen_as_planned(
+    table: Whole, scale: Real, real: Real, whole: Whole, flow: Whole, later: NDArray[np.float64], at: int
+) -> None:
     """A planned expansion, contraction or change order on its day; a contraction leaves something of the MRR in force."""
     kind, day, units = whole[nth(at + STEP_KIND)], whole[nth(at + STEP_DAY)], whole[nth(at + STEP_UNITS)]
     whole[nth(at + STEP_TAKEN)] = 1
@@ -167,7 +171,8 @@ def happen_as_planned(table: Whole, scale: Real, real: Real, whole: Whole, flow:
         whole[EXPANDED] = 1
     elif kind == 1:
         months_left = (whole[END] - day) / DAYS_PER_MONTH
-        units = max(units, whole_cents(whole, -GREATEST_LOSS * real[MRR_NOW] * months_left))
+        in_force = max(real[MRR_NOW] - not_begun(whole, later, LATER_MRR, day), 0.0)
+        units = max(units, whole_cents(whole, -GREATEST_LOSS * in_force * months_left))
     end = whole[END] if kind < 2 else day + 1
     rate = book(table, scale, real, whole, flow, EXPANSION + kind, day, day, end, units)
     if kind < 2:
@@ -196,7 +201,7 @@ def live_through_term(
     """Events from the term's start (or the origin) to its end (or the horizon); returns the day activity stops.
 
     The wait for the next event is counted in days of activity, so it goes on from term to term and over a lapse.  ``later``: the
-    amendments on the books that begin later; a contraction takes its share of what is in force with them.
+    amendments on the books that begin later.
     """
     now = max(whole[START], table[WINDOW_START])
     last = min(whole[END], whole[STOP_DAY])
@@ -219,14 +224,14 @@ def live_through_term(
             now = day
             if kind == EVENT_KINDS:
                 return day
-            happen(par, table, scale, real, whole, flow, kind, day, stream)
+            happen(par, table, scale, real, whole, flow, later, kind, day, stream)
             continue
         wait(scale, real, whole, time, until - time)
         if planned < 0:
             break
         pass_time(table, real, whole, later, now, until)
         now, time = until, float(until)
-        happen_as_planned(table, scale, real, whole, flow, planned)
+        happen_as_planned(table, scale, real, whole, flow, later, planned)
     pass_time(table, real, whole, later, now, last)
     return last
 

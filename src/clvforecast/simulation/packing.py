@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.ledger.days import term_ends
 from clvforecast.simulation.calendar import DAYS_PER_YEAR, Grid, date_of, month_starts
 from clvforecast.simulation.kernel import DRAWS_EACH, Lines, Results
 from clvforecast.simulation.slots import (
@@ -286,6 +287,7 @@ def pack_lines(
             *given_of_lines(batch, table, assumed),
             batch.la_ptr[:-1],
             batch.la_ptr[1:],
+            ends_early(batch),
         )
     ).astype(np.int64)
     real = np.column_stack(
@@ -300,6 +302,7 @@ def pack_lines(
     )
     if whole.shape[1] != L_WHOLE or real.shape[1] != L_REAL:
         raise ValueError(f"line tables are {whole.shape[1]} and {real.shape[1]} wide, not {L_WHOLE} and {L_REAL}")
+    term_rows = batch.la_term + np.repeat(batch.bt_ptr[:-1], np.diff(batch.la_ptr))
     terms, term_money = pack_terms(batch, table, scale)
     years = year_places(batch.st_year, classes.first_year, int(table[N_YEARS]))
     return Lines(
@@ -310,7 +313,7 @@ def pack_lines(
         terms=terms,
         term_money=term_money,
         later=np.ascontiguousarray(
-            np.column_stack((batch.la_term, batch.la_day, batch.la_mrr, batch.la_counted)).astype(np.float64)
+            np.column_stack((term_rows, batch.la_day, batch.la_mrr, batch.la_counted)).astype(np.float64)
         ),
         steps=_columns(_months(batch.st_t0), _months(batch.st_t1), years, batch.st_class),
         items=_columns(batch.ci_start, batch.ci_end, batch.ci_units, batch.ci_tied, *batch.ci_billed),
@@ -320,6 +323,13 @@ def pack_lines(
         **given_of_accounts(batch.given, first.size - 1, int(table[N_PAST])),
         **pack_steps(batch.given.steps, n_draws),
     )
+
+
+def ends_early(batch: Batch) -> NDArray[np.bool_]:
+    """(L,) lines whose last booked term is known to end before its own last day: no renewal falls due then."""
+    last = batch.bt_ptr[1:] - 1
+    ends = term_ends(batch.bt_start[last].astype(np.int64), batch.bt_months[last].astype(np.int64))
+    return np.asarray(batch.bt_end[last] < ends)
 
 
 def line_turns(batch: Batch) -> NDArray[np.int64]:

@@ -112,11 +112,11 @@ VALUE, BEYOND, NEXT_RENEWAL, MRR_AT_MARKS, DAYS_BEYOND, REAL_SLOTS = 76, 77, 78,
 # whole: running state, then the daily rates that a de-booking takes back, then results.
 # END_PLACE: month of END in the calendar, -1 before it; SIZE_CLASS: of the running term, -1 where it must be found; TENURE in
 # months; MARK, SNAPSHOT: the next mark and the next snapshot to be passed. STOP_DAY: on which all of the line's service ends;
-# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); N_STEPS: how many planned steps it has; RESCUED: 1
-# where it renewed only because that was assumed to be likelier, and its θ is that of one that lapses.
+# EFFECT, EFFECT_END: the line's pieces of what is assumed (`steering`); N_STEPS: how many planned steps it has; TERM_ROW: of the
+# booked term that runs, -1 of one that was simulated.
 START, END, END_PLACE, MONTHS, SIZE_CLASS, EXPANDED, DIRECTION, DECISIONS, SPELL, HAS_THETA, ORIGIN = range(11)
 RETURNS_DRAWN, N_RETURNS, FLOW_AT, ORIGIN_FLOW_AT, LEAD, TENURE, MARK, SNAPSHOT, STOP_DAY = range(11, 20)
-EFFECT, EFFECT_END, N_STEPS, RESCUED = range(20, 24)
+EFFECT, EFFECT_END, N_STEPS, TERM_ROW = range(20, 24)
 # For billing only: how many bookings the running term has in its log, the log, and then the account's active days of the window
 # as bits, 64 a word (`billing`): of 600 months.
 N_LOGGED, LOG_AT, LOG_ROWS = 24, 25, 256
@@ -146,7 +146,7 @@ SUM_ZERO, SUM_ACTIVE, SUM_ACTIVE_DAYS, SUM_BEYOND, SUM_CHANGES, SUM_CLIPS, N_SUM
     L_STEP, L_STEP_END, L_DECISIONS, L_RETURNS, L_ITEM, L_ITEM_END, L_EVENTS,
 ) = range(17)  # fmt: skip
 L_SIZE_N, L_STOP_DAY, L_EFFECT, L_EFFECT_END, L_PLAN, L_PLAN_END = 20, 24, 25, 26, 27, 28
-L_LATER, L_LATER_END, L_WHOLE = 29, 30, 31
+L_LATER, L_LATER_END, L_EARLY, L_WHOLE = 29, 30, 31, 32
 # Sums of a group in one draw, S numbers each by snapshot: ARR in force, accounts that have any, ARR due for renewal in the period
 # that ends there, and of it renewed. Then for each window between two snapshots what became of the accounts' ARR from the one to
 # the other, and how many lost or gained all of theirs.

@@ -43,7 +43,7 @@ from clvforecast.simulation.slots import (
     RENEWED,
     SNAPSHOT,
     SNAPSHOTS_AT,
-    START,
+    TERM_ROW,
     WHOLE_SLOTS,
     WINDOWS_AT,
     Real,
@@ -80,7 +80,7 @@ def not_begun(whole: Whole, later: NDArray[np.float64], column: int, day: int) -
     """What the running term's amendments add that begin after a day: column `LATER_MRR` or `LATER_COUNTED`."""
     found = 0.0
     for row in range(later.shape[0]):
-        if later[row, LATER_TERM] == whole[START] and later[row, LATER_DAY] > day:
+        if later[row, LATER_TERM] == whole[TERM_ROW] and later[row, LATER_DAY] > day:
             found += later[row, column]
     return found
 

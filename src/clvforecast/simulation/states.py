@@ -75,7 +75,7 @@ class States(NamedTuple):
     """int64[L+1]; amendments of booked terms that are booked by `as_of` and begin later, after the term does: until then
     they are in `bt_mrr_now` and `bt_counted_mrr` too soon."""
     la_term: Floats
-    """First day of the term."""
+    """The term: 0 for the line's first in the bt arrays, and so on."""
     la_day: Floats
     """On which it begins."""
     la_mrr: Floats
@@ -152,6 +152,7 @@ def account_states(
     some accounts of more, `new_levels` are the `unseen_levels` of all. With `receivables` it has what may still be paid too.
     """
     last = last_terms(histories)
+    booked = _booked_rows(histories, last)
     account_ids = histories.lines["account_id"].unique()
     if new_levels is None:
         levels = {name: histories.segment(name) for name in frame.segments}
@@ -167,8 +168,8 @@ def account_states(
         new_levels=new_levels,
         size_class=line_size_classes(histories, frame),
         **_status(histories, last),
-        **_booked_terms(histories, last),
-        **_later_amendments(histories),
+        **_booked_terms(histories, booked),
+        **_later_amendments(histories, booked),
         **_renewal_steps(histories, frame),
         T_active=values(histories.lines, "active_days") / DAYS_PER_YEAR,
         n_events=line_event_counts(histories).astype(np.int32),
@@ -257,14 +258,19 @@ def effective_days(histories: Histories) -> Longs:
     return np.asarray(days.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
+def _booked_rows(histories: Histories, last: Longs) -> Longs:
     """The terms still active after `as_of`, those whose booked renewal begins later, and every line's last one."""
     terms = histories.terms
     next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     kept = values(terms, "stop_day") > histories.origin_day
     kept |= values(terms, "renewed") & (next_start > histories.origin_day)
     kept[last] = True
-    rows = np.flatnonzero(kept)
+    return np.flatnonzero(kept)
+
+
+def _booked_terms(histories: Histories, rows: Longs) -> dict[str, Any]:
+    """The arrays of these terms."""
+    terms = histories.terms
     amendments = histories.amendments
     of_term, mrr = values(amendments, "term"), values(terms, "mrr")
     served, in_arr = (
@@ -283,16 +289,18 @@ def _booked_terms(histories: Histories, last: Longs) -> dict[str, Any]:
     }
 
 
-def _later_amendments(histories: Histories) -> dict[str, Any]:
-    """Amendments that begin after the first day of the forecast and of their term, by line and day."""
+def _later_amendments(histories: Histories, booked: Longs) -> dict[str, Any]:
+    """Amendments of the booked terms that begin after the first day of the forecast and of their term, by line and day."""
     amendments, terms = histories.amendments, histories.terms
-    day, start = values(amendments, "day"), values(terms, "start_day")[values(amendments, "term")]
-    rows = np.flatnonzero(day > np.maximum(start, histories.origin_day))
+    term, day = values(amendments, "term"), values(amendments, "day")
+    begins_later = day > np.maximum(values(terms, "start_day")[term], histories.origin_day)
+    rows = np.flatnonzero(begins_later & np.isin(term, booked))
+    first = np.searchsorted(values(terms, "line")[booked], values(amendments, "line"))
     line = values(amendments, "line")
     rows = rows[np.lexsort((rows, day[rows], line[rows]))]
     return {
         "la_ptr": offsets(counted(line[rows], histories.lines.num_rows)),
-        "la_term": start[rows].astype(np.float64),
+        "la_term": (np.searchsorted(booked, term[rows]) - first[rows]).astype(np.float64),
         "la_day": day[rows].astype(np.float64),
         "la_mrr": values(amendments, "mrr")[rows],
         "la_counted": values(amendments, "counted")[rows],

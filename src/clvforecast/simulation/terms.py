@@ -82,7 +82,6 @@ from clvforecast.simulation.slots import (
     ORIGIN,
     POWERS_AT,
     RECOGNISED_VIEW,
-    RESCUED,
     RETURN_SD,
     RETURNS_DRAWN,
     SIZE_CLASS,
@@ -97,6 +96,7 @@ from clvforecast.simulation.slots import (
     TENURE,
     TERM_CDF_AT,
     TERM_CHANGED,
+    TERM_ROW,
     TIED,
     UNITS_PER_CENT,
     UP,
@@ -218,43 +218,44 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
     Whether it is renewed, the share of the booking-lag distribution already past, and the place of the planned step that the
     decision is (−1: of none).  θ known: p = θ^w.  For the decision open at the origin θ is integrated out: the outcome is drawn
     first, and then θ ~ Beta(a + W + w, b), since drawing θ first would forget what waiting says.  Nor does what a plan says of a
-    later decision know θ: who renews as planned has a θ that is drawn anew, with that decision too.
+    later decision know θ: who renews as planned has the θ of one that renews, its own where that would have renewed too.
     """
     w = dated_step(par, table, scale, real, whole)
     step = planned_decision(table, whole, whole[END])
     piece = piece_on(table, scale, whole, whole[END])
     if whole[HAS_THETA] == 1:
-        threshold, known = -w * real[LOG_THETA], 0.0
-        if piece >= 0 or step >= 0:
-            p = leaning(table, real, step, math.exp(-threshold))
-            threshold = minus_log(assumed_probability(scale, piece, p) if piece >= 0 else p)
-        renewed = exponential(stream) > threshold  # with probability θ^w
+        threshold, known, choice = -w * real[LOG_THETA], 0.0, exponential(stream)
+        renewed, unlifted = choice > threshold, 1.0  # with probability θ^w
         if is_planned(table, real, step):
-            choice = planned_choice(table, real, step)
-            renewed = choice < planned_probability(table, scale, real, step, piece)
-            if renewed and whole[RESCUED] == 0:
-                left = turn_aside(stream, PLANNED_BLOCK + whole[END] % PLANNED_DAYS * BLOCKS_A_DAY)
-                learn_theta(real, whole, w, choice >= planned_probability(table, scale, real, step, -1), stream)
-                turn_back(stream, left)
-        elif renewed:
-            real[WORK] += w
+            by_itself, planned = renewed, planned_probability(table, scale, real, step, -1)
+            assumed = planned_probability(table, scale, real, step, piece)
+            renewed, unlifted = planned_choice(table, real, step) < assumed, share_unlifted(planned, assumed)
+            if renewed and not by_itself:
+                learn_anew(real, whole, w, stream)
+        elif piece >= 0 or step >= 0:
+            p = math.exp(-threshold)
+            assumed = leaning(table, real, step, p)
+            if piece >= 0:
+                assumed = assumed_probability(scale, piece, assumed)
+            renewed, unlifted = choice > minus_log(assumed), share_unlifted(p, assumed)
+        if renewed:
+            real[WORK] += w * unlifted
     else:
         p, known = open_probability(par, table, scale, real, whole, w)
         p = leaning(table, real, step, p)
         assumed = assumed_probability(scale, piece, p) if piece >= 0 and p > 0.0 else p
         choice = uniform(stream)
-        renewed, rescued = choice < assumed, choice >= p
+        before = p
         if is_planned(table, real, step):
             choice = planned_choice(table, real, step)
-            assumed, rescued = (
-                planned_probability(table, scale, real, step, piece),
-                choice >= planned_probability(table, scale, real, step, -1),
-            )
-            renewed = choice < assumed
+            before = planned_probability(table, scale, real, step, -1)
+            assumed = planned_probability(table, scale, real, step, piece)
+        renewed = choice < assumed
         if whole[LEAD] == 1 and (p > 0.0 or assumed > 0.0):
             real[NEXT_RENEWAL] = assumed
         if renewed:
-            learn_theta(real, whole, w, rescued, stream)
+            learn_theta(real, whole, w, choice >= before, stream)
+            real[WORK] += w * share_unlifted(before, assumed)
             whole[LATE] += whole[END] < table[WINDOW_START]
     if step >= 0:
         whole[nth(step + STEP_TAKEN)] = 1
@@ -264,19 +265,38 @@ def decide(par: Real, table: Whole, scale: Real, real: Real, whole: Whole, strea
 
 @jit
 def learn_theta(real: Real, whole: Whole, w: float, rescued: bool, stream: Stream) -> None:
-    """θ of a line that renewed, by a decision that did not know θ: Beta(a + W + w, b), W of all that it renewed before.
+    """θ of a line whose open decision is settled: Beta(a + W + w, b) where it renewed.
 
     Where it renewed only because renewal was assumed to be likelier, θ is that of a line that lapses: Beta(a + W, b), of which
-    the share 1 − θ^w is accepted.  It is not drawn anew after that.
+    the share 1 − θ^w is accepted.
     """
     a, b = beta_parameters(real, whole)
     a += real[WORK]
     real[LOG_THETA] = log_beta_variate(stream, a if rescued else a + w, b)
     while rescued and uniform(stream) >= -math.expm1(w * real[LOG_THETA]):
         real[LOG_THETA] = log_beta_variate(stream, a, b)
-    if not rescued:
-        real[WORK] += w
-    whole[HAS_THETA], whole[RESCUED] = 1, rescued
+    whole[HAS_THETA] = 1
+
+
+@jit
+def learn_anew(real: Real, whole: Whole, w: float, stream: Stream) -> None:
+    """θ of a line that renews as planned, and would not have by itself: one that has renewed this time too.
+
+    By numbers of the day's own, so that what follows is as without the plan.
+    """
+    left = turn_aside(stream, PLANNED_BLOCK + whole[END] % PLANNED_DAYS * BLOCKS_A_DAY)
+    a, b = beta_parameters(real, whole)
+    real[LOG_THETA] = log_beta_variate(stream, a + real[WORK] + w, b)
+    turn_back(stream, left)
+
+
+@jit
+def share_unlifted(p: float, assumed: float) -> float:
+    """What of a renewal speaks for the line, of probability p that is assumed to be more: 1 − (p' − p)/(1 − p).
+
+    W counts so much of its w, where θ is drawn anew: exact where nothing is assumed, or renewal to be sure.
+    """
+    return (1.0 - assumed) / (1.0 - p) if assumed > p else 1.0
 
 
 @jit
@@ -347,7 +367,7 @@ def begin_term(
     booked_day: int,
 ) -> None:
     """Open a new term of ``months`` from a day in the calendar's month ``place``, and book its money."""
-    whole[START], whole[MONTHS] = start, months
+    whole[START], whole[MONTHS], whole[TERM_ROW] = start, months, -1
     whole[END], whole[END_PLACE] = months_later(table, table[CALENDAR_AT], place, start, months)
     whole[EXPANDED] = 0
     real[AMOUNT] = units / (100.0 * UNITS_PER_CENT)
@@ -504,7 +524,7 @@ def come_back(
     real[WORK], real[LOG_MRR_SUM], real[MRR_TERMS] = 0.0, 0.0, 0.0
     a, b = beta_parameters(real, whole)
     real[LOG_THETA] = log_beta_variate(stream, a, b)
-    whole[HAS_THETA], whole[RESCUED] = 1, 0
+    whole[HAS_THETA] = 1
     units = max(whole_cents(whole, mrr * months), UNITS_PER_CENT)
     place = month_at(table, table[CALENDAR_AT], day) - table[CALENDAR_AT]
     begin_term(table, scale, real, whole, flow, day, place, months, units, day)

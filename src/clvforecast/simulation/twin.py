@@ -60,6 +60,7 @@ class Term:
     expanded: bool
     mrr_now: float
     counted_mrr: float
+    place: int = -1  # among the booked terms of the line
 
     def change(self, money: float, day: int) -> None:
         """Co-termed money from a day on: served over the rest of the term, which ARR takes for three months at least.
@@ -116,8 +117,7 @@ class Life:
     n_mrrs: float = 0.0
     base: float = 0.0
     log_theta: float | None = None
-    rescued: bool = False  # it renewed only because that was assumed to be likelier
-    work: float | None = None  # W of what it has renewed, None: as at the origin
+    work: float = 0.0  # W of what it has renewed, as far as that speaks for it
     origin: Origin = Origin.COMMITTED
     n_signed: int = 0
 
@@ -163,7 +163,7 @@ class Life:
         self.spell, self.direction = int(line.state("spell")), int(line.state("prev"))
         self.decisions, self.tenure = int(line.state("n_decisions")), line.state("tenure")
         self.log_mrrs, self.n_mrrs = line.state("log_mrr_sum"), line.state("mrr_n")
-        self.base = line.state("spell_base")
+        self.base, self.work = line.state("spell_base"), line.earlier_steps()
         self.draw_wait()
         if line.plan.billing is not None:
             self.bookings += receivables(states, line.rows("rc_ptr"))
@@ -193,6 +193,7 @@ class Life:
             expanded=bool(states.bt_expanded[row]),
             mrr_now=float(states.bt_mrr_now[row]),
             counted_mrr=float(states.bt_counted_mrr[row]),
+            place=row - self.line.rows("bt_ptr").start,
         )
 
     def live(self) -> None:
@@ -222,12 +223,14 @@ class Life:
                     if term.end > self.first_day:
                         self.decided.append((term.end, term.counted_mrr, coming[0].mrr if follows else 0.0))
                     if follows:
-                        self.in_between += self.active(term, term.end, coming[0].start)
+                        until = coming[0].start if self.stop_day is None else min(coming[0].start, self.stop_day)
+                        self.in_between += self.active(term, term.end, until) if until > term.end else []
                     term, coming = coming[0], coming[1:]
                     continue
                 else:
                     renewal = self.decide(term) if status == OPEN else None
-                    if status == OPEN or term.end > self.first_day:
+                    early = status == NOTIFIED and term.end < months_after(term.start, term.months)
+                    if status == OPEN or (term.end > self.first_day and not early):
                         self.decided.append((term.end, term.counted_mrr, renewal.mrr if renewal else 0.0))
                     if renewal is not None:
                         term = renewal
@@ -303,7 +306,7 @@ class Life:
     def active(self, term: Term, start: int, stop: int) -> list[Activity]:
         """Days [start, stop) at what is in force: without the amendments on the books that begin later."""
         states = self.line.states
-        later = [row for row in self.line.rows("la_ptr") if term.number == 0 and states.la_term[row] == term.start]
+        later = [row for row in self.line.rows("la_ptr") if states.la_term[row] == term.place]
         days = sorted({start, stop, *(int(states.la_day[row]) for row in later if start < states.la_day[row] < stop)})
         found = []
         for first, last in pairwise(days):
@@ -313,6 +316,10 @@ class Life:
                 Activity(first, last, mrr, term.counted_mrr - sum(float(states.la_counted[row]) for row in ahead))
             )
         return found
+
+    def mrr_on(self, term: Term, day: int) -> float:
+        """Monthly revenue in force, at least none."""
+        return max(self.active(term, day, day + 1)[0].mrr, 0.0)
 
     def pass_term(self, term: Term) -> int | None:
         """Events inside the term and the window; the day on which it ends early, or None."""
@@ -360,7 +367,7 @@ class Life:
             return
         months_left = (term.end - day) / MONTH
         if step.kind == "contraction":
-            units = max(units, self.units(-0.9999 * term.mrr_now * months_left))
+            units = max(units, self.units(-0.9999 * self.mrr_on(term, day) * months_left))
         term.expanded = term.expanded or step.kind == "expansion"
         self.book(ORIGIN_OF[step.kind], day, day, term.end, units, term.number)
         term.change(units / UNITS_PER_CENT / 100, day)
@@ -384,7 +391,7 @@ class Life:
             units = self.units(self.base * term.months * self.multiple(y, self.line.plan.max_ratio))
             term.expanded = True
         else:
-            units = self.units(-logistic(y) * term.mrr_now * months_left)
+            units = self.units(-logistic(y) * self.mrr_on(term, day) * months_left)
         self.book(ORIGIN_OF[kind], day, day, term.end, units, term.number)
         term.change(units / UNITS_PER_CENT / 100, day)
 
@@ -466,31 +473,35 @@ class Life:
         step = None if place is None else self.line.given.steps[place]
         if place is not None:
             self.taken.add(place)
+        planned = None if step is None else step.probability
         if self.log_theta is not None:
             p = math.exp(w * self.log_theta)
-            p = p if step is None else step.leaning(p)
-            p = p if piece is None else piece.renewal(p)
-            renewed = math.exp(-exponential(self.stream)) < p
-            if step is not None and step.probability is not None:
-                renewed = step.choice < (step.probability if piece is None else piece.renewal(step.probability))
-                if renewed and not self.rescued:
-                    self.log_theta = self.theta_as_planned(w, term.end, step.choice >= step.probability)
-            elif renewed:
-                self.renewed_by(w)
+            choice = math.exp(-exponential(self.stream))
+            by_itself = choice < p
+            before = p if planned is None else planned
+            assumed = before if step is None or planned is not None else step.leaning(before)
+            assumed = assumed if piece is None else piece.renewal(assumed)
+            if step is not None and planned is not None:
+                choice = step.choice
+            renewed = choice < assumed
+            if renewed and planned is not None and not by_itself:
+                self.log_theta = self.theta_as_planned(w, term.end)
         else:
             p, known = self.open_probability(term)
-            p = p if step is None else step.leaning(p)
-            assumed = piece.renewal(p) if piece is not None and p > 0 else p
             choice = uniform(self.stream)
-            renewed, rescued = choice < assumed, choice >= p
-            if step is not None and step.probability is not None:
-                assumed = step.probability if piece is None else piece.renewal(step.probability)
-                renewed, rescued = step.choice < assumed, step.choice >= step.probability
+            before = p if planned is None else planned
+            before = before if step is None or planned is not None else step.leaning(before)
+            assumed = piece.renewal(before) if piece is not None and (p > 0 or planned is not None) else before
+            if step is not None and planned is not None:
+                choice = step.choice
+            renewed = choice < assumed
             if p > 0 or assumed > 0:
                 self.next_renewal = assumed
             if renewed:
-                self.log_theta = self.theta_of_renewed(w, rescued, self.stream)
+                self.log_theta = self.theta_of_renewed(w, rescued=choice >= before)
                 self.late += term.end < self.first_day
+        if renewed:
+            self.work += w * ((1 - assumed) / (1 - before) if assumed > before else 1)
         self.tenure += term.months / 12
         return self.renew(term, known, step) if renewed else None
 
@@ -507,31 +518,25 @@ class Life:
         ]
         return min(fitting)[1] if fitting else None
 
-    def renewed_by(self, w: float) -> None:
-        """Another renewal says something of theta."""
-        self.work = w + (self.line.earlier_steps() if self.work is None else self.work)
-
-    def theta_of_renewed(self, w: float, rescued: bool, stream: Stream) -> float:
+    def theta_of_renewed(self, w: float, rescued: bool) -> float:
         """log theta after a renewal; of a line that would have lapsed, by accepting the share 1 - theta^w."""
         a, b = self.line.beta(self.spell)
+        a += self.work
         if not rescued:
-            self.renewed_by(w)
-            assert self.work is not None
-            return log_beta_variate(stream, a + self.work, b)
-        self.rescued = True
-        a += self.line.earlier_steps() if self.work is None else self.work
+            return log_beta_variate(self.stream, a + w, b)
         while True:
-            log_theta = log_beta_variate(stream, a, b)
-            if uniform(stream) < 1 - math.exp(w * log_theta):
+            log_theta = log_beta_variate(self.stream, a, b)
+            if uniform(self.stream) < 1 - math.exp(w * log_theta):
                 return log_theta
 
-    def theta_as_planned(self, w: float, day: int, rescued: bool) -> float:
-        """`theta_of_renewed`, of a decision after the first, by numbers of its own day."""
+    def theta_as_planned(self, w: float, day: int) -> float:
+        """log theta given all renewals and one more, by numbers of its own day."""
         aside = np.zeros(STREAM_SLOTS, dtype=np.uint64)
         states, plan = self.line.states, self.line.plan
         block = 3 * 2**30 + 2**16 * (day % 2**14)
         start_stream(aside, states.line_key[self.line.line], plan.seed, self.line.draw, block)
-        return self.theta_of_renewed(w, rescued, aside)
+        a, b = self.line.beta(self.spell)
+        return log_beta_variate(aside, a + self.work + w, b)
 
     def renew(self, term: Term, known: float, step: PlannedStep | None = None) -> Term:
         """The next term, booked with a lag; what a planned step says of its length and amount goes first."""
@@ -650,7 +655,7 @@ class Life:
         self.direction, self.origin = FIRST, Origin.REACTIVATION
         self.decisions, self.tenure, self.log_mrrs, self.n_mrrs = 0, 0.0, 0.0, 0.0
         self.log_theta = log_beta_variate(self.stream, *line.beta(self.spell))
-        self.work, self.rescued = 0.0, False
+        self.work = 0.0
         returned = self.sign(day, months, term.mrr * multiple, day)
         self.base = returned.mrr
         return returned

@@ -45,11 +45,14 @@ def prior_words(reliability: PlanReliability) -> str:
     """
     if reliability.draws is None or (reliability.record is not None and reliability.record.steps.sum() > 0):
         return ""
-    counted = counts_as(reliability)
-    how = "discounted" if counted < STATED - 0.005 else "weighed"
+    how = "discounted" if counts_as(reliability) < STATED - 0.005 else "weighed"
+    return f"no record of past plans, so stated probabilities are {how} by the prior: {_counting(reliability)}. {HOW_TO_LEARN}"
+
+
+def _counting(reliability: PlanReliability) -> str:
     return (
-        f"no record of past plans, so stated probabilities are {how} by the prior: stated {STATED:.0%} counts as {counted:.0%}, "
-        f"but for renewals, which lie between what is stated and what the model has. {HOW_TO_LEARN}"
+        f"stated {STATED:.0%} counts as {counts_as(reliability):.0%}, but for renewals, which lie between what is stated and "
+        "what the model has"
     )
 
 
@@ -59,7 +62,7 @@ def planned_words(still_open: int, steps: int, reliability: PlanReliability) -> 
     if reliability.draws is None:
         return f"{count}, taken at their word"
     if reliability.about.get("note") or "steps" not in reliability.about:
-        return f"{count}; how far plans hold is assumed, without a record of past ones"
+        return f"{count}; how far plans hold is assumed, without a record of past ones: {_counting(reliability)}"
     past, day = reliability.about["steps"], reliability.about["as_of"]
     learned = f"learned from {past} past step{'' if past == '1' else 's'}, known as of {day}"
     return f"{count}; how far plans hold is {learned}"

@@ -547,7 +547,14 @@ def test_plans_have_a_section_with_their_notes_and_rejected_rows(made: clv.Forec
     )
     page = page_html(gather(made, plan_table=steps, plans=plans))
     said = " ".join(" ".join(read(page).texts).split())
-    for words in ("As stated", "80%", "60%", "(40% to 70%)", "agreed <in May>", "planned amount × chance as learned"):
+    for words in (
+        "As stated",
+        "80%",
+        "60%",
+        "(40% to 70%)",
+        "agreed <in May>",
+        "planned amount × chance in the forecast",
+    ):
         assert words in said, words
     (row,) = plans.rejected.itertuples()
     for words in (str(row.value), row.rule.replace("_", " "), row.hint, "2 rows of plans read, 1 rejected"):

@@ -93,7 +93,7 @@ def test_charts_fit_a_phone_also_when_the_window_becomes_narrow(open_page: Open,
         titles, edges = (
             tab.value(f"{cells}.map(e => {told})") for told in ("e.dataset.title", "e.getBoundingClientRect().right")
         )
-        assert "Chance as learned" in titles and max(edges) <= width
+        assert "Chance in the forecast" in titles and max(edges) <= width
         assert tab.complaints() == []
 
 

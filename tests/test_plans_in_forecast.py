@@ -214,7 +214,7 @@ def test_a_step_that_meets_no_renewal_says_so() -> None:
     ledger = fresh(1)
     plan = steps(ledger, step("A00000", "2025-07-01", "renewal", 1200.0))
     (note,) = stated(plain(), ledger, plan).planned["note"]
-    assert note.startswith("no contract ends within 90 days of this date, only earlier")
+    assert note.startswith("no contract ends within 90 days of this date if terms stay as long")
 
 
 def test_a_planned_event_comes_while_any_contract_is_in_force() -> None:
@@ -363,7 +363,7 @@ def test_a_renewal_far_from_any_term_s_end_says_so() -> None:
     assert noted((0, None), (usual, None), (2 * usual, None)) == ["", "", ""]
     (early,), (ahead,) = noted((-6, None)), noted((6, None))
     assert "no contract ends within 90 days of this date, only later: the step is not used" in early
-    assert "no contract ends within 90 days of this date, only earlier" in ahead
+    assert "no contract ends within 90 days of this date if terms stay as long as they are" in ahead
     assert noted((0, 18.0), (18, None)) == ["", ""]
     assert noted((0, 24.0), (12, None))[1] != "" and noted((1, None), window=20) != [""]
 

@@ -13,6 +13,7 @@ from clvforecast.ledger import read_ledger
 from clvforecast.posterior import prior
 from clvforecast.synthetic import Truth, simulate_events
 from known_world import known_ledger, known_posterior
+from test_scenarios import fresh, plain
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,15 @@ def test_without_any_renewal_the_change_is_named_once() -> None:
     trained = prior(ledger, segments=["segment"], draws=20)
     words = " | ".join(forecast(trained, ledger, horizon_months=6, draws=10).warnings)
     assert "change" in trained.unseen and "at any renewal" not in words
+
+
+def test_a_posterior_that_is_years_old_is_told_of() -> None:
+    ledger = fresh(2)
+    for trained, told in (("2023-12-31", False), ("2023-12-30", True)):
+        posterior = replace(plain(), as_of=trained)
+        words = " | ".join(forecast(posterior, ledger, 6, draws=10).warnings)
+        assert (f"trained on what was known by {trained}" in words) == told
+        assert ("Fit again" in words) == told
 
 
 def test_terms_unlike_those_of_training_tell_another_company(company: tuple[pd.DataFrame, Truth]) -> None:

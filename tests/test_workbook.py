@@ -714,12 +714,12 @@ def test_planned_probabilities_are_percent_with_their_ends_and_money_is_money(tm
     formats = {
         sheet.cell(head, at).value: sheet.cell(head + 1, at).number_format for at in range(1, sheet.max_column + 1)
     }
-    percent = {"chance as stated", "chance as learned", "as learned: low 5%", "as learned: high 95%"}
+    percent = {"chance as stated", "chance in the forecast", "in the forecast: low 5%", "in the forecast: high 95%"}
     assert {name for name, how in formats.items() if "%" in how} == percent
     added = {"adds to revenue: mean", "adds: low 5%", "adds: high 95%", "adds to discounted value: mean"}
     assert {formats[name] for name in ("expected amount", *added)} == {formats["planned amount"]}
     words = " ".join(str(row[0].value) for row in sheet.iter_rows())
-    assert "planned amount × chance as learned" in words and "whether the contract still runs" in words
+    assert "planned amount × chance in the forecast" in words and "whether the contract still runs" in words
 
 
 def test_rejected_rows_of_plans_stand_on_the_sheet_of_data_quality(

@@ -14,6 +14,8 @@ from clvforecast.posterior import Posterior
 from clvforecast.simulation.structures import NewLevels
 
 QUIET_DAYS = 92
+OLD_DAYS = 366
+"""So old a posterior is told of: a whole year of renewals has come since."""
 MOST_UNSEEN = 0.2  # of terms whose length, or accounts whose level, training has not seen
 FAR_PRICE = 5.0
 """Times the outermost edges of the size classes; with many equal prices the middle one may lie outside them."""
@@ -116,6 +118,11 @@ def model_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) 
         warnings.append(
             f"the posterior was trained on what was known by {trained}, after the ledger's as_of {ledger.as_of}: it has "
             "seen part of what it forecasts."
+        )
+    if (ledger.as_of - trained).days > OLD_DAYS:
+        warnings.append(
+            f"the posterior was trained on what was known by {trained}, {(ledger.as_of - trained).days} days before the ledger's "
+            f"as_of {ledger.as_of}: what customers did since then is in their own states, not in what was learned. Fit again."
         )
     latest = pc.max(ledger.events["event_date"]).as_py()
     if (ledger.as_of - latest).days > QUIET_DAYS:

@@ -200,7 +200,7 @@ def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, stat
                 f"no contract ends {near}, only later: the step is not used",
                 "the contract ended before the step's window: its open renewal is as the model has it",
                 "another step is nearer to the renewal that falls due then",
-                f"no contract ends {near}, only earlier: used where a term of another length follows that does",
+                f"no contract ends {near} if terms stay as long as they are: the step counts only where one does",
                 "too few such renewals on record: between what is stated and what the model has",
                 "states no probability: whether it renews is as the model has it",
             ],

@@ -47,8 +47,13 @@ class PlanPriors(Priors):
         gt=0,
         description="SD of the log share of each bin of days: ledgers book early, at once, by quarters, or months late",
     )
-    share_mean_mean: float = Field(-0.05, description="log of actual over planned amount: 95% of the plan")
-    share_mean_sd: float = Field(0.25, gt=0, description="58% to 157% of the plan")
+    share_mean_mean: float = Field(
+        -0.1,
+        description="log of actual over planned amount: half of the steps bring less than 90% of the plan; their mean is 98%",
+    )
+    share_mean_sd: float = Field(0.2, gt=0, description="the middle lies between 61% and 134% of the plan")
     share_effect_sd: float = Field(0.15, gt=0, description="SD of the kinds' mean log shares: they differ by some 15%")
-    share_sd_median: float = Field(0.3, gt=0, description="single steps come in at 0.55 to 1.8 times their mean")
-    share_sd_spread: float = Field(0.6, gt=0, description="lognormal, 95% between .09 and 1.0")
+    share_sd_median: float = Field(0.25, gt=0, description="single steps come in at 0.6 to 1.6 times their middle")
+    share_sd_spread: float = Field(
+        0.5, gt=0, description="lognormal, 95% between .09 and .67; wider, and means would lie above the plan"
+    )

@@ -201,7 +201,7 @@ def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
             "step": steps["kind"].str.replace("_", " "),
             "planned": steps["date"].dt.strftime("%Y-%m-%d"),
             "as stated": ["" if pd.isna(p) else f"{p:.0%}" for p in steps["stated"]],
-            "as learned": [
+            "in the forecast": [
                 unlearned(stated) if pd.isna(p) else f"{p:.0%} ({low:.0%} to {high:.0%})"
                 for stated, p, low, high in steps[["stated", "probability", "lower", "upper"]].to_numpy()
             ],

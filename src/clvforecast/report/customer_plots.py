@@ -50,7 +50,7 @@ SHOWN = {
 def plot_plan(value: PlanValue, ax: Axes | None = None) -> Axes:
     """What each planned step carries: the account's revenue with the whole plan less that without the step.
 
-    Bars are means, whiskers 90% ranges; beside each step stand the probability that was stated and the one that was learned.
+    Bars are means, whiskers 90% ranges; beside each step stand the probability that was stated and that of the forecast.
     Of many steps the 8 that carry most are shown. Steps do not add up to what all of them add, which the title says.
     """
     steps = value.steps(ci_prob=PROB)
@@ -85,7 +85,7 @@ def _plan_title(total: pd.Series, steps: int, shown: int, currency: str, unit: M
     some = f"; the {shown} that carry most" if shown < steps else ""
     return (
         f"{counted(steps, 'step')} add {amount_text(total['mean'], unit, currency)}\n({low} to {high}, 90% range){some}\n"
-        "stated → learned probability"
+        "probability as stated → in the forecast"
     )
 
 

@@ -20,9 +20,9 @@ COLUMNS = {
     "amount": "planned amount",
     "term_months": "term, months",
     "stated": "chance as stated",
-    "probability": "chance as learned",
-    "lower": "as learned: {low}",
-    "upper": "as learned: {high}",
+    "probability": "chance in the forecast",
+    "lower": "in the forecast: {low}",
+    "upper": "in the forecast: {high}",
     "expected_amount": "expected amount",
     "added": "adds to {noun}: mean",
     "added_lower": "adds: {low}",
@@ -35,13 +35,13 @@ COLUMNS = {
 """Columns of `PlanValue.steps` and `Forecast.planned` in the order in which they are shown; others follow."""
 HIDDEN = ("ci_prob",)
 STATED_AND_LEARNED = (
-    "Chance as stated: what the plan says. As learned: what that has been worth in the plans of the past, or by assumption where "
-    "there is no record. Empty: a renewal, with too little on record of such. One that states no chance is as likely as the "
-    "model has it of its account; one that does lies between that and what is stated."
+    "Chance as stated: what the plan says. In the forecast: what that has been worth in the plans of the past, or by assumption "
+    "where there is no record. Empty: a renewal, with too little on record of such. One that states no chance is as likely as "
+    "the model has it of its account; one that does lies between that and what is stated."
 )
 EXPECTED = (
-    "Expected amount: planned amount × chance as learned × the share of planned amounts that such steps come to, before asking "
-    "whether the contract still runs on that day."
+    "Expected amount: planned amount × chance in the forecast × the share of planned amounts that such steps come to, before "
+    "asking whether the contract still runs on that day."
 )
 ADDS = (
     "Adds: what the step changes in the whole window, survival and later renewals included. It can be negative: a step stands in "
@@ -108,6 +108,6 @@ def head_of(name: str, ends: tuple[str, str], noun: str) -> str:
     Examples
     --------
     >>> head_of("lower", ("low 5%", "high 95%"), "revenue"), head_of("owner_name", ("low 5%", "high 95%"), "revenue")
-    ('as learned: low 5%', 'owner name')
+    ('in the forecast: low 5%', 'owner name')
     """
     return COLUMNS.get(name, str(name).replace("_", " ")).format(low=ends[0], high=ends[1], noun=noun)

@@ -153,7 +153,7 @@ function accountOrigins(i) {
 
 /** Columns of a plan table: its name, what it is called here, and the columns of its range. */
 const PLAN_COLUMNS = [["date", "Date"], ["kind", "Step"], ["amount", "Amount"], ["term_months", "Term, months"], ["stated", "Chance as stated"],
-  ["probability", "Chance as learned", "lower", "upper"], ["expected_amount", "Expected amount"], ["added", "Adds", "added_lower", "added_upper"],
+  ["probability", "Chance in the forecast", "lower", "upper"], ["expected_amount", "Expected amount"], ["added", "Adds", "added_lower", "added_upper"],
   ["clv_added", "Adds, discounted"], ["note", "Note"]];
 const PLAN_HIDDEN = new Set(["account_id", "step_id", "ci_prob", ...PLAN_COLUMNS.flat()]);
 
@@ -170,7 +170,7 @@ function accountPlans(i) {
   const rows = own.map((row) => shown.map(([name, , low, high]) => (Number.isFinite(row[low]) && Number.isFinite(row[high])
     ? between(text(name, row), text(low, row), text(high, row)) : text(name, row))));
   return el("section", {}, el("h3", {}, "Planned"), smallTable(`Planned steps; money in ${label(unit, CURRENCY)}`, shown.map(([, title]) => title), rows, "cards"),
-    shown.some(([name]) => name === "expected_amount") ? el("p", { class: "small" }, "Expected amount: planned amount × chance as learned × the share "
+    shown.some(([name]) => name === "expected_amount") ? el("p", { class: "small" }, "Expected amount: planned amount × chance in the forecast × the share "
       + "of planned amounts that such steps come to, before asking whether the contract still runs on that day.") : "");
 }
 

@@ -44,7 +44,7 @@ def _steps(data: PageData, steps: pd.DataFrame) -> list[Html]:
         ("Step", lambda row: str(row["kind"]).replace("_", " ")),
         ("Planned amount", lambda row: _amount(row["amount"], unit)),
         ("As stated", lambda row: _share(row["stated"])),
-        ("As learned", _learned),
+        ("In the forecast", _learned),
         ("Expected amount", lambda row: _amount(row["expected_amount"], unit)),
         (f"Adds ({probability(data.ci_prob)} range)", lambda row: _added(row, unit)),
         ("Note", lambda row: "" if pd.isna(row["note"]) or not str(row["note"]) else name_of(str(row["note"]))),

@@ -25,7 +25,7 @@ KINDS = {
 
 
 def write_plans(page: Page, contents: Contents, plans: pd.DataFrame) -> None:
-    """One row a planned step: what was agreed, how likely it is as stated and as learned, and what it changes."""
+    """One row a planned step: what was agreed, how likely it is as stated and in the forecast, and what it changes."""
     names = shown_columns(plans)
     ends = ends_of(float(plans["ci_prob"].iloc[0])) if "ci_prob" in plans and len(plans) else contents.ends
     heads = [head_of(name, ends, contents.noun) for name in names]

@@ -84,7 +84,7 @@ def run_cash(seed: int, n_lines: int, n_draws: int, plan: Plan) -> Run:
 
 @pytest.mark.parametrize("billing", BILLINGS, ids=str)
 def test_kernel_and_twin_agree_in_cash(billing: Billing) -> None:
-    met = compare(run_cash(21, 40, 2, cash_plan(billing)))
+    met = compare(run_cash(21, 60, 2, cash_plan(billing)))
     assert set(met) >= {
         "COMMITTED",
         "RENEWAL",

@@ -144,8 +144,8 @@ FAULTS = (
         (
             (
                 "simulation/life.py",
-                "amount = -real[MRR_NOW] * months_left / (1.0 + math.exp(-y))",
-                "amount = real[MRR_NOW] * months_left / (1.0 + math.exp(-y))",
+                "amount = -in_force * months_left / (1.0 + math.exp(-y))",
+                "amount = in_force * months_left / (1.0 + math.exp(-y))",
             ),
         ),
     ),

@@ -363,7 +363,7 @@ def test_tables_of_files_and_terminals_name_their_periods(
         "FY25 2026-01-31",
         "FY26* 2026-06-30",
     ]
-    assert lines[7].startswith("30 months 2026-06-30")
+    assert lines[6].startswith("30 months 2026-06-30")
 
 
 def test_every_origin_is_there(retail: Forecast) -> None:

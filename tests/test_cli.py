@@ -698,6 +698,8 @@ def test_what_became_of_every_row_of_a_plan_file_is_told(run, files: Files, tmp_
     assert table["outcome"].value_counts().to_dict() == {
         **dict.fromkeys(("open", "missed", "not yet written", "not covered"), 1), "rejected": 2,
     }  # fmt: skip
+    assert pd.read_csv(written, dtype=str)["row"].dropna().tolist() == ["5", "6"]
+    assert re.search(r"^planned steps.* on 2023-12-29: 4, and 2 rows (of the file )?rejected$", outcome.out, flags=re.M)
     assert table["row"].dropna().tolist() == [5, 6] and table["rule"].dropna().tolist() == [
         "repeated_step",
         "unknown_kind",
@@ -720,13 +722,22 @@ def test_a_pack_shows_the_rejected_rows_of_plans_without_an_open_step(run, files
         "--draws",
         "10",
     ]
-    for name, row in (("missed", f"{account_id},2023-03-01,expansion,1,\n"), ("none", "")):
+    missed = "1 step of plans read, none open on 2023-12-29 (missed 1): the forecast is made without plans."
+    for name, row, words in (
+        ("missed", f"{account_id},2023-03-01,expansion,1,\n", missed),
+        ("none", "", "No row of the plans can be used as a step"),
+    ):
         plans, pack = tmp_path / f"{name}.csv", tmp_path / name
         plans.write_text(f"{PLAN_HEAD}{row}nobody,2024-03-01,expansion,1,\n")
         outcome = run("report", *given, "--plans", str(plans), "-o", str(pack), "-q")
         assert outcome.code == 0 and outcome.out == "" and "forecast is made without them" in outcome.err
         assert all(line.startswith("warning: ") for line in outcome.err.splitlines()), outcome.err
-        assert "nobody" in (pack / "forecast.html").read_text(encoding="utf-8")
+        page = (pack / "forecast.html").read_text(encoding="utf-8")
+        assert "nobody" in page and "plans.rejected" not in page and "give write_page a plan_table" not in page
+        found = openpyxl.load_workbook(pack / "forecast.xlsx")["Data quality"].iter_rows(values_only=True)
+        sheet = "\n".join(str(value) for row in found for value in row if value is not None)
+        assert "plans.rejected" not in sheet and "see the rejected rows" in sheet
+        assert words in page.partition("Not on this page")[2] and words in sheet
 
 
 def test_a_plans_file_of_another_form_ends_with_1(run, files: Files, tmp_path: Path) -> None:

@@ -475,7 +475,7 @@ def test_the_chart_library_is_read_only_when_a_page_is_written() -> None:
 def test_without_its_script_the_figures_are_there() -> None:
     data = page_data()
     said = " ".join(" ".join(read(page_html(data)).texts).split())
-    assert f"EUR {data.headline['q50'].iloc[1] / 1e6:.1f} million from 1 July 2026 to 30 June 2027" in said
+    assert f"EUR {data.headline['q50'].iloc[1] / 1e6:.1f} million (median) from 1 July 2026 to 30 June 2027" in said
     assert "Charts and the list of accounts need JavaScript" in said
     assert "ARR bridge by quarter, EUR thousand: means, with 90% ranges" in said
     assert "−833" in said and "-833" not in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clvforecast.report.units import MoneyUnit, in_unit, money_unit, range_unit
+from clvforecast.report.units import MoneyUnit, in_unit, in_unit_or_less, money_unit, range_unit
 
 
 @pytest.mark.parametrize("scale", [2e5, 1.1e6, 7e7, 2e9, 4e11])
@@ -36,3 +36,11 @@ def test_what_is_unknown_or_tiny_does_not_decide() -> None:
 def test_whole_currency_is_to_the_cent_only_where_it_is_little() -> None:
     assert range_unit([1.0], [1.2], [1.4]).digits == 2
     assert range_unit([1.0, 4_000.0], [1.2, 4_100.0], [1.4, 5_000.0]).digits == 0
+
+
+def test_no_amount_reads_as_nothing_and_no_nothing_has_a_sign() -> None:
+    million, whole = MoneyUnit(1e6, "million"), MoneyUnit(1.0, "", 0)
+    small = (19_267.0, -19_267.0, 0.0, -0.0, -0.004, 96_000.0)
+    assert [in_unit_or_less(amount, million) for amount in small] == ["<0.1", ">-0.1", "0.0", "0.0", "0.0", "0.1"]
+    assert [in_unit(amount, million) for amount in small[:2]] == ["0.0", "0.0"]
+    assert in_unit_or_less(0.3, whole) == "<1"

@@ -734,7 +734,11 @@ def test_rejected_rows_of_plans_stand_on_the_sheet_of_data_quality(
     sheet = values_of(tmp_path / "f.xlsx")["Data quality"]
     told = [[cell.value for cell in row] for row in sheet.iter_rows()]
     assert any(row[0] == "Plans: 3 rows read, 1 accepted, 2 rejected" for row in told)
-    assert any(plans.warnings[0] in str(row[0]) for row in told)
+    said = plans.warnings[0].replace("see plans.rejected", "see the rejected rows above")
+    assert any(said in str(row[0]) for row in told) and "plans.rejected" not in str(told)
+    assert any(
+        "1 step of plans read, " in str(row[0]) and "forecast is made without plans" in str(row[0]) for row in told
+    )
     for row in plans.rejected.itertuples():
         assert any({row.rule, row.row, row.column, row.value, row.hint} <= set(cells) for cells in told), row
 

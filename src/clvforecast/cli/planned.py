@@ -28,6 +28,8 @@ MEANINGS = {
     "not covered": "planned for a day before the events have its account: nobody knows what came of it",
 }
 """What is said of each of `plans.matching.OUTCOMES`."""
+WHOLE = ("row", "line", "term_months", "delay_days")
+"""Whole numbers, of which pandas makes floats as soon as one is not known."""
 WITH_NAMES = ("missed", "not yet written", "not covered")
 REST = "all of them: --plan-outcomes FILE"
 
@@ -125,9 +127,9 @@ def write_outcomes(planned: Planned, path: Path | None) -> None:
 
     steps = planned.outcomes.drop(columns="amount_cents")
     rejected = planned.plans.rejected.drop(columns="amount_cents").assign(outcome="rejected")
-    rejected = rejected.astype({"row": "Int64", "line": "Int64"})
     rows = steps.reindex(columns=[*steps, *(name for name in rejected if name not in steps)])
     rows = pd.concat([rows.astype(object), rejected.astype(object)], ignore_index=True)
+    rows = rows.astype({name: "Int64" for name in WHOLE if name in rows})
     write_csv(rows[["outcome", *rows.columns.drop("outcome")]], path)
 
 
@@ -142,13 +144,15 @@ def tell_of_plans(
     if plans is None or outcomes is None:
         return
     from clvforecast.plans.words import prior_words
+    from clvforecast.report.units import counted
 
     _tell_of_rejected(plans, quiet)
     if of_account is not None:
         outcomes = outcomes[outcomes["account_id"] == of_account]
     if not quiet and len(outcomes):
         of = "" if of_account is None else f" of {of_account}"
-        rest = f", and {plans.rejected_rows.num_rows:,} rows rejected" if of_account is None else ""
+        rejected = plans.rejected_rows.num_rows
+        rest = f", and {counted(rejected, 'row')}{' of the file' if of else ''} rejected" if rejected or not of else ""
         _show_outcomes(console, outcomes, f"planned steps{of} on {as_of}: {len(outcomes):,}{rest}")
     if not len(plans):
         warn("plans: no step can be used; the forecast is made without them")

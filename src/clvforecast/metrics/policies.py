@@ -16,6 +16,11 @@ PENDING = {
     "end of its term, in past periods too; renewals that come later are a line of their own. Past periods are told with what is "
     "known on that day, not as they were told then: a contract that was renewed late counts without a gap.",
 }
+LATE = {
+    "in_force": "those whose grace was over",
+    "lapsed": "any whose renewal was open",
+}
+"""Contracts that can be renewed late: ended, and not counted as in force meanwhile."""
 EXISTING_ONLY = "Existing customers only: customers not yet won, and new contracts beside the existing, are not in it."
 NEW_CUSTOMERS_BESIDE = (
     "They are in totals of the portfolio and its groups, and in the ARR bridge; tables of accounts and the summary are of "
@@ -51,6 +56,8 @@ def policies(forecast: Forecast) -> dict[str, str]:
             "the cent leaves nothing of it. Change orders and referrals are not recurring.",
             "new": "A customer is new in the period in which the first term that the ledger has of it begins.",
             "pending": PENDING[settings.pending],
+            "late_renewals": "Late renewals are of contracts that had ended by the last day that is known, no longer counted as "
+            f"in force then, and do renew: {LATE[settings.pending]}.",
             "nrr_grr": "NRR and GRR are of the accounts with ARR at the period's start: per account the end against the start; "
             "new and returning customers are in neither. GRR counts min(end, start).",
             "gross_renewal_rate": "Of the ARR whose renewal fell due in the period, what was renewed, at most what was due; "

@@ -155,7 +155,8 @@ def _warnings(read: int, rejected: pa.Table) -> tuple[str, ...]:
         return ("plans: the table holds no rows; check the source and its filters",)
     if rejected.num_rows == 0:
         return ()
-    return (f"plans: {rejected.num_rows} rows rejected ({counts_by_rule(rejected)}); see plans.rejected",)
+    rows = "row" if rejected.num_rows == 1 else "rows"
+    return (f"plans: {rejected.num_rows} {rows} rejected ({counts_by_rule(rejected)}); see plans.rejected",)
 
 
 # --- typed values and rules -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from clvforecast.report.axes import new_figure
 from clvforecast.report.planned import unlearned
 from clvforecast.report.plots import plot_account, plot_portfolio
 from clvforecast.report.terminal import gap, say, show_table
-from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit, range_unit
+from clvforecast.report.units import MoneyUnit, amount_text, counted, in_unit_or_less, range_unit
 
 PICTURE_SIZE = (9.0, 8.0)
 ORIGIN_WORDS = {
@@ -104,7 +104,7 @@ def _so_far(view: AccountView, unit: MoneyUnit) -> str:
     times = f"renewed {renewed} of {counted(decided, 'time')}" if decided else "no renewal decided yet"
     return (
         f"customer since {first:%Y-%m-%d}, {times}; as of {view.forecast.as_of} it has brought "
-        f"{amount_text(row['clv_to_date'], unit, currency)} (booked: {in_unit(row['booked_to_date'], unit)})"
+        f"{amount_text(row['clv_to_date'], unit, currency)} (booked: {in_unit_or_less(row['booked_to_date'], unit)})"
     )
 
 
@@ -119,7 +119,10 @@ def _past_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     parts.append(pd.DataFrame([{"label": "to date", **years[["recognised", "booked"]].sum()}]))
     rows = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(
-        {"year": rows["label"], **{n: rows[n].map(lambda m: in_unit(m, unit)) for n in ("recognised", "booked")}}
+        {
+            "year": rows["label"],
+            **{n: rows[n].map(lambda m: in_unit_or_less(m, unit)) for n in ("recognised", "booked")},
+        }
     )
 
 
@@ -129,7 +132,7 @@ def _event_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
         {
             "booked": pd.to_datetime(events["event_date"]).dt.strftime("%Y-%m-%d"),
             "kind": events["kind"].str.replace("_", " "),
-            "amount": ["" if pd.isna(amount) else in_unit(amount, unit) for amount in events["amount"]],
+            "amount": ["" if pd.isna(amount) else in_unit_or_less(amount, unit) for amount in events["amount"]],
             "from": pd.to_datetime(events["start_date"]).dt.strftime("%Y-%m-%d"),
             "months": ["" if pd.isna(months) else f"{months:.0f}" for months in events["term_months"]],
         }
@@ -162,7 +165,7 @@ def next_renewal(view: AccountView) -> str:
 
 
 def _range(low: float, high: float, unit: MoneyUnit) -> str:
-    return f"{in_unit(low, unit)} to {in_unit(high, unit)}"
+    return f"{in_unit_or_less(low, unit)} to {in_unit_or_less(high, unit)}"
 
 
 def _coming_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
@@ -171,9 +174,9 @@ def _coming_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
         {
             "year": years["label"] + years["partial"].map({True: "*", False: ""}),
             "to": years["to"].dt.strftime("%Y-%m-%d"),
-            "revenue": years["q50"].map(lambda amount: in_unit(amount, unit)),
+            "revenue": years["q50"].map(lambda amount: in_unit_or_less(amount, unit)),
             "range": [_range(low, high, unit) for low, high in years[["lower", "upper"]].to_numpy()],
-            "CLV": years["clv_q50"].map(lambda amount: in_unit(amount, unit)),
+            "CLV": years["clv_q50"].map(lambda amount: in_unit_or_less(amount, unit)),
             "CLV range": [_range(low, high, unit) for low, high in years[["clv_lower", "clv_upper"]].to_numpy()],
         }
     )
@@ -184,11 +187,11 @@ def _origin_rows(view: AccountView, unit: MoneyUnit) -> pd.DataFrame:
     rows = pd.DataFrame(
         {
             "origin": table["origin"].map(ORIGIN_WORDS),
-            "mean": table["mean"].map(lambda amount: in_unit(amount, unit)),
+            "mean": table["mean"].map(lambda amount: in_unit_or_less(amount, unit)),
             f"{PROB:.0%} range": [_range(low, high, unit) for low, high in table[["lower", "upper"]].to_numpy()],
         }
     )
-    whole = {"origin": "all", "mean": in_unit(view.row["mean"], unit)}
+    whole = {"origin": "all", "mean": in_unit_or_less(view.row["mean"], unit)}
     whole[f"{PROB:.0%} range"] = _range(view.row["lower"], view.row["upper"], unit)
     return pd.concat([rows, pd.DataFrame([whole])], ignore_index=True)
 
@@ -205,7 +208,7 @@ def _show_plan(console: Console, view: AccountView, unit: MoneyUnit) -> None:
                 unlearned(stated) if pd.isna(p) else f"{p:.0%} ({low:.0%} to {high:.0%})"
                 for stated, p, low, high in steps[["stated", "probability", "lower", "upper"]].to_numpy()
             ],
-            "adds": steps["added"].map(lambda amount: in_unit(amount, unit)),
+            "adds": steps["added"].map(lambda amount: in_unit_or_less(amount, unit)),
             f"{PROB:.0%} range": [
                 _range(low, high, unit) for low, high in steps[["added_lower", "added_upper"]].to_numpy()
             ],

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from clvforecast.plans.matching import OPEN, OUTCOMES
+from clvforecast.report.units import counted
+
 if TYPE_CHECKING:
+    from clvforecast.forecast import Forecast
     from clvforecast.plans import Plans
 
 MOST_REJECTS = 200
 """Rejected rows that are shown one by one."""
+IN_PYTHON = "see plans.rejected"
+"""Where a warning of plans sends those who have them in Python."""
 REJECT_COLUMNS = ["source", "row", "line", "account_id", "column", "value", "rule", "hint"]
 COLUMNS = {
     "account_id": "account",
@@ -60,6 +66,7 @@ class PlanRows:
 
     rejects: rule, rows, source, row, column, value, hint: one row a rule, the commonest first
     first_rejects: source, row, line, account_id, column, value, rule, hint of the first rejected rows
+    unused: why the forecast is without any of the steps; empty where it has some
     """
 
     accepted: int
@@ -67,14 +74,38 @@ class PlanRows:
     rejects: pd.DataFrame
     first_rejects: pd.DataFrame
     warnings: tuple[str, ...]
+    unused: str = ""
 
 
-def plan_rows(plans: Plans | None) -> PlanRows | None:
-    """None without plans."""
+def plan_rows(plans: Plans | None, forecast: Forecast, steps: pd.DataFrame | None, listed: str) -> PlanRows | None:
+    """None without plans.  steps: those that are shown; listed: where the rejected rows stand, for warnings that name them."""
     if plans is None:
         return None
     rejected = plans.rejected
-    return PlanRows(len(plans), len(rejected), rejects_by_rule(rejected), first_rejects(rejected), plans.warnings)
+    return PlanRows(
+        len(plans),
+        len(rejected),
+        rejects_by_rule(rejected),
+        first_rejects(rejected),
+        tuple(warning.replace(IN_PYTHON, listed) for warning in plans.warnings),
+        unused_words(plans, forecast) if steps is None or steps.empty else "",
+    )
+
+
+def unused_words(plans: Plans, forecast: Forecast) -> str:
+    """Why a forecast is without plans that were read: none of their steps is open on its day, or they were not given to it."""
+    if not len(plans):
+        return "No row of the plans can be used as a step: the forecast is made without plans."
+    read = f"{counted(len(plans), 'step')} of plans read"
+    if forecast.ledger is None:
+        return f"{read}; the forecast is made without plans."
+    found = plans.outcomes(forecast.ledger)["outcome"].value_counts()
+    if OPEN in found:
+        return (
+            f"{read}, {found[OPEN]:,} open on {forecast.as_of}; the forecast is made without plans: forecast with them."
+        )
+    counts = ", ".join(f"{outcome} {found[outcome]:,}" for outcome in OUTCOMES if outcome in found)
+    return f"{read}, none open on {forecast.as_of} ({counts}): the forecast is made without plans."
 
 
 def first_rejects(rejected: pd.DataFrame) -> pd.DataFrame:

@@ -101,7 +101,24 @@ def in_unit(amount: float, unit: MoneyUnit) -> str:
     >>> in_unit(23_410_000, money_unit(23_410_000)), in_unit(850.4, money_unit(850.4))
     ('23.4', '850')
     """
-    return f"{amount / unit.size:,.{unit.digits}f}"
+    digits = f"{amount / unit.size:,.{unit.digits}f}"
+    return digits if digits.strip("-0.,") else digits.lstrip("-")
+
+
+def in_unit_or_less(amount: float, unit: MoneyUnit) -> str:
+    """As `in_unit`, but an amount of a cent or more that the digits do not hold does not read as nothing.
+
+    Examples
+    --------
+    >>> unit = money_unit(23_410_000)
+    >>> in_unit_or_less(19_267, unit), in_unit_or_less(-19_267, unit), in_unit_or_less(0.0, unit)
+    ('<0.1', '>-0.1', '0.0')
+    """
+    digits = in_unit(amount, unit)
+    if digits.strip("0.,") or abs(amount) < 0.005:
+        return digits
+    least = f"{10.0**-unit.digits:.{unit.digits}f}"
+    return f"<{least}" if amount > 0.0 else f">-{least}"
 
 
 def amount_text(amount: float, unit: MoneyUnit, currency: str) -> str:
@@ -112,4 +129,4 @@ def amount_text(amount: float, unit: MoneyUnit, currency: str) -> str:
     >>> amount_text(23_410_000, money_unit(23_410_000), "USD")
     'USD 23.4 million'
     """
-    return f"{currency} {in_unit(amount, unit)} {unit.name}".strip()
+    return f"{currency} {in_unit_or_less(amount, unit)} {unit.name}".strip()

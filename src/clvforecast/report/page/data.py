@@ -125,6 +125,9 @@ def gather(
     pieces = _Pieces()
     history = pieces.get("history", lambda: revenue_before(forecast)) or {}
     steps = _plans(forecast, plan_table, pieces)
+    rows = plan_rows(plans, forecast, steps, "see the rejected rows below")
+    if rows is not None and rows.unused:
+        pieces.missing["plan_table"] = f"{_title('plan_table')}: {rows.unused}"
     if backtest is None:
         pieces.missing["backtest"] = ASKED_FOR["backtest"]
     segments = tuple(map(str, forecast.groups.columns))
@@ -148,7 +151,7 @@ def gather(
         warnings=forecast.warnings,
         rows_read=None if forecast.ledger is None else forecast.ledger.reconciliation(),
         plans=steps,
-        plan_rows=plan_rows(plans),
+        plan_rows=rows,
         scenarios=_scenarios(comparison, pieces, ci_prob),
         assumed=_assumed(comparison),
         scores=None if backtest is None else _scores(backtest),

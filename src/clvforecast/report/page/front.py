@@ -38,12 +38,14 @@ def _take_away(data: PageData) -> Html:
     sentence = [
         "These accounts should bring " if data.new_customers is None else "Existing and new customers should bring ",
         tag("strong", _amount(row["q50"], unit, data.currency)),
-        " from ",
+        " (median) from ",
         tag("span", day(row["start"])),
         " to ",
         tag("span", day(row["end"])),
         f": with {probability(data.ci_prob)} probability between ",
-        tag("strong", f"{money(row['lower'], unit)} and {_amount(row['upper'], unit, data.currency)}"),
+        tag(
+            "strong", f"{data.currency} {money(row['lower'], unit)} and {money(row['upper'], unit)} {unit.name}".strip()
+        ),
         ".",
     ]
     return tag("p", join(sentence), class_="take-away")

@@ -97,6 +97,8 @@ def _rows_read(rows: PlanRows) -> Html:
     """How many rows became steps; the others with what is wrong with them and what to do."""
     read = rows.accepted + rows.rejected
     told = tag("p", f"{counted(read, 'row')} of plans read, {rows.rejected:,} rejected.", class_="small")
+    if rows.unused:
+        told = join([tag("p", rows.unused), told])
     if not rows.rejected:
         return told
     said = (

@@ -57,6 +57,7 @@ def contents_of(
     check_comparison(comparison, forecast)
     counted = COUNTINGS[forecast.settings.timing]
     accounts = _accounts(forecast, counted, ci_prob)
+    steps = forecast.planned if plan_table is None else plan_table
     return Contents(
         title=title or "Customer revenue forecast",
         as_of=forecast.as_of,
@@ -83,8 +84,8 @@ def contents_of(
         quality=_quality(forecast.ledger),
         scenarios=None if comparison is None else _scenarios(comparison, freq, ci_prob),
         track_record=None if backtest is None else _track_record(backtest),
-        plans=forecast.planned if plan_table is None else plan_table,
-        plan_rows=plan_rows(plans),
+        plans=steps,
+        plan_rows=plan_rows(plans, forecast, steps, "see the rejected rows above"),
         counted=counted,
         new_customers=new_customers_mean(forecast),
     )

@@ -50,8 +50,9 @@ def write_quality(page: Page, quality: Quality | Missing, plan_rows: PlanRows | 
         title = f"Plans: {counted(read, 'row')} read, {plan_rows.accepted:,} accepted, {plan_rows.rejected:,} rejected"
         _rejects(page, title, plan_rows.rejects)
         _first_rejects(page, plan_rows.first_rejects)
-        if plan_rows.warnings:
-            page.say(*plan_rows.warnings)
+        said = [*plan_rows.warnings, *filter(None, [plan_rows.unused])]
+        if said:
+            page.say(*said)
             page.next()
     page.printed()
 

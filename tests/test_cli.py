@@ -659,6 +659,12 @@ def test_a_night_without_a_usable_plan_is_a_forecast_without_plans(
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
 
 
+def short_forecast(files: Files) -> list[str]:
+    """Of `report`, `score` and `account`: what to forecast, over half a year."""
+    given = ["--accounts", files.accounts, "--posterior", files.posterior]
+    return [str(files.events), *map(str, given), "--horizon", "6", "--draws", "10"]
+
+
 ROWS_OF_PLANS = """{a},2024-03-01,expansion,100000,0.9,
 {a},2023-03-01,expansion,100000,0.9,
 {a},2024-04-01,expansion,5,0.9,2024-01-15
@@ -673,17 +679,7 @@ def test_what_became_of_every_row_of_a_plan_file_is_told(run, files: Files, tmp_
     account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
     plans, written, learned = (tmp_path / name for name in ("plans.csv", "outcomes.csv", "reliability.clv"))
     plans.write_text(PLAN_HEAD.replace("\n", ",recorded_on\n") + ROWS_OF_PLANS.format(a=account_id))
-    given = [
-        files.events,
-        "--accounts",
-        files.accounts,
-        "--posterior",
-        files.posterior,
-        "--horizon",
-        "6",
-        "--draws",
-        "10",
-    ]
+    given = short_forecast(files)
     call = [command, *([account_id] if command == "account" else []), *given, "--plans", str(plans)]
     call += [] if command == "account" else ["-o", str(tmp_path / "out")]
     outcome = run(*call, "--plan-outcomes", str(written))
@@ -711,17 +707,7 @@ def test_what_became_of_every_row_of_a_plan_file_is_told(run, files: Files, tmp_
 
 def test_a_pack_shows_the_rejected_rows_of_plans_without_an_open_step(run, files: Files, tmp_path: Path) -> None:
     account_id = clv.read_ledger(files.events, files.accounts).accepted["account_id"].iloc[-1]
-    given = [
-        files.events,
-        "--accounts",
-        files.accounts,
-        "--posterior",
-        files.posterior,
-        "--horizon",
-        "6",
-        "--draws",
-        "10",
-    ]
+    given = short_forecast(files)
     missed = "1 step of plans read, none open on 2023-12-29 (missed 1): the forecast is made without plans."
     for name, row, words in (
         ("missed", f"{account_id},2023-03-01,expansion,1,\n", missed),

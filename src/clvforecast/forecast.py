@@ -59,7 +59,7 @@ from clvforecast.simulation.run import Totals, simulate_portfolio
 from clvforecast.simulation.slots import UNITS_PER_CURRENCY
 from clvforecast.simulation.states import States, account_states, unseen_levels
 from clvforecast.simulation.structures import NO_SNAPSHOTS, NOTHING_ASSUMED, NewLevels, Settings
-from clvforecast.steering import Steering, with_plan_notes
+from clvforecast.steering import Steering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -262,8 +262,7 @@ def forecast(
             steered,
             settings.threads,
         )
-    planned = pd.concat(steering.planned, ignore_index=True) if steering.planned else None
-    planned = planned if plans is None or planned is None else with_plan_notes(planned, plans)
+    planned = steering.all_planned()
     if plans is not None and reliability is not None:
         n_open = 0 if planned is None else len(planned)
         settings = settings.model_copy(update={"plans": planned_words(n_open, len(plans), reliability)})

@@ -201,7 +201,7 @@ def load_forecast(path: str | os.PathLike[str], ledger: Ledger | None = None) ->
                 raise BrokenSeal("it does not end with a seal")
             found = _read(Content(file, length), source)
     except OtherKind as error:
-        raise ForecastFileError(f"{source}: {error}. Give the file that was saved as that.") from error
+        raise ForecastFileError(f"{source}: {error}") from error
     except BrokenSeal as error:
         raise ForecastFileError(
             f"{source}: is no whole forecast file: {error}. It was cut, changed or damaged after it was saved, or is another "

@@ -154,7 +154,7 @@ def read_posterior(path: str | os.PathLike[str], untrusted: bool = False) -> xr.
                 return _read_apart(source)
             tree = _parse(file, source)  # the bytes that were verified: another file may stand at that path by now
     except OtherKind as error:
-        raise PosteriorFileError(f"{source}: {error}. Give the file that was saved as that.") from error
+        raise PosteriorFileError(f"{source}: {error}") from error
     except BrokenSeal as error:
         raise PosteriorFileError(_damaged(source, str(error))) from error
     except OSError as error:

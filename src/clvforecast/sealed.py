@@ -67,7 +67,8 @@ def sealed_length(file: BinaryIO, kind: str) -> int | None:
         raise BrokenSeal("its bytes do not match their checksum")
     if of_kind != kind.encode().ljust(16):
         found = of_kind.decode(errors="replace").strip()
-        raise OtherKind(f"it is {KINDS.get(found, f'a file of the kind {found!r}')}, not {KINDS.get(kind, repr(kind))}")
+        is_kind, wanted = KINDS.get(found, f"a file of the kind {found!r}"), KINDS.get(kind, repr(kind))
+        raise OtherKind(f"it is {is_kind}, not {wanted}. Give the file that was saved as that.")
     return int(length)
 
 

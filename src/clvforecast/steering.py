@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.histories import Histories
+from clvforecast.histories.runs import flat_ranges
 from clvforecast.histories.slices import Slice
 from clvforecast.histories.terms import DAYS_PER_MONTH
 from clvforecast.ledger.days import term_ends
 from clvforecast.metrics.tracking import Tracking
 from clvforecast.plans import PlanOutcomes, PlanReliability, Plans
-from clvforecast.plans.counts import clipped_stated
+from clvforecast.plans.counts import stated_log_odds
 from clvforecast.plans.steps import RENEWAL, STEP_KINDS
 from clvforecast.scenarios import Steered
 from clvforecast.simulation.slots import UNITS_PER_CENT
@@ -63,6 +64,12 @@ class Steering:
         if self.plans is not None and self.reliability is not None:
             given = given._replace(steps=self._steps(self.plans, self.reliability, part, states))
         return given
+
+    def all_planned(self) -> pd.DataFrame | None:
+        """The open steps of all slices, with what the plan notes on them; None where there is no such step."""
+        if self.plans is None or not self.planned:
+            return None
+        return with_plan_notes(pd.concat(self.planned, ignore_index=True), self.plans)
 
     def _steps(self, plans: Plans, reliability: PlanReliability, part: Slice, states: States) -> Steps | None:
         mine = pc.is_in(plans.steps["account_id"], pa.array(states.account_ids))
@@ -157,8 +164,7 @@ def kernel_steps(outcomes: PlanOutcomes, window_days: int, line: Longs, states: 
 
 def leanings(outcomes: PlanOutcomes) -> Floats:
     """(S,) log odds that are stated of the renewals that come as the model has them; NaN for all other steps."""
-    stated = clipped_stated(np.where(outcomes.as_modelled, outcomes.stated, np.nan))
-    return np.asarray(np.log(stated) - np.log1p(-stated), dtype=np.float64)
+    return stated_log_odds(np.where(outcomes.as_modelled, outcomes.stated, np.nan))
 
 
 def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tuple[Longs, Longs]:
@@ -172,8 +178,7 @@ def with_other_lines(outcomes: PlanOutcomes, line: Longs, states: States) -> tup
 def _each_with(first: Longs, after: Longs) -> tuple[Longs, Longs]:
     """(row, number): every row with its numbers, from ``first`` to the one before ``after``."""
     n = after - first
-    row = np.repeat(np.arange(len(first)), n)
-    return row, first[row] + np.arange(len(row)) - np.repeat(np.cumsum(n) - n, n)
+    return np.repeat(np.arange(len(first)), n), flat_ranges(first, n)
 
 
 def planned_table(outcomes: PlanOutcomes, window_days: int, placed: Placed, states: States) -> pd.DataFrame:

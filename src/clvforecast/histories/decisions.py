@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from clvforecast.histories.churns import NOTIFIED, SUPERSEDED, TERMINATED
-from clvforecast.histories.engine import is_text, values, with_columns
+from clvforecast.histories.engine import is_text, values, values_or, with_columns
 
 RENEWED, OPEN = "renewed", "open"
 OUTCOMES = (RENEWED, OPEN, NOTIFIED, TERMINATED)
@@ -45,6 +45,6 @@ def decision_table(terms: pa.Table, churns: pa.Table, as_of_day: int) -> pa.Tabl
 
 def _lapsed_days(terms: pa.Table, lapse_day: np.ndarray, origin_day: int) -> np.ndarray:
     """Days from the lapse plus grace to the return or to the origin; 0 for a term that was renewed."""
-    returns = terms["next_start"].combine_chunks().fill_null(origin_day).to_numpy(zero_copy_only=False)
+    returns = values_or(terms, "next_start", origin_day)
     elapsed = np.minimum(returns, origin_day) - lapse_day - values(terms, "grace")
     return np.where(values(terms, "renewed"), 0, np.maximum(elapsed, 0))

@@ -52,6 +52,11 @@ def values(table: pa.Table, name: str) -> NDArray[Any]:
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False))
 
 
+def values_or(table: pa.Table, name: str, instead: int) -> NDArray[Any]:
+    """A column as a numpy array, with another value for its nulls."""
+    return np.asarray(table.column(name).combine_chunks().fill_null(instead).to_numpy(zero_copy_only=False))
+
+
 def is_text(table: pa.Table, name: str, text: str) -> NDArray[np.bool_]:
     """Whether each value of a text column without nulls is this one."""
     return np.asarray(pc.equal(table.column(name), text).to_numpy())

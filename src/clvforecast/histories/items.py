@@ -10,6 +10,7 @@ from clvforecast.histories.churns import TERMINATED
 from clvforecast.histories.engine import is_text, values, with_columns
 from clvforecast.histories.lines import Events, kind_names, of_kinds
 from clvforecast.histories.money import recognised
+from clvforecast.histories.runs import flat_ranges
 
 Longs = NDArray[np.int64]
 
@@ -69,8 +70,7 @@ def _unserved(
     """Cents unserved at each churn's effective day, of the items (ordered by term) of its term."""
     first, last = np.searchsorted(item_term, term), np.searchsorted(item_term, term, side="right")
     churn = np.repeat(np.arange(len(term)), last - first)
-    within = np.arange(len(churn)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
-    item = first[churn] + within
+    item = flat_ranges(first, last - first)
     cents = values(items, "amount_cents")[item]
     end_day = values(terms, "end_day")[item_term[item]]
     left = cents - recognised(cents, item_start[item], end_day, effective_day[churn])

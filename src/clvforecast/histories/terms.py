@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from clvforecast.events import TERM_KINDS
 from clvforecast.histories.churns import TermArrays
-from clvforecast.histories.engine import values, with_columns
+from clvforecast.histories.engine import values, values_or, with_columns
 from clvforecast.histories.lines import of_kinds
 from clvforecast.histories.runs import places, run_lengths, run_starts, running_sums
 
@@ -86,7 +86,7 @@ def link_terms(terms: pa.Table) -> pa.Table:
 
 def stop_days(terms: pa.Table, terminations: pa.Table) -> NDArray[np.int64]:
     """Day on which each term's activity stops: its end, the next term's start, or its early termination."""
-    next_start = terms["next_start"].combine_chunks().fill_null(2**31 - 1).to_numpy(zero_copy_only=False)
+    next_start = values_or(terms, "next_start", 2**31 - 1)
     stop = np.minimum(values(terms, "end_day"), next_start)
     ended = values(terminations, "term")
     stop[ended] = np.minimum(stop[ended], values(terminations, "effective_day"))

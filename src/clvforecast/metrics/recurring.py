@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import is_text, values
+from clvforecast.histories.engine import is_text, values, values_or
 
 Longs = NDArray[np.int64]
 Pending = Literal["in_force", "lapsed"]
@@ -68,7 +68,7 @@ def ends_in_force(histories: Histories, pending: Pending) -> Longs:
     terms = histories.terms
     stop = values(terms, "stop_day").copy()
     renewed = values(terms, "renewed")
-    next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+    next_start = values_or(terms, "next_start", 0)
     stop[renewed] = np.maximum(stop[renewed], next_start[renewed])
     if pending == "in_force":
         stop[in_grace(histories)] = histories.origin_day

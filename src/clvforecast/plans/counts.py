@@ -161,6 +161,12 @@ def clipped_stated(stated: Floats) -> Floats:
     return np.clip(stated, LEAST_STATED, 1.0 - LEAST_STATED)
 
 
+def stated_log_odds(stated: Floats) -> Floats:
+    """Log odds of stated probabilities, as `clipped_stated` has them; NaN stays."""
+    sure = clipped_stated(stated)
+    return np.asarray(np.log(sure) - np.log1p(-sure), dtype=np.float64)
+
+
 def count_steps(plans: Plans, ledger: Ledger, matches: Matches, frame: PlanFrame) -> PlanCounts:
     """The cells of all steps that were written down by `as_of`, whose window has begun and whose account the ledger had.
 

@@ -118,7 +118,7 @@ def load_plan_reliability(path: str | os.PathLike[str]) -> PlanReliability:
                 raise BrokenSeal("it does not end with a seal")
             return _read(Content(file, length), source)
     except OtherKind as error:
-        raise PlanError(f"{source}: {error}. Give the file that was saved as that.") from error
+        raise PlanError(f"{source}: {error}") from error
     except BrokenSeal as error:
         raise PlanError(
             f"{source}: is no whole file of a plan reliability: {error}. It was cut, changed or damaged after it was saved, or "

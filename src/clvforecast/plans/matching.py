@@ -18,6 +18,7 @@ from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.decisions import OPEN as STILL_OPEN
 from clvforecast.histories.engine import is_text, text_ranks, values
 from clvforecast.histories.records import EPOCH
+from clvforecast.histories.runs import flat_ranges
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.days import whole_days
 from clvforecast.plans.steps import EVENT_STEPS, RENEWAL, STEP_KINDS
@@ -214,8 +215,7 @@ def _pairs(group: Longs, planned: Longs, events: pa.Table, window_days: int) -> 
     last = np.searchsorted(keys, key + window_days, side="right")
     n = np.where(group < 0, 0, last - first)
     step = np.repeat(np.arange(len(group)), n)
-    within = np.arange(len(step)) - np.repeat(np.cumsum(n) - n, n)
-    return step, first[step] + within
+    return step, flat_ranges(first, n)
 
 
 def _nearest_first(step: Longs, event: Longs, n_steps: int) -> Longs:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.plans.counts import PlanFrame, clipped_stated
+from clvforecast.plans.counts import PlanFrame, stated_log_odds
 from clvforecast.simulation.parameters import unseen_effect
 
 Floats = NDArray[np.float64]
@@ -40,8 +40,7 @@ def log_odds(frame: PlanFrame, numbers: Longs, stated: Floats, draws: Draws, uns
             total[places >= 0] += of_unseen[places[places >= 0]]
         first += n
     given = ~np.isnan(stated)
-    sure = clipped_stated(np.where(given, stated, 0.5))
-    logit = (np.log(sure) - np.log1p(-sure))[:, None]
+    logit = stated_log_odds(np.where(given, stated, 0.5))[:, None]
     by_statement = np.where(given[:, None], draws["stated_slope"] * logit, draws["unstated_offset"])
     return np.asarray(total + by_statement, float)
 

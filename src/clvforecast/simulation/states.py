@@ -15,7 +15,7 @@ from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
 from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.cells.renewal import renewal_paths
 from clvforecast.histories import Histories
-from clvforecast.histories.engine import is_text, values
+from clvforecast.histories.engine import is_text, values, values_or
 from clvforecast.histories.runs import counted, flat_ranges, offsets
 from clvforecast.simulation.receivables import NO_RECEIVABLES, receivable_items
 from clvforecast.simulation.structures import Given, NewLevels
@@ -254,14 +254,13 @@ def _known_ends(histories: Histories) -> Longs:
 
 def effective_days(histories: Histories) -> Longs:
     """Day of the churn that ended each term; 0 where none did."""
-    days = histories.decisions["effective_day"].combine_chunks().fill_null(0)
-    return np.asarray(days.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return values_or(histories.decisions, "effective_day", 0).astype(np.int64)
 
 
 def _booked_rows(histories: Histories, last: Longs) -> Longs:
     """The terms still active after `as_of`, those whose booked renewal begins later, and every line's last one."""
     terms = histories.terms
-    next_start = terms["next_start"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
+    next_start = values_or(terms, "next_start", 0)
     kept = values(terms, "stop_day") > histories.origin_day
     kept |= values(terms, "renewed") & (next_start > histories.origin_day)
     kept[last] = True

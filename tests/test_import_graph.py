@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("metrics",),
     ("steering", "new_business"),
     ("forecast",),
-    ("forecast_parts",),
+    ("forecast_parts", "pooled"),
     ("forecast_file",),
     ("actuals", "scenario_file", "comparison", "plan_value", "calibration", "baselines", "predictive", "prospects"),
     ("scores",),

@@ -60,3 +60,7 @@ class PlanError(ClvError):
 
 class DatasetError(ClvError):
     """A data set that ships with the package is missing or not what it should be."""
+
+
+class BatchError(ClvError):
+    """A nightly run cannot be published, found or read: the database, its tables or its permissions are in the way."""

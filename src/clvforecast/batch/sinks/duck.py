@@ -1,0 +1,232 @@
+"""The embedded sink: one DuckDB file that holds the kept runs.
+
+Publishing never writes into the file that people have open. It copies the file, changes the copy, brings it to the disk and puts
+it in the file's place by one rename. So
+
+- who has the file open, read-only or not, keeps the run that was current, undisturbed, until it is opened again, and no
+  reader's lock can stop a night;
+- a process that is killed leaves the old file or the new one, and a temporary that the next day's run removes;
+- it takes as much space again while it runs, and for each run the time of copying the kept ones: seconds a gigabyte.
+
+What others write into the file is not kept. (On Windows a file that is open cannot be replaced: the night then ends with an
+error that says so, and publishing again is all it takes.)
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from clvforecast.batch.alone import alone
+from clvforecast.batch.rows import Batches, Rows, rows_of_run
+from clvforecast.batch.schema import RUNS, TABLES
+from clvforecast.batch.sinks.interface import check_keep, check_name
+from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, Layout, column_list, columns_sql
+from clvforecast.batch.sinks.views import RUNS_VIEW
+from clvforecast.durable import put_in_place
+from clvforecast.errors import BatchError
+from clvforecast.ledger.duck import literal, quoted
+
+MEMORY_LIMIT = "750MB"
+"""What DuckDB holds in memory while it writes: the same for any number of accounts."""
+LEFT_BESIDE = (".wal", ".tmp")
+"""What DuckDB puts beside the file that it writes, by the end of the name."""
+
+
+class _Unchanged(Exception):
+    """The file stays as it is."""
+
+
+class DuckSink:
+    """A DuckDB file at ``path``, made by the first publication, with its folder. See `Sink`.
+
+    wait_seconds: how long to wait for another process that is publishing to the same file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], wait_seconds: float = 3600.0) -> None:
+        self.path = Path(path)
+        self.wait_seconds = wait_seconds
+
+    def __repr__(self) -> str:
+        return f"DuckSink({str(self.path)!r})"
+
+    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int) -> bool:
+        """See `Sink`."""
+        check_keep(keep_runs)
+        try:
+            with self._rewritten() as connection:
+                layout = _layout(connection)
+                if run_id in _run_ids(connection, layout):
+                    raise _Unchanged
+                rows = rows_of_run(run_id, tables)
+                _lay_out(connection, layout, rows)
+                _retire(connection, keep_runs - 1)
+                _load(connection, run_id, rows)
+                _make_current(connection, run_id)
+        except _Unchanged:
+            return False
+        return True
+
+    def activate(self, run_id: str) -> None:
+        """See `Sink`."""
+        if self.current() == run_id:
+            return
+        with self._rewritten() as connection:
+            known = _run_ids(connection, _layout(connection))
+            if run_id not in known:
+                raise BatchError(
+                    f"{self.path}: run {run_id!r} is not there; there are {', '.join(known) or 'none'}. Activate one of them."
+                )
+            _make_current(connection, run_id)
+
+    def current(self) -> str | None:
+        """See `Sink`."""
+        if not self.path.exists():
+            return None
+        with self._opened() as connection:
+            found = connection.execute("SELECT run_id FROM current_run").fetchall()
+        return str(found[0][0]) if found else None
+
+    def runs(self) -> pa.Table:
+        """See `Sink`."""
+        wanted = pa.schema([(column.name, column.type) for _, column in RUNS_VIEW.columns])
+        if not self.path.exists():
+            return wanted.empty_table()
+        with self._opened() as connection:
+            return connection.sql("SELECT * FROM clv_runs ORDER BY publication").to_arrow_table().cast(wanted)
+
+    def read(self, name: str, run_id: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """See `Sink`."""
+        check_name(name)
+        if not self.path.exists():
+            raise BatchError(f"{self.path}: there is no such file. Publish a run first.")
+        selected = "*" if columns is None else ", ".join(map(quoted, columns))
+        of_run = "" if run_id is None else f" WHERE run_id = {literal(run_id)}"
+        with self._opened() as connection:
+            return connection.sql(f"SELECT {selected} FROM {name}{of_run}").to_arrow_table()
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file as it stands, to read; others may read it too."""
+        try:
+            with duckdb.connect(str(self.path), read_only=True) as connection:
+                yield connection
+        except duckdb.Error as error:
+            raise BatchError(
+                f"{self.path}: cannot be read ({error}). If a program has it open to write, close it there: everybody opens it "
+                "read-only. If it is another program's file, name another path."
+            ) from error
+
+    @contextmanager
+    def _rewritten(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A copy of the file, to change; it takes the file's place when the block ends without an error."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with alone(self.path, self.wait_seconds):
+                _remove_left(self.path)
+                with put_in_place(self.path) as temporary:
+                    self._copy(temporary)
+                    with duckdb.connect(str(temporary), config={"memory_limit": MEMORY_LIMIT}) as connection:
+                        connection.execute("SET preserve_insertion_order = false")  # or batches pile up in memory
+                        yield connection
+                        connection.execute("CHECKPOINT")
+                    # What a program that writes into the old file has not yet put into it would not fit the new one.
+                    self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        except duckdb.Error as error:
+            raise BatchError(f"{self.path}: the run cannot be written ({error}). Nothing has changed.") from error
+        except OSError as error:
+            raise BatchError(
+                f"{self.path}: the new file cannot be put in place ({error}). Nothing has changed; see that the folder can be "
+                "written and has room for the file twice, and publish again."
+            ) from error
+
+    def _copy(self, temporary: Path) -> None:
+        if not self.path.exists():
+            temporary.unlink()  # DuckDB makes its files itself
+            return
+        before = self.path.stat()
+        shutil.copyfile(self.path, temporary)
+        after = self.path.stat()
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise BatchError(
+                f"{self.path}: another program writes into it. Open it read-only there, and publish again."
+            )
+
+
+def _remove_left(path: Path) -> None:
+    """What DuckDB left beside temporaries that are gone; those themselves are `put_in_place`'s to remove."""
+    for ending in LEFT_BESIDE:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{ending}"):
+            if not left.with_name(left.name.removesuffix(ending)).exists():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _layout(connection: duckdb.DuckDBPyConnection) -> Layout:
+    return Layout.of("", connection.execute(columns_sql("main")).fetchall())
+
+
+def _run_ids(connection: duckdb.DuckDBPyConnection, layout: Layout) -> list[str]:
+    if RUNS.name not in layout.found:
+        return []
+    return [str(row[0]) for row in connection.execute("SELECT run_id FROM runs ORDER BY publication").fetchall()]
+
+
+def _lay_out(connection: duckdb.DuckDBPyConnection, layout: Layout, rows: Mapping[str, Rows]) -> None:
+    """Tables, columns and views that this run needs."""
+    segments = layout.with_new(rows["account_ranges"].segments)
+    for table in layout.missing_tables():
+        columns = table.with_segments(segments) if table.has_segments else table
+        connection.execute(f"CREATE TABLE {table.name} ({column_list(columns.columns)})")
+    if not layout.found:
+        connection.execute(CREATE_CURRENT_RUN.replace("{at}", ""))
+    statements = (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments))
+    for statement in statements:
+        connection.execute(statement)
+
+
+def _retire(connection: duckdb.DuckDBPyConnection, keep: int) -> None:
+    """Remove all runs but those that were published last; their space is then free for the next."""
+    old = connection.execute("SELECT run_id FROM runs ORDER BY publication DESC OFFSET ?", [keep]).fetchall()
+    for (run_id,) in old:
+        for name in TABLES:
+            connection.execute(f"DELETE FROM {name} WHERE run_id = ?", [run_id])
+    connection.execute("CHECKPOINT")
+
+
+def _load(connection: duckdb.DuckDBPyConnection, run_id: str, rows: Mapping[str, Rows]) -> None:
+    for name, of_table in rows.items():
+        added = ""
+        if name == RUNS.name:
+            added = ", (SELECT coalesce(max(publication), 0) + 1 FROM runs) AS publication, now() AS published_at"
+        connection.register("incoming", of_table.reader())
+        try:
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT *{added} FROM incoming")
+        except duckdb.Error:
+            of_table.explain()
+            raise
+        connection.unregister("incoming")
+    _check_keys(connection, run_id)
+
+
+def _check_keys(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """One row in `runs`, and one an account; an index that kept it so would have to be held in memory."""
+    n_runs = connection.execute("SELECT count(*) FROM runs WHERE run_id = ?", [run_id]).fetchall()[0][0]
+    if n_runs != 1:
+        raise BatchError(f"run {run_id}: {n_runs} rows in the table runs. Give the one row that says what the run is.")
+    twice = connection.execute(
+        "SELECT account_id FROM account_ranges WHERE run_id = ? GROUP BY account_id HAVING count(*) > 1 LIMIT 1",
+        [run_id],
+    ).fetchall()
+    if twice:
+        raise BatchError(f"account_ranges: account {twice[0][0]!r} has more than one row in run {run_id}. Give one.")
+
+
+def _make_current(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO current_run (only_row, run_id) VALUES (true, ?)", [run_id])

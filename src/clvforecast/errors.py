@@ -64,3 +64,11 @@ class DatasetError(ClvError):
 
 class BatchError(ClvError):
     """A nightly run cannot be published, found or read: the database, its tables or its permissions are in the way."""
+
+
+class BatchSettingsError(BatchError):
+    """A scoring run was asked for in a wrong way; the message names the key."""
+
+
+class RunLockedError(BatchError):
+    """Another run is writing to the same folder."""

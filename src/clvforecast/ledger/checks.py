@@ -69,9 +69,14 @@ def extra_columns(raw: RawTable) -> list[str]:
 
 
 def key_sql(raw: RawTable, column: str) -> str:
-    """An identity as trimmed text; 101.0 (pandas' integers with gaps) is 101; blank is null."""
+    """An identity of the table, as `identity_sql` has it."""
+    return identity_sql(column, raw.type_of(column))
+
+
+def identity_sql(column: str, kind: str) -> str:
+    """An identity as trimmed text; 101.0 (pandas' integers with gaps) is 101; blank is null. kind: the column's DuckDB type."""
     name = quoted(column)
-    if raw.type_of(column) in ("DOUBLE", "FLOAT"):
+    if kind in ("DOUBLE", "FLOAT"):
         whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
         return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
     return f"nullif(trim(CAST({name} AS VARCHAR)), '')"

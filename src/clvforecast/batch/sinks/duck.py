@@ -57,7 +57,7 @@ class DuckSink:
     def __repr__(self) -> str:
         return f"DuckSink({str(self.path)!r})"
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int) -> bool:
+    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
         """See `Sink`."""
         check_keep(keep_runs)
         try:
@@ -67,9 +67,12 @@ class DuckSink:
                     raise _Unchanged
                 rows = rows_of_run(run_id, tables)
                 _lay_out(connection, layout, rows)
-                _retire(connection, keep_runs - 1)
+                shown = _current_run(connection)
+                replaced = make_current or shown is None
+                _retire(connection, keep_runs - 1, None if replaced else shown)
                 _load(connection, run_id, rows)
-                _make_current(connection, run_id)
+                if replaced:
+                    _make_current(connection, run_id)
         except _Unchanged:
             return False
         return True
@@ -91,8 +94,7 @@ class DuckSink:
         if not self.path.exists():
             return None
         with self._opened() as connection:
-            found = connection.execute("SELECT run_id FROM current_run").fetchall()
-        return str(found[0][0]) if found else None
+            return _current_run(connection)
 
     def runs(self) -> pa.Table:
         """See `Sink`."""
@@ -191,10 +193,17 @@ def _lay_out(connection: duckdb.DuckDBPyConnection, layout: Layout, rows: Mappin
         connection.execute(statement)
 
 
-def _retire(connection: duckdb.DuckDBPyConnection, keep: int) -> None:
-    """Remove all runs but those that were published last; their space is then free for the next."""
+def _current_run(connection: duckdb.DuckDBPyConnection) -> str | None:
+    found = connection.execute("SELECT run_id FROM current_run").fetchall()
+    return str(found[0][0]) if found else None
+
+
+def _retire(connection: duckdb.DuckDBPyConnection, keep: int, shown: str | None) -> None:
+    """Remove all runs but those that were published last, and the one that stays current; their space is then free."""
     old = connection.execute("SELECT run_id FROM runs ORDER BY publication DESC OFFSET ?", [keep]).fetchall()
     for (run_id,) in old:
+        if run_id == shown:
+            continue
         for name in TABLES:
             connection.execute(f"DELETE FROM {name} WHERE run_id = ?", [run_id])
     connection.execute("CHECKPOINT")

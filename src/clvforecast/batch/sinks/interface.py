@@ -16,11 +16,13 @@ from clvforecast.errors import BatchError
 class Sink(Protocol):
     """Where runs are published. Every method opens the database and leaves it again, and raises `BatchError`."""
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int) -> bool:
+    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
         """Load a run and make it the current one, all at once for whoever reads; killed at any moment, nothing has changed.
 
-        A run that is there already changes nothing, and False is returned. Of all runs the ``keep_runs`` that were published
-        last stay, this one among them. Tables are read once, a batch at a time; those that are not given have no rows.
+        A run that is there already changes nothing, and False is returned. ``make_current=False`` loads it beside the current
+        run, as one of an earlier day; where there is none it is the current one. Of all runs the ``keep_runs`` that were
+        published last stay, this one among them, and the current one. Tables are read once, a batch at a time; those that are
+        not given have no rows.
         """
         ...
 

@@ -61,7 +61,7 @@ class PostgresSink:
         """What stands before a table's name."""
         return f"{quoted(self.schema)}."
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int) -> bool:
+    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
         """See `Sink`."""
         check_keep(keep_runs)
         with self._alone() as server:
@@ -79,7 +79,8 @@ class PostgresSink:
             server.run(f"ALTER TABLE {self.at}{partition} ADD {KEYS[ACCOUNT_RANGES.name]}")
             self._lay_out(server, segments)
             self._attach(server, partition, run_id)
-            self._make_current(server, run_id)
+            if make_current or self._current_run(server) is None:
+                self._make_current(server, run_id)
             self._retire(server, keep_runs)
             server.commit()
         return True
@@ -97,8 +98,7 @@ class PostgresSink:
         with self._reading() as server:
             if not self._exists(server, CURRENT_RUN):
                 return None
-            found = server.run(f"SELECT run_id FROM {self.at}{CURRENT_RUN}")
-        return str(found[0][0]) if found else None
+            return self._current_run(server)
 
     def runs(self) -> pa.Table:
         """See `Sink`."""
@@ -214,6 +214,10 @@ class PostgresSink:
         )
         server.run(f"ALTER TABLE {self.at}{partition} DROP CONSTRAINT of_run")
 
+    def _current_run(self, server: Session) -> str | None:
+        found = server.run(f"SELECT run_id FROM {self.at}{CURRENT_RUN}")
+        return str(found[0][0]) if found else None
+
     def _make_current(self, server: Session, run_id: str) -> None:
         server.run(
             f"INSERT INTO {self.at}{CURRENT_RUN} (run_id) VALUES ($1) ON CONFLICT (only_row) DO UPDATE SET run_id = $1",
@@ -223,9 +227,10 @@ class PostgresSink:
     # --- old runs' way out ----------------------------------------------------------------------------------
 
     def _retire(self, server: Session, keep: int) -> None:
-        """Remove all runs but those that were published last."""
+        """Remove all runs but those that were published last, and the current one."""
         old = server.run(f"SELECT run_id FROM {self.at}runs ORDER BY publication DESC OFFSET {keep}")
-        for (run_id,) in old:
+        shown = self._current_run(server)
+        for run_id in (str(row[0]) for row in old if row[0] != shown):
             for name in TABLES.keys() - {ACCOUNT_RANGES.name}:
                 server.run(f"DELETE FROM {self.at}{name} WHERE run_id = $1", [run_id])
         kept = tuple(partition_prefix(str(row[0])) for row in server.run(f"SELECT run_id FROM {self.at}runs"))

@@ -1,0 +1,110 @@
+"""The folder that runs write to, and its lock.
+
+runs/RUN.json                        the manifest of each run
+current.json                         which run is the current one
+accounts/as_of=DAY/run=RUN/*.parquet and the other tables (`schema`) likewise
+clvforecast.duckdb                   the same tables and views, for SQL
+watch/DAY-RUN/                       draws that later runs hold against what happened
+posteriors/                          what runs have fitted
+work/RUN/                            a run that is not finished: its parts
+.lock                                held while a run writes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from clvforecast.durable import put_in_place
+from clvforecast.errors import BatchError, RunLockedError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside the folder of all runs."""
+
+    path: Path
+
+    @property
+    def current(self) -> Path:
+        return self.path / "current.json"
+
+    @property
+    def duckdb(self) -> Path:
+        return self.path / "clvforecast.duckdb"
+
+    @property
+    def posteriors(self) -> Path:
+        return self.path / "posteriors"
+
+    @property
+    def watch(self) -> Path:
+        return self.path / "watch"
+
+    def manifest(self, run_id: str) -> Path:
+        return self.path / "runs" / f"{run_id}.json"
+
+    def work(self, run_id: str) -> Path:
+        return self.path / "work" / run_id
+
+    def table(self, name: str, as_of: date, run_id: str) -> Path:
+        """The folder of a table's files of one run."""
+        return self.path / name / f"as_of={as_of}" / f"run={run_id}"
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """Those of all finished runs, the last finished first."""
+        found = [read_json(path) for path in (self.path / "runs").glob("*.json")]
+        return sorted(found, key=lambda manifest: (manifest["finished_at"], manifest["run_id"]), reverse=True)
+
+    def current_run(self) -> str | None:
+        return str(read_json(self.current)["run_id"]) if self.current.exists() else None
+
+    def make_current(self, run_id: str) -> None:
+        write_json(self.current, {"run_id": run_id})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes here meanwhile; the system takes the lock away from a process that dies.
+
+        Raises RunLockedError where another process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise RunLockedError(
+                f"{self.path}: another run is writing there. Wait for it, or give another output.folder."
+            ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Raises BatchError for a file that is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise BatchError(f"{path}: cannot be read ({error}). Remove it, or restore it, and run again.") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with put_in_place(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """A whole folder under its own name at once; what was there before, of the same run, goes away."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(source, target)

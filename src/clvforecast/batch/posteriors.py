@@ -1,0 +1,102 @@
+"""Which posterior a run scores with: the newest there is, or one that is fitted now because it is too old or has drifted.
+
+What is fitted is kept as ``posteriors/DAY-LEDGER-SETTINGS.nc``, so that a run which was killed and starts again finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+from pathlib import Path
+
+from clvforecast.batch.folder import RunFolder
+from clvforecast.batch.inputs import InMemory, Inputs
+from clvforecast.batch.logs import alert, tell
+from clvforecast.batch.settings import PosteriorSettings
+from clvforecast.batch.watch import Check, drifted
+from clvforecast.errors import BatchSettingsError, FitError
+from clvforecast.posterior import Posterior, fit, load_posterior
+from clvforecast.posterior_file import checksum
+
+
+def choose_posterior(
+    settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, checks: list[Check], given: Posterior | None = None
+) -> Posterior:
+    """The posterior to score with; ``given`` stands for the settings' file.
+
+    A fit that fails is told of and the one before is used. Raises BatchSettingsError where there is none, and what fitting raises
+    where there was none before.
+    """
+    found = _newest(settings, folder, inputs.as_of, given)
+    if found is None and settings.refit == "never":
+        raise BatchSettingsError(
+            "posterior.file is missing: give a posterior from `clvforecast fit`, or say with posterior.refit when to fit one."
+        )
+    reason = _why_refit(settings, inputs.as_of, checks, found)
+    if reason is None:
+        assert found is not None
+        return found
+    if not isinstance(inputs, InMemory):
+        raise BatchSettingsError(
+            f"the posterior is to be fitted ({reason}), which needs all events in memory. Leave out input.stream, or fit with "
+            "`clvforecast fit` or clvforecast.spark.fit and set posterior.refit = 'never'."
+        )
+    try:
+        return _fitted(settings, folder, inputs, found, reason)
+    except FitError as error:
+        if found is None:
+            raise
+        alert(
+            f"the posterior was to be fitted anew ({reason}), which failed; the one of {found.as_of} is used: {error}"
+        )
+        return found
+
+
+def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, given: Posterior | None) -> Posterior | None:
+    """Of the settings' own and those that runs have fitted, the one that knows the latest day, up to `as_of`."""
+    own = given
+    if own is None and settings.file is not None:
+        own = load_posterior(settings.file)
+    fitted = [path for path in sorted(folder.posteriors.glob("*.nc")) if date.fromisoformat(path.name[:10]) <= as_of]
+    if not fitted or settings.refit == "never" or (own is not None and own.as_of > fitted[-1].name[:10]):
+        return own
+    return load_posterior(fitted[-1])
+
+
+def _why_refit(settings: PosteriorSettings, as_of: date, checks: list[Check], found: Posterior | None) -> str | None:
+    if found is None:
+        return "there is none yet"
+    age = (as_of - date.fromisoformat(found.as_of)).days
+    if settings.refit == "age" and age > settings.max_age_days:
+        return f"it knows {age} days less than the events"
+    if settings.refit == "drift" and drifted(checks, checksum(found.idata)) and age > 0:
+        return "earlier ranges no longer hold"
+    return None
+
+
+def _fitted(
+    settings: PosteriorSettings, folder: RunFolder, inputs: InMemory, before: Posterior | None, reason: str
+) -> Posterior:
+    segments = settings.segments or (() if before is None else before.frame.segments)
+    path = _path(settings, folder, inputs, segments)
+    if path.exists():
+        return load_posterior(path)
+    tell("fitting", reason=reason)
+    found = fit(
+        inputs.ledger,
+        segments,
+        seed=settings.seed,
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        progress=False,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.save(path)
+    return load_posterior(path)
+
+
+def _path(settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, segments: tuple[str, ...]) -> Path:
+    asked = (settings.seed, settings.draws, settings.tune, settings.chains, segments)
+    of_settings = hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
+    return folder.posteriors / f"{inputs.as_of}-{inputs.fingerprint[:12]}-{of_settings}.nc"

@@ -1,0 +1,204 @@
+"""`score`: one run from the events to published tables. Killed at any moment and started again, it goes on where it was.
+
+    inputs -> checks of earlier ranges -> posterior -> run id -> parts -> tables -> databases -> files in place -> manifest
+
+Each step leaves whole files or none, and the manifest, written last, says that all is done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from clvforecast.batch.clock import Clock
+from clvforecast.batch.folder import RunFolder, read_json
+from clvforecast.batch.inputs import InMemory, Inputs, read_input
+from clvforecast.batch.job import Job
+from clvforecast.batch.logs import alert, tell
+from clvforecast.batch.posteriors import choose_posterior
+from clvforecast.batch.publish import Sinks, becomes_current, open_sinks, publish, retire
+from clvforecast.batch.settings import BatchSettings, read_settings
+from clvforecast.batch.steps import PlannedSteps, read_steps
+from clvforecast.batch.streamed import Streamed
+from clvforecast.batch.watch import check_watches, make_watch
+from clvforecast.errors import BatchError
+from clvforecast.posterior import Posterior
+
+Config = str | os.PathLike[str] | Mapping[str, Any] | BatchSettings
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished run.
+
+    manifest: what it was made from and what came of it, as ``runs/RUN.json`` has it
+    is_new: False where it had been done before, and nothing was left to do
+    """
+
+    manifest: dict[str, Any]
+    folder: RunFolder
+    is_new: bool
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {self.run_id} as of {self.as_of}: {self.manifest['accounts']:,} accounts, {self.failed:,} failed, "
+            f"in {self.folder.path}>"
+        )
+
+    @property
+    def run_id(self) -> str:
+        return str(self.manifest["run_id"])
+
+    @property
+    def as_of(self) -> date:
+        return date.fromisoformat(self.manifest["as_of"])
+
+    @property
+    def failed(self) -> int:
+        """Accounts that could not be scored; `table("account_failures")` says why."""
+        return int(self.manifest["failed"])
+
+    @property
+    def drifted(self) -> bool:
+        """Whether ranges of earlier runs no longer hold; `table("range_checks")` says which."""
+        return any(check["slipped"] for check in self.manifest["checks"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self.manifest["warnings"])
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of the run's tables: account_ranges, period_ranges, arr_ranges, retention_ranges, account_failures, range_checks,
+        runs, rejected_rows, and with plans planned_steps.
+
+        Raises BatchError for another name, and where the files were removed to keep fewer runs.
+        """
+        files = sorted(self.folder.table(name, self.as_of, self.run_id).glob("*.parquet"))
+        if not files:
+            raise BatchError(
+                f"run {self.run_id} has no table {name!r} in {self.folder.path}: it is another name, or its files were removed "
+                "because output.keep_runs newer runs are there."
+            )
+        return pd.concat([pq.ParquetFile(file).read().to_pandas() for file in files], ignore_index=True)
+
+
+def score(
+    config: Config,
+    *,
+    events: Any = None,
+    accounts: Any = None,
+    posterior: Posterior | None = None,
+    as_of: date | str | None = None,
+) -> Run:
+    """Score every account and publish the ranges: once, whatever happens meanwhile.
+
+    Parameters
+    ----------
+    config
+        The path of a TOML file, a dict of the same tables, or `BatchSettings`.
+    events, accounts, posterior
+        In place of ``input.events`` (a table or a `Ledger`), ``input.accounts`` and ``posterior.file``.
+    as_of
+        In place of ``input.as_of``.
+
+    Returns
+    -------
+    Run
+        With ``is_new`` False where the same posterior, data, day and settings had been scored before.
+
+    Raises
+    ------
+    BatchSettingsError
+        For settings that cannot be; the message names the key.
+    RunLockedError
+        When another run writes to the same folder.
+    ClvError
+        For data, a posterior, or a database that cannot be used. What was done until then is kept, and the next call goes on.
+
+    Examples
+    --------
+    >>> import clvforecast as clv
+    >>> run = clv.batch.score("clvforecast.toml")  # doctest: +SKIP
+    >>> run.table("account_ranges")[["account_id", "q05", "q50", "q95"]]  # doctest: +SKIP
+    """
+    settings = _on_day(read_settings(config), as_of)
+    folder, clock = RunFolder(Path(settings.output.folder)), Clock()
+    with folder.locked():
+        sinks = open_sinks(settings.output, folder)
+        with clock.timing("reading"):
+            inputs, steps = _opened(settings, folder, events, accounts)
+        tell("read", accounts=inputs.n_accounts, as_of=inputs.as_of, parts=inputs.n_parts)
+        with clock.timing("checking"):
+            checks = check_watches(folder, inputs, settings)
+        for check in checks:
+            (alert if check.slipped else tell)(check.message)
+        with clock.timing("posterior"):
+            chosen = choose_posterior(settings.posterior, folder, inputs, checks, posterior)
+        job = Job(settings, folder, inputs, chosen, steps, tuple(checks))
+        manifest = folder.manifest(job.run_id)
+        if manifest.exists():
+            return _done_before(job, sinks, read_json(manifest))
+        return Run(_make(job, sinks, clock), folder, is_new=True)
+
+
+def _on_day(settings: BatchSettings, as_of: date | str | None) -> BatchSettings:
+    if as_of is None:
+        return settings
+    said = {**settings.input.model_dump(), "as_of": as_of}
+    return settings.model_copy(update={"input": read_settings({"input": said}).input})
+
+
+def _opened(settings: BatchSettings, folder: RunFolder, events: Any, accounts: Any) -> tuple[Inputs, PlannedSteps]:
+    if settings.input.stream and events is None:
+        return Streamed.open(settings, folder), PlannedSteps()
+    ledger = read_input(settings.input, events, accounts)
+    for warning in ledger.warnings:
+        alert(warning)
+    return InMemory(ledger, settings.run.accounts_each), read_steps(settings.forecast, ledger)
+
+
+def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
+    """All that is left to do of a run, and its manifest."""
+    tell("run", run_id=job.run_id, posterior=job.posterior.as_of)
+    attempts = job.begin()
+    if not job.is_assembled:
+        with clock.timing("scoring"):
+            records = [job.part(number) for number in range(job.inputs.n_parts)]
+        with clock.timing("assembling"):
+            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id)
+            job.assemble(records)
+    keep = job.settings.output.keep_runs
+    current = becomes_current(job.folder, job.inputs.as_of)
+    with clock.timing("publishing"):
+        publish(sinks, job.run_id, job.folder_of, keep, current)
+        manifest = job.put_in_place(attempts, clock)
+        if current:
+            job.folder.make_current(job.run_id)
+        retire(job.folder, keep)
+    job.inputs.close()
+    shutil.rmtree(job.work)
+    tell("done", run_id=job.run_id, accounts=manifest["accounts"], failed=manifest["failed"], seconds=clock.total)
+    return manifest
+
+
+def _done_before(job: Job, sinks: Sinks, manifest: dict[str, Any]) -> Run:
+    """Nothing to do, but for a kill between the manifest and the end, and for a database that lost the current run."""
+    if job.work.exists():
+        if becomes_current(job.folder, job.inputs.as_of):
+            job.folder.make_current(job.run_id)
+        retire(job.folder, job.settings.output.keep_runs)
+        shutil.rmtree(job.work)
+    job.inputs.close()
+    if job.folder.current_run() == job.run_id:
+        missing = {name: sink for name, sink in sinks.items() if sink.current() is None}
+        publish(missing, job.run_id, job.folder_of, job.settings.output.keep_runs, make_current=True)
+    tell("done before", run_id=job.run_id, finished_at=manifest["finished_at"])
+    return Run(manifest, job.folder, is_new=False)

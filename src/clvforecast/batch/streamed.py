@@ -1,0 +1,300 @@
+"""Events that do not fit into memory: Parquet files cut into buckets of whole accounts, each read as a ledger of its own.
+
+What a ledger finds out over all rows is found out over all files first: the day, the currency, event ids that two accounts
+share. Rejected rows are told by their place in the files that were given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clvforecast.batch.folder import RunFolder, read_json, write_json
+from clvforecast.batch.inputs import Part, counted, placed, rules_of
+from clvforecast.batch.logs import tell
+from clvforecast.batch.parts import digest_of
+from clvforecast.batch.settings import BatchSettings
+from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
+from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
+from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.ledger.checks import identity_sql
+from clvforecast.ledger.duck import connect, literal, plain_name, quoted
+from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
+from clvforecast.posterior import Posterior
+
+BYTES_EACH = 256 << 20
+"""Of a bucket's events as Parquet has them in memory; a ledger takes some times that."""
+FILE, FILE_ROW, BUCKET = "__clv_file", "__clv_row", "__clv_bucket"
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of all events together."""
+
+    as_of: date
+    currency: str
+    n_accounts: int
+    fingerprint: str
+    buckets: int
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Buckets of accounts on disk. See `inputs.Inputs`."""
+
+    facts: Facts
+    folder: Path
+    has_accounts: bool
+    grace_days: int | None
+
+    @staticmethod
+    def open(settings: BatchSettings, folder: RunFolder) -> Streamed:
+        """Cut the files into buckets, unless a run before has done it.
+
+        Raises BatchSettingsError where something is not Parquet, and BatchError for event ids that two accounts share and for
+        several currencies.
+        """
+        asked = settings.input
+        events = _parquet_files(list(asked.events), "input.events")
+        accounts = [] if asked.accounts is None else _parquet_files([asked.accounts], "input.accounts")
+        fingerprint = _fingerprint(events, accounts, asked.grace_days)
+        target = folder.path / "work" / f"buckets-{fingerprint[:16]}"
+        marker = target / "facts.json"
+        if not marker.exists():
+            shutil.rmtree(target, ignore_errors=True)
+            write_json(marker, _cut(events, accounts, target, fingerprint))
+        said = read_json(marker)
+        day = asked.as_of or _known_day(said["latest"])
+        facts = Facts(day, said["currency"], said["accounts"], fingerprint, said["buckets"])
+        return Streamed(facts, target, bool(accounts), asked.grace_days)
+
+    @property
+    def as_of(self) -> date:
+        return self.facts.as_of
+
+    @property
+    def currency(self) -> str:
+        return self.facts.currency
+
+    @property
+    def fingerprint(self) -> str:
+        return self.facts.fingerprint
+
+    @property
+    def n_accounts(self) -> int:
+        return self.facts.n_accounts
+
+    @property
+    def n_parts(self) -> int:
+        return self.facts.buckets
+
+    def part(self, number: int) -> Part:
+        rows = _read(self.folder / "events", number)
+        if not rows.num_rows:
+            return Part(None)
+        accounts = self._accounts(number)
+        events = rows.drop_columns([FILE, FILE_ROW])
+        try:
+            ledger = read_ledger(events, accounts, as_of=self.as_of, grace_days=self.grace_days)
+        except LedgerError as error:
+            if error.rejected is None:
+                raise
+            rejected = _told_by_file(error.rejected, rows)
+            return Part(None, rejected, {"rejected": rules_of(error.rejected), "unusable_rows": rows.num_rows})
+        rejected = _told_by_file(ledger.rejected_rows, rows)
+        about = {"money": placed(ledger), "rejected": rules_of(ledger.rejected_rows)}
+        has_terms = any(kind in TERM_KINDS for kind in ledger.events["kind"].unique().to_pylist())
+        return Part(ledger if has_terms else None, rejected, about)
+
+    def account_ids(self) -> Iterator[pa.Array]:
+        for number in range(self.n_parts):
+            yield pa.concat_arrays(_read(self.folder / "events", number, ["account_id"])["account_id"].unique().chunks)
+
+    def ledger_of(self, account_ids: pa.Array) -> Ledger:
+        events = pa.concat_tables(self._of(account_ids, "events"), promote_options="permissive")
+        accounts = (
+            pa.concat_tables(self._of(account_ids, "accounts"), promote_options="permissive")
+            if self.has_accounts
+            else None
+        )
+        return read_ledger(
+            events.drop_columns([FILE, FILE_ROW]), accounts, as_of=self.as_of, grace_days=self.grace_days
+        )
+
+    def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
+        return None
+
+    def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"buckets": self.n_parts, **counted(parts)}
+
+    def close(self) -> None:
+        """Remove the buckets."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _accounts(self, number: int) -> pa.Table | None:
+        return _read(self.folder / "accounts", number) if self.has_accounts else None
+
+    def _of(self, account_ids: pa.Array, what: str) -> Iterator[pa.Table]:
+        wanted = pc.field("account_id").isin(account_ids)
+        for number in range(self.n_parts):
+            yield _read(self.folder / what, number).filter(wanted)
+
+
+def _parquet_files(patterns: list[str], key: str) -> list[str]:
+    files = matching(patterns, key)
+    if not all(path.lower().endswith(PARQUET_SUFFIXES) for path in files):
+        raise BatchSettingsError(
+            f"{key}: input.stream reads Parquet files, and {files[0]} is none. Convert them, or leave out input.stream."
+        )
+    return files
+
+
+def _fingerprint(events: list[str], accounts: list[str], grace_days: int | None) -> str:
+    digest = hashlib.sha256(repr(grace_days).encode())
+    for what, files in (("events", events), ("accounts", accounts)):
+        for found in sorted(digest_of(Path(path)) for path in files):
+            digest.update(f"{what} {found}\n".encode())
+    return digest.hexdigest()
+
+
+def _known_day(latest: str | None) -> date:
+    if latest is None:
+        raise BatchSettingsError(
+            "input.as_of is missing, and event_date is no column of days from which the latest could be taken. Give it."
+        )
+    return date.fromisoformat(latest)
+
+
+def _cut(events: list[str], accounts: list[str], target: Path, fingerprint: str) -> dict[str, Any]:
+    """Write the buckets and return the facts."""
+    size = sum(_bytes_of(path) for path in events)
+    n_buckets = max(1, ceil(size / BYTES_EACH))
+    tell("cutting", files=len(events), gigabytes=size / 2**30, buckets=n_buckets)
+    with _files(events) as (connection, columns):
+        facts = _facts(connection, columns)
+        _write(connection, "rows", columns["account_id"], target / "events", n_buckets)
+    if accounts:
+        with _files(accounts) as (connection, columns):
+            _write(connection, "rows", columns["account_id"], target / "accounts", n_buckets, with_places=False)
+    return {**facts, "buckets": n_buckets, "fingerprint": fingerprint}
+
+
+def _bytes_of(path: str) -> int:
+    metadata = pq.read_metadata(path)
+    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
+
+@contextmanager
+def _files(paths: list[str]) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+    """The view `rows` of all files, and its columns: plain name -> name as it stands there."""
+    with connect() as connection:
+        listed = ", ".join(map(literal, paths))
+        connection.execute(
+            "CREATE VIEW rows AS SELECT * EXCLUDE (filename, file_row_number), "
+            f"filename AS {FILE}, file_row_number AS {FILE_ROW} "
+            f"FROM read_parquet([{listed}], union_by_name=true, filename=true, file_row_number=true)"
+        )
+        found = [str(row[0]) for row in connection.execute("DESCRIBE rows").fetchall()]
+        columns = {plain_name(name): name for name in found}
+        if "account_id" not in columns:
+            raise BatchError(f"{paths[0]}: there is no column account_id; found are {', '.join(found[:-2])}.")
+        yield connection, columns
+
+
+def _facts(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> dict[str, Any]:
+    """Latest booking (where it is a day), currency, and accounts. Raises BatchError for what no bucket alone could see."""
+    account = _identity(connection, columns["account_id"])
+    for needed in ("event_date", "currency"):
+        if needed not in columns:
+            raise BatchError(f"input.events: there is no column {needed}. It is needed.")
+    if "event_id" in columns:
+        _refuse_shared(connection, _identity(connection, columns["event_id"]), account)
+    currency = f"upper(trim(CAST({quoted(columns['currency'])} AS VARCHAR)))"
+    found = connection.execute(
+        f"SELECT {currency}, count(*) FROM rows GROUP BY 1 HAVING regexp_full_match({currency}, '[A-Z]{{3}}') ORDER BY 2 DESC"
+    ).fetchall()
+    if len(found) != 1:
+        shown = ", ".join(f"{name} ({count} rows)" for name, count in found) or "no currency"
+        raise BatchError(
+            f"input.events: column currency holds {shown}; one run has one currency. Convert the amounts, or score each apart."
+        )
+    day = quoted(columns["event_date"])
+    kind = connection.execute(f"SELECT typeof({day}) FROM rows LIMIT 1").fetchall()
+    latest = None
+    if kind and str(kind[0][0]) in ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"):
+        latest = str(connection.execute(f"SELECT CAST(max({day}) AS DATE) FROM rows").fetchall()[0][0])
+    n_accounts = int(connection.execute(f"SELECT count(DISTINCT {account}) FROM rows").fetchall()[0][0])
+    return {"latest": latest, "currency": str(found[0][0]), "accounts": n_accounts}
+
+
+def _refuse_shared(connection: duckdb.DuckDBPyConnection, event_id: str, account: str) -> None:
+    shared = connection.execute(
+        f"SELECT {event_id} AS id FROM rows WHERE {event_id} IS NOT NULL GROUP BY 1 "
+        f"HAVING min({account}) <> max({account}) ORDER BY 1 LIMIT {SHOWN}"
+    ).fetchall()
+    if shared:
+        raise BatchError(
+            f"input.events: the event_id {', '.join(str(row[0]) for row in shared)} stands at several accounts, and no bucket of "
+            "accounts alone could tell which row counts. Give every event an id of its own, or leave out input.stream."
+        )
+
+
+def _identity(connection: duckdb.DuckDBPyConnection, column: str) -> str:
+    """The expression of an id as the ledger reads it."""
+    kind = str(connection.execute(f"SELECT typeof({quoted(column)}) FROM rows LIMIT 1").fetchall()[0][0])
+    return identity_sql(column, kind)
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    view: str,
+    account: str,
+    folder: Path,
+    n_buckets: int,
+    with_places: bool = True,
+) -> None:
+    folder.mkdir(parents=True)
+    own = _identity(connection, account)
+    names = [str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()]
+    others = [name for name in names if name != account and (with_places or name not in (FILE, FILE_ROW))]
+    chosen = ", ".join([f"{own} AS account_id", *map(quoted, others)])
+    bucket = f"coalesce(hash({own}), 0) % {n_buckets}"
+    connection.execute(
+        f"COPY (SELECT {chosen}, {bucket} AS {BUCKET} FROM {view}) TO {literal(str(folder))} "
+        f"(FORMAT parquet, PARTITION_BY ({BUCKET}))"
+    )
+
+
+def _read(folder: Path, number: int, columns: list[str] | None = None) -> pa.Table:
+    """A bucket's rows, in the order of their files where these are told."""
+    files = sorted((folder / f"{BUCKET}={number}").glob("*.parquet"))
+    if not files:
+        some = next(folder.glob("*/*.parquet"))
+        schema = pq.read_schema(some)
+        return (schema if columns is None else pa.schema([schema.field(name) for name in columns])).empty_table()
+    table = pa.concat_tables([pq.ParquetFile(file).read(columns) for file in files], promote_options="permissive")
+    if FILE in table.column_names:
+        table = table.sort_by([(FILE, "ascending"), (FILE_ROW, "ascending")])
+    return table
+
+
+def _told_by_file(rejected: pa.Table, rows: pa.Table) -> pa.Table:
+    """Rejected rows with the file and the row that they have there, in place of those in the bucket."""
+    places = pc.subtract(rejected["row"], 1)
+    source, row = (rows[name].take(places) for name in (FILE, FILE_ROW))
+    at = REJECTED_SCHEMA.get_field_index
+    told = rejected.set_column(at("source"), REJECTED_SCHEMA.field("source"), source.cast(pa.string()))
+    return told.set_column(at("row"), REJECTED_SCHEMA.field("row"), pc.add(row.cast(pa.int64()), 1))

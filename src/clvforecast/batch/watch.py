@@ -1,0 +1,212 @@
+"""Drift watch: whether the ranges of earlier runs hold against what has happened since.
+
+A run keeps the draws of some accounts for the next months (`make_watch`). A later run, which knows these months, compares: how
+many accounts fell into their intervals, the mean CRPS, and the revenue of all of them. How bad these may be by chance is asked
+of the forecast itself: each draw is one world that it deems possible, so each is taken for what happened in turn. Accounts of
+a world share its parameters, so that what is common to them is in the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clvforecast.actuals import actual_revenue
+from clvforecast.batch.folder import RunFolder
+from clvforecast.batch.inputs import Inputs, sample_of
+from clvforecast.batch.logs import alert
+from clvforecast.batch.schema import RANGE_CHECKS
+from clvforecast.batch.settings import BatchSettings
+from clvforecast.batch.tables import RunKey, conformed
+from clvforecast.errors import ForecastFileError, LedgerError
+from clvforecast.forecast import Forecast, forecast
+from clvforecast.forecast_file import load_forecast
+from clvforecast.posterior import Posterior
+from clvforecast.simulation.calendar import date_of, make_grid
+
+Floats = NDArray[np.float64]
+
+MOST_DRAWS = 1000
+CHECKED = 3
+"""Watches that a run checks: the last ones whose months are over."""
+TESTS = 3
+"""Coverage, CRPS and the sum each get this part of the alarm's probability."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of one watch: the columns of `range_checks`, and the posterior (checksum) that its run used."""
+
+    columns: dict[str, Any]
+    posterior: str
+
+    @property
+    def slipped(self) -> bool:
+        return bool(self.columns["slipped"])
+
+    @property
+    def message(self) -> str:
+        return str(self.columns["message"])
+
+
+def make_watch(folder: RunFolder, inputs: Inputs, posterior: Posterior, settings: BatchSettings, run_id: str) -> None:
+    """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago."""
+    path = folder.watch / f"{inputs.as_of}-{run_id}.clv"
+    if settings.watch.accounts == 0 or not _is_due(folder, inputs.as_of, settings.watch.every_days, path):
+        return
+    found = watched_forecast(inputs, posterior, settings)
+    if found is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.save(path)
+
+
+def watched_forecast(inputs: Inputs, posterior: Posterior, settings: BatchSettings) -> Forecast | None:
+    """Of about `watch.accounts` accounts, with their draws, counting only what is booked when its months are over.
+
+    None where none is drawn.
+    """
+    account_ids = sample_of(inputs.account_ids(), inputs.n_accounts, settings.watch.accounts)
+    if not len(account_ids):
+        return None
+    grid = make_grid(inputs.as_of, settings.watch.months, 0.0, None)
+    asked = settings.forecast
+    sizes = posterior.draws.sizes
+    return forecast(
+        posterior,
+        inputs.ledger_of(account_ids),
+        horizon_months=settings.watch.months,
+        draws=min(MOST_DRAWS, sizes["chain"] * sizes["draw"]),
+        seed=asked.seed,
+        timing=asked.timing,
+        billing=asked.billing,
+        payment_days=asked.payment_days,
+        known_by=date_of(int(grid.bounds[-1]) - 1),
+        group_by=[],
+        ci_probs=(asked.ci_prob,),
+        keep_draws=("revenue",),
+        threads=settings.run.threads,
+    )
+
+
+def _is_due(folder: RunFolder, as_of: date, every_days: int, own: Path) -> bool:
+    """Whether no other watch is of so recent a day, or of a later one."""
+    days = [day for day, path in _watches(folder) if path != own]
+    return all((as_of - day).days >= every_days for day in days)
+
+
+def _watches(folder: RunFolder) -> Iterator[tuple[date, Path]]:
+    """All that are kept, the latest first."""
+    paths = sorted(folder.watch.glob("*.clv"), reverse=True)
+    return ((date.fromisoformat(path.name[:10]), path) for path in paths)
+
+
+def check_watches(folder: RunFolder, inputs: Inputs, settings: BatchSettings) -> list[Check]:
+    """The last watches whose months the inputs know, each held against what happened; one that cannot be read is told of."""
+    checks: list[Check] = []
+    for day, path in _watches(folder):
+        if day >= inputs.as_of or len(checks) == CHECKED:
+            continue
+        try:
+            found = load_forecast(path)
+            end = date_of(int(found.grid.bounds[-1]) - 1)
+            if end > inputs.as_of or found.currency != inputs.currency:
+                continue
+            ledger = inputs.ledger_of(pa.array(found.table["account_id"], pa.string())).at(end)
+        except (ForecastFileError, LedgerError) as error:
+            alert(f"the watch {path.name} cannot be checked: {error}")
+            continue
+        actual = actual_revenue(found, ledger)["revenue"].to_numpy()
+        checked_run = path.stem[11:]
+        checks.append(compare(found, actual, end, checked_run, settings.watch.alarm))
+    return checks
+
+
+def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: str, alarm: float) -> Check:
+    """What happened, (accounts,) in currency, beside the watch's draws.
+
+    Slipped is what has a probability below ``alarm`` where the forecast is right, in a third each for coverage, CRPS and sum.
+    """
+    assert watched.kept is not None
+    # Both in whole cents: a forecast counts parts of them, and one that is certain would miss what happened by such a part.
+    draws, actual = np.rint(100.0 * watched.kept["revenue"].values) / 100.0, np.rint(100.0 * actual) / 100.0
+    (ci_prob,) = watched.settings.ci_probs
+    lower, upper = np.quantile(draws, [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=1, method="inverted_cdf")
+    worlds = np.column_stack([actual, draws])  # what happened, and then each world as if it had
+    coverage = ((worlds >= lower[:, None]) & (worlds <= upper[:, None])).mean(axis=0)
+    scores = mean_crps(draws, worlds)
+    total = worlds.sum(axis=0)
+    share = alarm / TESTS
+    expected_low = np.quantile(coverage[1:], share, method="lower")
+    crps_high = np.quantile(scores[1:], 1.0 - share, method="higher")
+    sum_low, sum_high = np.quantile(total[1:], [share / 2.0, 1.0 - share / 2.0])
+    wrong = [
+        *(["fewer accounts than expected are in their ranges"] if coverage[0] < expected_low else []),
+        *(["accounts are further from their forecasts than expected"] if scores[0] > crps_high else []),
+        *(["their revenue together is outside its range"] if not sum_low <= total[0] <= sum_high else []),
+    ]
+    found = f"forecast as of {watched.as_of}, {watched.settings.horizon_months} months, {len(actual):,} accounts"
+    held = f"{coverage[0]:.1%} in their {ci_prob:.0%} ranges (at least {expected_low:.1%} expected)"
+    return Check(
+        {
+            "checked_run": checked_run,
+            "checked_as_of": watched.as_of,
+            "window_end": window_end,
+            "accounts": len(actual),
+            "ci_prob": ci_prob,
+            "coverage": float(coverage[0]),
+            "expected_low": float(expected_low),
+            "crps": float(scores[0]),
+            "crps_expected": float(scores[1:].mean()),
+            "crps_high": float(crps_high),
+            "portfolio_actual": float(total[0]),
+            "portfolio_lower": float(sum_low),
+            "portfolio_upper": float(sum_high),
+            "slipped": bool(wrong),
+            "message": f"{found}: {'; '.join(wrong) if wrong else 'the ranges hold'}; {held}",
+        },
+        posterior=watched.provenance.posterior,
+    )
+
+
+def mean_crps(draws: Floats, values: Floats) -> Floats:
+    """(W,) mean over accounts of the CRPS of draws (A, D) at each of the values (A, W).
+
+    CRPS(F, y) = E|X − y| − ½ E|X − X'| (Gneiting and Raftery 2007, eq. 21), with E|X − y| from sorted draws and their running
+    sums: Σ|x − y| = y (2k − D) + S_D − 2 S_k where k draws are at most y and S_k is their sum.
+    """
+    n = draws.shape[1]
+    summed = np.zeros(values.shape[1])
+    for own, asked in zip(np.sort(draws, axis=1), values, strict=True):
+        sums = np.concatenate([[0.0], np.cumsum(own)])
+        k = np.searchsorted(own, asked, side="right")
+        apart = (asked * (2 * k - n) + sums[-1] - 2.0 * sums[k]) / n
+        spread = float((own * (2 * np.arange(1, n + 1) - n - 1)).sum()) / n**2  # ½ E|X − X'|
+        summed += apart - spread
+    return summed / len(draws)
+
+
+def check_rows(checks: list[Check], key: RunKey) -> pa.Table:
+    """`range_checks` of a run."""
+    names = [column.name for column in RANGE_CHECKS.columns if column.name not in ("run_id", "as_of")]
+    frame = pd.DataFrame([check.columns for check in checks], columns=names)
+    return conformed(frame, RANGE_CHECKS, key._replace(ci_prob=0.0))
+
+
+def drifted(checks: list[Check], posterior: str) -> bool:
+    """Whether ranges slipped that were made with this posterior (checksum): others have been answered by a new fit already."""
+    return any(check.slipped and check.posterior == posterior for check in checks)
+
+
+def described(checks: list[Check]) -> list[dict[str, Any]]:
+    """For the manifest."""
+    found: list[dict[str, Any]] = json.loads(json.dumps([check.columns for check in checks], default=str))
+    return found

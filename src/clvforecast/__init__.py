@@ -23,7 +23,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clvforecast import batch as batch
     from clvforecast import datasets as datasets
+    from clvforecast import spark as spark
     from clvforecast.actuals import actual_portfolio as actual_portfolio
     from clvforecast.actuals import actual_revenue as actual_revenue
     from clvforecast.adapters import Mapping as Mapping
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from clvforecast.components import RenewalPriors as RenewalPriors
     from clvforecast.components import SizePriors as SizePriors
     from clvforecast.components import TermPriors as TermPriors
+    from clvforecast.errors import BatchError as BatchError
+    from clvforecast.errors import BatchSettingsError as BatchSettingsError
     from clvforecast.errors import ClvError as ClvError
     from clvforecast.errors import ConvergenceError as ConvergenceError
     from clvforecast.errors import DatasetError as DatasetError
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from clvforecast.errors import LedgerError as LedgerError
     from clvforecast.errors import PlanError as PlanError
     from clvforecast.errors import PosteriorFileError as PosteriorFileError
+    from clvforecast.errors import RunLockedError as RunLockedError
     from clvforecast.forecast import Forecast as Forecast
     from clvforecast.forecast import forecast as forecast
     from clvforecast.forecast_file import load_forecast as load_forecast
@@ -117,6 +122,8 @@ _HOME = {
     "RenewalPriors": "components",
     "SizePriors": "components",
     "TermPriors": "components",
+    "BatchError": "errors",
+    "BatchSettingsError": "errors",
     "ClvError": "errors",
     "ConvergenceError": "errors",
     "DatasetError": "errors",
@@ -127,6 +134,7 @@ _HOME = {
     "LedgerError": "errors",
     "PlanError": "errors",
     "PosteriorFileError": "errors",
+    "RunLockedError": "errors",
     "Forecast": "forecast",
     "forecast": "forecast",
     "load_forecast": "forecast_file",
@@ -174,7 +182,9 @@ _HOME = {
     "Truth": "synthetic",
     "simulate_events": "synthetic",
 }
-__all__ = sorted([*_HOME, "datasets"])  # noqa: PLE0605
+_MODULES = ("batch", "datasets", "spark")
+"""Public modules: their own names are public in them."""
+__all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605
 
 
 class _Package(ModuleType):
@@ -193,8 +203,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("clvforecast.datasets")
+    if name in _MODULES:
+        return import_module(f"clvforecast.{name}")
     if name == "__version__":
         from importlib.metadata import version
 

@@ -56,7 +56,7 @@ class RunFolder:
     def work(self, run_id: str) -> Path:
         return self.path / "work" / run_id
 
-    def table(self, name: str, as_of: date, run_id: str) -> Path:
+    def table(self, name: str, as_of: date | str, run_id: str) -> Path:
         """The folder of a table's files of one run."""
         return self.path / name / f"as_of={as_of}" / f"run={run_id}"
 

@@ -205,7 +205,12 @@ RANGE_CHECKS = Table(
         Column("window_end", DAY, "last day of what is compared", filled=True),
         Column("accounts", COUNT, "accounts that are compared", "accounts"),
         Column("ci_prob", NUMBER, "probability of the accounts' intervals", SHARE),
-        Column("coverage", NUMBER, "part of the accounts whose revenue fell into its interval", SHARE),
+        Column(
+            "coverage",
+            NUMBER,
+            "part of the accounts whose revenue fell into its interval; what is equal to draws at its end counts in part",
+            SHARE,
+        ),
         Column("expected_low", NUMBER, "coverage below this would be a surprise if the ranges were right", SHARE),
         Column("crps", NUMBER, "continuous ranked probability score, mean over accounts; lower is better", MONEY),
         Column("crps_expected", NUMBER, "its mean if the ranges were right", MONEY),

@@ -27,6 +27,7 @@ from clvforecast.batch.logs import alert
 from clvforecast.batch.schema import RANGE_CHECKS
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.batch.tables import RunKey, conformed
+from clvforecast.calibration import CENT, in_central
 from clvforecast.errors import ForecastFileError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.forecast_file import load_forecast
@@ -136,13 +137,11 @@ def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: st
     Slipped is what has a probability below ``alarm`` where the forecast is right, in a third each for coverage, CRPS and sum.
     """
     assert watched.kept is not None
-    # Both in whole cents: a forecast counts parts of them, and one that is certain would miss what happened by such a part.
-    draws, actual = np.rint(100.0 * watched.kept["revenue"].values) / 100.0, np.rint(100.0 * actual) / 100.0
+    draws = watched.kept["revenue"].values
     (ci_prob,) = watched.settings.ci_probs
-    lower, upper = np.quantile(draws, [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=1, method="inverted_cdf")
     worlds = np.column_stack([actual, draws])  # what happened, and then each world as if it had
-    coverage = ((worlds >= lower[:, None]) & (worlds <= upper[:, None])).mean(axis=0)
-    scores = mean_crps(draws, worlds)
+    pit, scores = judged(draws, worlds, watched.settings.seed)
+    coverage = in_central(pit, ci_prob).mean(axis=0)
     total = worlds.sum(axis=0)
     share = alarm / TESTS
     expected_low = np.quantile(coverage[1:], share, method="lower")
@@ -177,21 +176,28 @@ def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: st
     )
 
 
-def mean_crps(draws: Floats, values: Floats) -> Floats:
-    """(W,) mean over accounts of the CRPS of draws (A, D) at each of the values (A, W).
+def judged(draws: Floats, worlds: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Randomised PIT (A, 1 + D) and mean CRPS (1 + D,) of what happened and of each draw, against the draws (A, D).
+
+    PIT = (L + u (E + 1)) / (D + 1) with L draws below and E equal to y to a cent, u ~ U(0, 1), as `calibration.randomised_pit`; a
+    draw is judged against the others, of which one fewer is equal to it.
 
     CRPS(F, y) = E|X − y| − ½ E|X − X'| (Gneiting and Raftery 2007, eq. 21), with E|X − y| from sorted draws and their running
     sums: Σ|x − y| = y (2k − D) + S_D − 2 S_k where k draws are at most y and S_k is their sum.
     """
     n = draws.shape[1]
-    summed = np.zeros(values.shape[1])
-    for own, asked in zip(np.sort(draws, axis=1), values, strict=True):
-        sums = np.concatenate([[0.0], np.cumsum(own)])
+    others = np.r_[n, np.full(n, n - 1)]
+    uniform = np.random.default_rng(seed)
+    pit, summed = np.empty(worlds.shape), np.zeros(worlds.shape[1])
+    for row, (own, asked) in enumerate(zip(np.sort(draws, axis=1), worlds, strict=True)):
+        below = np.searchsorted(own, asked - CENT, side="left")
+        equal = np.searchsorted(own, asked + CENT, side="right") - below - (others < n)
+        pit[row] = (below + uniform.random(n + 1) * (equal + 1)) / (others + 1)
         k = np.searchsorted(own, asked, side="right")
+        sums = np.concatenate([[0.0], np.cumsum(own)])
         apart = (asked * (2 * k - n) + sums[-1] - 2.0 * sums[k]) / n
-        spread = float((own * (2 * np.arange(1, n + 1) - n - 1)).sum()) / n**2  # ½ E|X − X'|
-        summed += apart - spread
-    return summed / len(draws)
+        summed += apart - float((own * (2 * np.arange(1, n + 1) - n - 1)).sum()) / n**2  # ½ E|X − X'|
+    return pit, summed / len(draws)
 
 
 def check_rows(checks: list[Check], key: RunKey) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clvforecast.cli.finance import account, report
+from clvforecast.cli.nightly import exit_code_of, runs
 from clvforecast.cli.options import (
     Accounts,
     AsOf,
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="clvforecast",
     help="Bayesian customer-lifetime-value forecasts from contract revenue events.",
-    epilog="Exit codes: 0 done, 1 data or a model that cannot be used (or has no such column), 2 wrong call.",
+    epilog="Exit codes: 0 done, 1 data or a model that cannot be used (or has no such column), 2 wrong call or settings. "
+    "Of `score --config` also: 3 done, but some accounts failed; 4 done, but earlier ranges do not hold; 5 another run is at it.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -169,6 +171,7 @@ def fit(
 
 
 app.command()(score)
+app.command()(runs)
 
 
 @app.command()
@@ -285,7 +288,7 @@ def main() -> None:
         try:
             app(prog_name="clvforecast")
         except ClvError as error:
-            _fail(str(error))
+            _fail(str(error), exit_code_of(error))
         except OSError as error:
             if error.filename is None:
                 raise
@@ -303,11 +306,11 @@ def _how_to_write(error: OSError) -> str:
     return f"{error.strerror}. Check the path and that it can be written."
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> None:
     from clvforecast.report.terminal import make_console, say
 
     say(make_console(stderr=True), f"clvforecast: {message}", "red")
-    sys.exit(1)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

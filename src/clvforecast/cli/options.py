@@ -113,12 +113,11 @@ def as_margin(value: float) -> float:
     return value
 
 
-Events = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="EVENTS", help="CSV or Parquet files of events, or another system's export, told by its columns."
-    ),
-]
+EVENTS = typer.Argument(
+    metavar="EVENTS", help="CSV or Parquet files of events, or another system's export, told by its columns."
+)
+Events = Annotated[list[str], EVENTS]
+OptionalEvents = Annotated[list[str] | None, EVENTS]
 Accounts = Annotated[
     str | None,
     typer.Option(
@@ -175,7 +174,9 @@ MaxRejected = Annotated[
 FiscalStart = Annotated[
     int, typer.Option("--fiscal-start", min=1, max=12, metavar="MONTH", help="The fiscal year begins with it, 1-12.")
 ]
-Posterior = Annotated[Path, typer.Option("--posterior", metavar="FILE", parser=as_path, help="From `clvforecast fit`.")]
+POSTERIOR = typer.Option("--posterior", metavar="FILE", parser=as_path, help="From `clvforecast fit`.")
+Posterior = Annotated[Path, POSTERIOR]
+OptionalPosterior = Annotated[Path | None, POSTERIOR]
 Discount = Annotated[float, typer.Option("--discount", min=0.0, max=1.0, help="Yearly discount rate.")]
 Margin = Annotated[
     float, typer.Option("--margin", callback=as_margin, help="Gross margin, in the discounted values only.")

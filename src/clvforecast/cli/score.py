@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clvforecast.cli.nightly import ConfigFile, LogForm, LogFormat, is_given, refuse_others, run_config
 from clvforecast.cli.options import (
     Accounts,
     AsOf,
@@ -14,7 +15,6 @@ from clvforecast.cli.options import (
     CostToServe,
     Currency,
     Discount,
-    Events,
     Export,
     FiscalStart,
     FormatName,
@@ -23,7 +23,8 @@ from clvforecast.cli.options import (
     MappingFile,
     Margin,
     MaxRejected,
-    Posterior,
+    OptionalEvents,
+    OptionalPosterior,
     Quiet,
     Rates,
     Seed,
@@ -55,14 +56,17 @@ ACCOUNTS, PORTFOLIO = "accounts.parquet", "portfolio.csv"
 
 
 def score(
-    events: Events,
-    posterior: Posterior,
+    context: typer.Context,
+    events: OptionalEvents = None,
+    posterior: OptionalPosterior = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output", "-o", metavar="DIR", parser=as_path, help="Folder for accounts.parquet and portfolio.csv."
         ),
-    ],
+    ] = None,
+    config: ConfigFile = None,
+    log: LogForm = LogFormat.text,
     accounts: Accounts = None,
     mapping: MappingFile = None,
     export_format: FormatName = None,
@@ -130,7 +134,21 @@ def score(
     Example:
       clvforecast score events.csv --accounts accounts.csv --posterior posterior.nc \\
         --horizon 24 --by plan -o scores
+
+    \b
+    Or as a run that is done once, goes on after a kill, and publishes to databases:
+      clvforecast score --config clvforecast.toml --log json
     """
+    if config is not None:
+        refuse_others(context)
+        raise typer.Exit(run_config(config, as_of, log, quiet))
+    if is_given(context, "log"):
+        raise typer.BadParameter("--log is that of a run: give --config too, or leave it out.")
+    if not events or posterior is None or output is None:
+        missing = [
+            name for name, given in (("EVENTS", events), ("--posterior", posterior), ("--output", output)) if not given
+        ]
+        raise typer.BadParameter(f"{', '.join(missing)} missing. Give it, or all in a file as --config FILE.")
     from clvforecast.calendars import FiscalCalendar
     from clvforecast.durable import check_can_write
     from clvforecast.forecast import forecast as make_forecast

@@ -1,0 +1,57 @@
+"""The runs that were made, and going back to an earlier one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from clvforecast.batch.folder import RunFolder
+from clvforecast.batch.publish import open_sinks
+from clvforecast.batch.run import Config
+from clvforecast.batch.schema import RUNS
+from clvforecast.batch.settings import read_settings
+from clvforecast.errors import BatchError
+
+
+def runs(config: Config) -> pd.DataFrame:
+    """One row a finished run, the last finished first: run_id, as_of, finished_at, accounts, failed, slipped (checks of earlier
+    ranges that no longer hold), warnings (how many), is_current, has_files (not removed by ``output.keep_runs``)."""
+    folder = _folder(config)
+    current = folder.current_run()
+    rows = [
+        {
+            "run_id": manifest["run_id"],
+            "as_of": manifest["as_of"],
+            "finished_at": manifest["finished_at"],
+            "accounts": manifest["accounts"],
+            "failed": manifest["failed"],
+            "slipped": sum(check["slipped"] for check in manifest["checks"]),
+            "warnings": len(manifest["warnings"]),
+            "is_current": manifest["run_id"] == current,
+            "has_files": folder.table(RUNS.name, manifest["as_of"], manifest["run_id"]).exists(),
+        }
+        for manifest in folder.manifests()
+    ]
+    names = ("run_id", "as_of", "finished_at", "accounts", "failed", "slipped", "warnings", "is_current", "has_files")
+    return pd.DataFrame(rows, columns=list(names))
+
+
+def activate(config: Config, run_id: str) -> None:
+    """Make a finished run the current one everywhere: in the databases, and for readers of the folder.
+
+    It stays so until the next new run. Raises BatchError for a run that is not there, or no longer has its files.
+    """
+    folder, settings = _folder(config), read_settings(config)
+    with folder.locked():
+        found = runs(settings).set_index("run_id")
+        if run_id not in found.index or not found.loc[run_id, "has_files"]:
+            there = ", ".join(found.index[found["has_files"]]) or "none"
+            raise BatchError(f"run {run_id!r} is not in {folder.path}; there are {there}. Activate one of them.")
+        for sink in open_sinks(settings.output, folder).values():
+            sink.activate(run_id)
+        folder.make_current(run_id)
+
+
+def _folder(config: Config) -> RunFolder:
+    return RunFolder(Path(read_settings(config).output.folder))

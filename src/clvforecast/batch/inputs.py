@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -122,13 +122,18 @@ class InMemory:
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         account_ids = pa.chunked_array(list(self.account_ids()))
         levels = account_levels(self.ledger, account_ids, posterior.frame.segments)
-        return scoring_warnings(posterior, self.ledger, unseen_levels(levels, posterior.frame))
+        return as_told(scoring_warnings(posterior, self.ledger, unseen_levels(levels, posterior.frame)))
 
     def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         return {"money": placed(self.ledger), "rejected": rules_of(self.ledger.rejected_rows)}
 
     def close(self) -> None:
         pass
+
+
+def as_told(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Warnings with the run's own name for what they say to look at."""
+    return tuple(warning.replace("see ledger.rejected", "see the table rejected_rows") for warning in warnings)
 
 
 def placed(ledger: Ledger) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from clvforecast.batch.assembly import About, portfolio_of, write_tables
 from clvforecast.batch.clock import Clock, now
 from clvforecast.batch.folder import RunFolder, move_folder, read_json, write_json
 from clvforecast.batch.identity import run_id_of
-from clvforecast.batch.inputs import Inputs
+from clvforecast.batch.inputs import Inputs, as_told
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.parts import PLANNED, REJECTED, Failure, PartFiles, digest_of, score_accounts, scored, write_part
 from clvforecast.batch.rows import check_segment_names
@@ -38,6 +38,7 @@ from clvforecast.provenance import Provenance, package_versions
 from clvforecast.reduction import ForecastSettings
 
 MANIFEST_VERSION = 1
+MOST_WARNINGS = 20
 FOLDERS = (*TABLES, PLANNED, REJECTED)
 """Tables of which a run leaves files."""
 
@@ -151,7 +152,7 @@ class Job:
     def _about(self, records: Sequence[dict[str, Any]]) -> About:
         warnings = self.inputs.warnings(self.posterior)
         if warnings is None:
-            warnings = tuple(dict.fromkeys(warning for record in records for warning in record["warnings"]))
+            warnings = _some(as_told(dict.fromkeys(warning for record in records for warning in record["warnings"])))
         return About(
             key=self.key,
             settings=self._forecast_settings(),
@@ -231,6 +232,12 @@ class Job:
         }
         write_json(self.folder.manifest(self.run_id), manifest)
         return manifest
+
+
+def _some(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the parts: each tells of its own accounts, and of many parts the rest is only counted."""
+    more = len(warnings) - MOST_WARNINGS
+    return warnings if more <= 0 else (*warnings[:MOST_WARNINGS], f"and {more:,} more warnings of single parts")
 
 
 def _forecast_of(job: Job, ledger: Ledger) -> Forecast:

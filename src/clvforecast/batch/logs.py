@@ -17,14 +17,14 @@ FIELDS = "clvforecast_fields"
 LogFormat = Literal["text", "json"]
 
 
-def tell(event: str, level: int = logging.INFO, **fields: Any) -> None:
+def tell(event: str, **fields: Any) -> None:
     """One record: the event in a few words, and what is to know of it by name."""
-    LOGGER.log(level, event, extra={FIELDS: fields})
+    LOGGER.info("%s", event, extra={FIELDS: fields})
 
 
 def alert(message: str, **fields: Any) -> None:
     """A warning of the run."""
-    tell("warning", logging.WARNING, message=message, **fields)
+    LOGGER.warning("%s", message, extra={FIELDS: fields})
 
 
 class AsJson(logging.Formatter):
@@ -32,19 +32,22 @@ class AsJson(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+        said = {"event": record.getMessage()}
+        if record.levelno >= logging.WARNING:
+            said = {"event": "warning", "message": record.getMessage()}
+        head = {"time": time, "level": record.levelname.lower(), **said}
         return json.dumps({**head, **getattr(record, FIELDS, {})}, default=str, ensure_ascii=False)
 
 
 class AsText(logging.Formatter):
-    """Clock, event and fields as ``name value``; of a warning its message."""
+    """Clock, event and fields as ``name value``, in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = dict(getattr(record, FIELDS, {}))
-        message = " ".join(str(fields.pop("message", "")).splitlines())
+        fields = getattr(record, FIELDS, {})
         said = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in fields.items())
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return f"{clock}  {record.getMessage()}" + "".join(f": {part}" for part in (message, said) if part)
+        warned = "warning: " if record.levelno >= logging.WARNING else ""
+        return f"{clock}  {warned}{' '.join(record.getMessage().splitlines())}" + (f": {said}" if said else "")
 
 
 def _short(value: Any) -> str:

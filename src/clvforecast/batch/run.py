@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from clvforecast.batch.clock import Clock
 from clvforecast.batch.folder import RunFolder, read_json
-from clvforecast.batch.inputs import InMemory, Inputs, read_input
+from clvforecast.batch.inputs import InMemory, Inputs, as_told, read_input
 from clvforecast.batch.job import Job
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.posteriors import choose_posterior
@@ -160,7 +160,7 @@ def _opened(settings: BatchSettings, folder: RunFolder, events: Any, accounts: A
     if settings.input.stream and events is None:
         return Streamed.open(settings, folder), PlannedSteps()
     ledger = read_input(settings.input, events, accounts)
-    for warning in ledger.warnings:
+    for warning in as_told(ledger.warnings):
         alert(warning)
     return InMemory(ledger, settings.run.accounts_each), read_steps(settings.forecast, ledger)
 

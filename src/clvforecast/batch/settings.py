@@ -200,8 +200,8 @@ class BatchSettings(BaseModel):
 
 
 PATHS = (
-    ("input", "accounts"), ("input", "mapping"), ("input", "rates"), ("posterior", "file"), ("forecast", "plans"),
-    ("forecast", "reliability"), ("output", "folder"),
+    ("input", "mapping"), ("input", "rates"), ("posterior", "file"), ("forecast", "plans"), ("forecast", "reliability"),
+    ("output", "folder"),
 )  # fmt: skip
 
 
@@ -267,12 +267,14 @@ def _known(table: tuple[int | str, ...]) -> str:
 
 def _from_folder(settings: BatchSettings, folder: Path) -> BatchSettings:
     """The same with its paths, which are relative to the file's folder, relative to the current one."""
-    changed: dict[str, dict[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {"input": {}}
+    if settings.input.database is None:
+        changed["input"]["events"] = tuple(str(folder / events) for events in settings.input.events)
+        if settings.input.accounts is not None:
+            changed["input"]["accounts"] = str(folder / settings.input.accounts)
     for table, name in PATHS:
         if (value := getattr(getattr(settings, table), name)) is not None:
             changed.setdefault(table, {})[name] = str(folder / value)
-    if settings.input.database is None:
-        changed.setdefault("input", {})["events"] = tuple(str(folder / events) for events in settings.input.events)
     return settings.model_copy(
         update={table: getattr(settings, table).model_copy(update=values) for table, values in changed.items()}
     )

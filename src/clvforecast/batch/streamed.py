@@ -121,7 +121,7 @@ class Streamed:
 
     def account_ids(self) -> Iterator[pa.Array]:
         for number in range(self.n_parts):
-            yield pa.concat_arrays(_read(self.folder / "events", number, ["account_id"])["account_id"].unique().chunks)
+            yield _read(self.folder / "events", number, ["account_id"])["account_id"].unique().drop_null()
 
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         events = pa.concat_tables(self._of(account_ids, "events"), promote_options="permissive")

@@ -1,0 +1,194 @@
+"""Drift watch: alarms are as rare as said where ranges hold, and come where they do not; and what a refit does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import clvforecast as clv
+from batch_company import ledger, posterior, settings
+from clvforecast.batch import posteriors
+from clvforecast.batch import run as run_module
+from clvforecast.batch.watch import Check, compare, judged
+from clvforecast.calibration import crps, randomised_pit
+from clvforecast.posterior_file import checksum
+from clvforecast.sampling import ESS_LIMIT
+
+END = date(2023, 9, 30)
+
+
+@pytest.fixture(scope="module")
+def watched() -> clv.Forecast:
+    return clv.forecast(
+        posterior(), ledger(), horizon_months=3, draws=200, keep_draws=("revenue",), ci_probs=(0.9,), group_by=[]
+    )
+
+
+def with_draws(forecast: clv.Forecast, draws: np.ndarray) -> clv.Forecast:
+    assert forecast.kept is not None
+    kept = forecast.kept.isel(account=slice(0, len(draws)), draw=slice(0, 1)).drop_vars("draw")
+    values = kept["revenue"].isel(draw=0).expand_dims(draw=draws.shape[1]).transpose("account", "draw").copy(data=draws)
+    return replace(forecast, kept=values.to_dataset(name="revenue"))
+
+
+def test_scores_are_those_of_calibration() -> None:
+    rng = np.random.default_rng(2)
+    draws = np.where(rng.random((30, 80)) < 0.4, 0.0, rng.gamma(2.0, 500.0, (30, 80)))
+    actual = np.where(rng.random(30) < 0.4, 0.0, rng.gamma(2.0, 500.0, 30))
+    pit, scores = judged(draws, np.column_stack([actual, draws]), seed=1)
+    assert scores[0] == pytest.approx(crps(draws, actual).mean(), rel=1e-12)
+    assert scores[8] == pytest.approx(crps(draws, draws[:, 7]).mean(), rel=1e-12)
+    others = np.delete(draws, 7, axis=1)
+    below = (others < draws[:, [7]] - 0.01).sum(axis=1) / 80
+    above = 1.0 - (others > draws[:, [7]] + 0.01).sum(axis=1) / 80
+    assert ((below <= pit[:, 8]) & (pit[:, 8] <= above)).all()
+    alone = randomised_pit(draws, actual)
+    single = np.array([np.abs(row - value).min() > 0.01 for row, value in zip(draws, actual, strict=True)])
+    assert np.abs(pit[single, 0] - alone[single]).max() <= 1 / 81
+
+
+def test_right_forecasts_raise_as_many_alarms_as_said(watched: clv.Forecast) -> None:
+    rng = np.random.default_rng(6)
+    n, alarms = 400, 0
+    for _ in range(n):
+        common = rng.normal(0.0, 0.5, 301)  # what all accounts of a world share
+        worlds = np.exp(common + rng.normal(0.0, 1.0, (40, 301))) * 100.0
+        check = compare(with_draws(watched, worlds[:, 1:]), worlds[:, 0], END, "run", alarm=0.1)
+        alarms += check.slipped
+    assert alarms / n == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n)) or alarms / n < 0.1
+
+
+WRONG = {
+    "ranges that are too narrow": lambda rng: np.exp(rng.normal(0.0, 2.2, 200)) * 100.0,
+    "money that is a third": lambda rng: np.exp(rng.normal(0.0, 1.0, 200)) * 33.0,
+    "money that is three times as much": lambda rng: np.exp(rng.normal(0.0, 1.0, 200)) * 300.0,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_forecasts_raise_the_alarm(name: str, watched: clv.Forecast) -> None:
+    rng = np.random.default_rng(5)
+    draws = np.exp(rng.normal(0.0, 0.1, 1000) + rng.normal(0.0, 1.0, (100, 1000))) * 100.0
+    check = compare(with_draws(watched, draws), WRONG[name](rng)[:100], END, "run", alarm=0.01)
+    assert check.slipped, check.message
+
+
+def test_a_later_run_checks_what_an_earlier_one_said(tmp_path: Path) -> None:
+    asked = settings(tmp_path, watch={"accounts": 1000, "months": 3})
+    first = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
+    soon = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-01-31")
+    assert soon.table("range_checks").empty, "the three months are not over"
+    later = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-03-31")
+    (check,) = later.table("range_checks").to_dict("records")
+    assert check["checked_run"] == first.run_id
+    assert (str(check["checked_as_of"]), str(check["window_end"])) == ("2022-12-31", "2023-03-31")
+    assert check["accounts"] == first.manifest["accounts"]
+    known = ledger().at("2023-03-31")
+    forecast = clv.forecast(posterior(), ledger().at("2022-12-31"), horizon_months=3, draws=5, known_by="2023-03-31")
+    actual = clv.actual_revenue(forecast, known)["revenue"].sum()
+    assert check["portfolio_actual"] == pytest.approx(actual, rel=1e-12)
+    assert later.manifest["checks"][0]["coverage"] == check["coverage"]
+
+
+def test_watches_are_made_every_so_often(tmp_path: Path) -> None:
+    asked = settings(tmp_path, watch={"every_days": 28})
+    for day in ("2023-05-01", "2023-05-02", "2023-05-28", "2023-05-29"):
+        clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of=day)
+    assert [path.name[:10] for path in sorted((tmp_path / "watch").iterdir())] == ["2023-05-01", "2023-05-29"]
+    none = settings(tmp_path / "none", watch={"accounts": 0})
+    clv.batch.score(none, events=ledger(), posterior=posterior())
+    assert not (tmp_path / "none" / "watch").exists()
+
+
+def test_a_watch_that_is_damaged_is_told_of_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = settings(tmp_path)
+    clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
+    (path,) = (tmp_path / "watch").iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    later = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-06-30")
+    assert later.is_new
+    assert f"the watch {path.name} cannot be checked" in caplog.text
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The days that posteriors are fitted on; a fit is the prior's draws, for here only when it happens matters."""
+    days: list[str] = []
+
+    def fit(ledger: clv.Ledger, segments: tuple[str, ...], **asked: object) -> clv.Posterior:
+        days.append(ledger.as_of.isoformat())
+        return clv.prior(ledger, segments, draws=int(ESS_LIMIT), chains=2)
+
+    monkeypatch.setattr(posteriors, "fit", fit)
+    return days
+
+
+def night(folder: Path, day: str, **of_posterior: object) -> clv.batch.Run:
+    asked = settings(folder, posterior={"segments": ["segment"], **of_posterior}, watch={"accounts": 0})
+    return clv.batch.score(asked, events=ledger(), as_of=day)
+
+
+def test_a_posterior_is_fitted_when_it_is_too_old(tmp_path: Path, fitted: list[str]) -> None:
+    runs = [
+        night(tmp_path, day, refit="age", max_age_days=40)
+        for day in ("2023-03-31", "2023-04-30", "2023-05-10", "2023-05-11", "2023-06-01")
+    ]
+    assert fitted == ["2023-03-31", "2023-05-11"]
+    knows = [run.manifest["inputs"]["posterior_knows_until"] for run in runs]
+    assert knows == ["2023-03-31"] * 3 + ["2023-05-11"] * 2
+
+
+def test_a_killed_run_does_not_fit_twice(tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("clvforecast.batch.job.score_accounts", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            night(tmp_path, "2023-03-31", refit="age")
+    night(tmp_path, "2023-03-31", refit="age")
+    assert fitted == ["2023-03-31"]
+
+
+def test_a_fit_that_fails_leaves_the_night_with_the_old_one(
+    tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    night(tmp_path, "2023-01-31", refit="age", max_age_days=30)
+
+    def fails(*args: object, **asked: object) -> None:
+        raise clv.ConvergenceError("R-hat 1.4")
+
+    monkeypatch.setattr(posteriors, "fit", fails)
+    later = night(tmp_path, "2023-06-30", refit="age", max_age_days=30)
+    assert later.manifest["inputs"]["posterior_knows_until"] == "2023-01-31"
+    assert "which failed; the one of 2023-01-31 is used: R-hat 1.4" in caplog.text
+    with pytest.raises(clv.ConvergenceError):
+        night(tmp_path / "first", "2023-06-30", refit="age")
+
+
+def test_drift_is_answered_by_one_fit(tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    slipped = Check({"slipped": True, "message": "the ranges do not hold"}, posterior=checksum(posterior().idata))
+    monkeypatch.setattr(run_module, "check_watches", lambda *args: [slipped])  # as it is then
+    asked = settings(tmp_path, posterior={"refit": "drift"}, watch={"accounts": 0})
+    old = replace(posterior(), idata=posterior().idata.copy())
+    old.idata.attrs["as_of"] = "2022-09-30"
+    slipped = replace(slipped, posterior=checksum(old.idata))
+    for day in ("2022-09-30", "2022-12-31", "2023-01-31"):
+        assert clv.batch.score(asked, events=ledger(), posterior=old, as_of=day).drifted
+    assert fitted == ["2022-12-31"], "nothing is newer on the first day; later another posterior is in use"
+
+
+def test_without_a_posterior_the_settings_are_at_fault(tmp_path: Path) -> None:
+    with pytest.raises(clv.BatchSettingsError, match="posterior.file is missing"):
+        night(tmp_path, "2023-06-30")
+
+
+def test_the_settings_posterior_is_used_where_it_knows_more(tmp_path: Path, fitted: list[str]) -> None:
+    night(tmp_path, "2023-01-31", refit="age")
+    newer = posterior()
+    asked = settings(tmp_path, posterior={"refit": "age"}, watch={"accounts": 0})
+    run = clv.batch.score(asked, events=ledger(), posterior=newer)
+    assert run.manifest["inputs"]["posterior_knows_until"] == newer.as_of
+    assert pd.Timestamp(newer.as_of) > pd.Timestamp("2023-01-31")

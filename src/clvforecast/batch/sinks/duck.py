@@ -181,14 +181,15 @@ def _run_ids(connection: duckdb.DuckDBPyConnection, layout: Layout) -> list[str]
 def _lay_out(connection: duckdb.DuckDBPyConnection, layout: Layout, rows: Mapping[str, Rows]) -> None:
     """Tables, columns and views that this run needs."""
     segments = layout.with_new(rows["account_ranges"].segments)
+    connection.execute("BEGIN")  # one write to the disk, not one a statement
     for table in layout.missing_tables():
         columns = table.with_segments(segments) if table.has_segments else table
         connection.execute(f"CREATE TABLE {table.name} ({column_list(columns.columns)})")
     if not layout.found:
         connection.execute(CREATE_CURRENT_RUN.replace("{at}", ""))
-    statements = (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments))
-    for statement in statements:
+    for statement in (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments)):
         connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _retire(connection: duckdb.DuckDBPyConnection, keep: int) -> None:

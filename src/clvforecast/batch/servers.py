@@ -16,7 +16,6 @@ from clvforecast.errors import BatchError
 
 URI_VARIABLE = "CLVFORECAST_POSTGRES_URI"
 """Where the URI is taken from when none is given: it mostly holds a password."""
-LOCK_NOT_AVAILABLE = "55P03"
 NEXT_STEP = {
     "08": "The connection was lost: see that the server runs, and try again.",
     "22": "A value is none that the column can hold: see the message.",

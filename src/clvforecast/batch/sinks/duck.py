@@ -28,7 +28,7 @@ from clvforecast.batch.alone import alone
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import RUNS, TABLES
 from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, Layout, column_list, columns_sql
+from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list
 from clvforecast.batch.sinks.views import RUNS_VIEW
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
@@ -169,7 +169,11 @@ def _remove_left(path: Path) -> None:
 
 
 def _layout(connection: duckdb.DuckDBPyConnection) -> Layout:
-    return Layout.of("", connection.execute(columns_sql("main")).fetchall())
+    query = (
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal "
+        "ORDER BY table_name, column_index"
+    )
+    return Layout.of("", connection.execute(query).fetchall())
 
 
 def _run_ids(connection: duckdb.DuckDBPyConnection, layout: Layout) -> list[str]:
@@ -185,10 +189,15 @@ def _lay_out(connection: duckdb.DuckDBPyConnection, layout: Layout, rows: Mappin
     for table in layout.missing_tables():
         columns = table.with_segments(segments) if table.has_segments else table
         connection.execute(f"CREATE TABLE {table.name} ({column_list(columns.columns)})")
-    if not layout.found:
+    if CURRENT_RUN not in layout.found:
         connection.execute(CREATE_CURRENT_RUN.replace("{at}", ""))
-    for statement in (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments)):
-        connection.execute(statement)
+    mark = layout.mark(segments)
+    if connection.execute(f"SELECT comment FROM duckdb_tables() WHERE table_name = '{CURRENT_RUN}'").fetchall() != [
+        (mark,)
+    ]:
+        for statement in (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments)):
+            connection.execute(statement)
+        connection.execute(f"COMMENT ON TABLE {CURRENT_RUN} IS {literal(mark)}")
     connection.execute("COMMIT")
 
 

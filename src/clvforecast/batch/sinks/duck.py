@@ -32,7 +32,7 @@ from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layo
 from clvforecast.batch.sinks.views import RUNS_VIEW
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal, quoted
+from clvforecast.sql import literal, quoted
 
 MEMORY_LIMIT = "750MB"
 """What DuckDB holds in memory while it writes: the same for any number of accounts."""
@@ -152,7 +152,7 @@ class DuckSink:
             temporary.unlink()  # DuckDB makes its files itself
             return
         before = self.path.stat()
-        shutil.copyfile(self.path, temporary)
+        shutil.copy(self.path, temporary)  # with the permissions that it was given
         after = self.path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise BatchError(

@@ -30,7 +30,7 @@ from clvforecast.batch.schema import (
 )
 from clvforecast.batch.sinks.views import View, views
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal, quoted
+from clvforecast.sql import literal, quoted
 
 SQL_TYPES = {
     TEXT: "text", DAY: "date", NUMBER: "double precision", COUNT: "bigint", SMALL: "integer", FLAG: "boolean",

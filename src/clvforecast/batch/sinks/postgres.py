@@ -29,7 +29,7 @@ from clvforecast.batch.sinks.interface import check_keep, check_name
 from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list
 from clvforecast.batch.sinks.views import RUNS_VIEW, VIEW_NAMES
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal, quoted
+from clvforecast.sql import literal, quoted
 
 BRIEFLY = "50ms"
 """How long a statement waits for a lock that readers would have to wait behind."""

@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "provenance",
         "posterior_check",
         "arrow_streams",
+        "sql",
     ),
     ("intervals", "calendars"),
     ("events",),

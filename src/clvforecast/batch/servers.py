@@ -16,7 +16,6 @@ from clvforecast.errors import BatchError
 
 URI_VARIABLE = "CLVFORECAST_POSTGRES_URI"
 """Where the URI is taken from when none is given: it mostly holds a password."""
-LOCK_NOT_AVAILABLE = "55P03"
 NEXT_STEP = {
     "08": "The connection was lost: see that the server runs, and try again.",
     "22": "A value is none that the column can hold: see the message.",
@@ -25,6 +24,7 @@ NEXT_STEP = {
     "28": "The server does not let this user in: check user and password.",
     "3D": "There is no such database on the server: check the URI.",
     "3F": "There is no such schema: check its name.",
+    "40": "Another transaction was in the way: try again.",
     "42501": "The user lacks a permission: have it granted, or name a schema that the user owns.",
     "42": "Check the statement, its tables and its columns.",
     "53": "The server has run out of room or connections: free some, and try again.",

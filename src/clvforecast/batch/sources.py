@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from clvforecast.batch.servers import Session, given_uri, session
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal
+from clvforecast.sql import literal
 
 SERVER_TYPE = b"POSTGRESQL:type"
 """Where the driver says what a column is in the server."""

@@ -30,9 +30,10 @@ from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
 from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.ledger.checks import identity_sql
-from clvforecast.ledger.duck import connect, literal, plain_name, quoted
+from clvforecast.ledger.duck import connect, plain_name
 from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
 from clvforecast.posterior import Posterior
+from clvforecast.sql import literal, quoted
 
 BYTES_EACH = 256 << 20
 """Of a bucket's events as Parquet has them in memory; a ledger takes some times that."""

@@ -14,9 +14,10 @@ import pyarrow as pa
 from clvforecast.errors import LedgerError
 from clvforecast.events import BROKEN_RECORDS
 from clvforecast.ledger import scan
-from clvforecast.ledger.duck import NUMBER, ROW, SOURCE, check_names, literal, make_sources, plain_name, quoted
+from clvforecast.ledger.duck import NUMBER, ROW, SOURCE, check_names, make_sources, plain_name
 from clvforecast.ledger.plain_text import SAY_ENCODING, PlainText, plain_text, scratch_file
 from clvforecast.ledger.scan import LONGEST_RECORD, Longs, Scan, copy_sound, scan_file
+from clvforecast.sql import literal, quoted
 
 LARGEST_HEADER = 2**20  # bytes
 DELIMITERS = ",;\t|"

@@ -8,21 +8,12 @@ from typing import Any
 import duckdb
 
 from clvforecast.errors import LedgerError
+from clvforecast.sql import literal
 
 # Names of the columns added by reading: running number over all sources, source, row within the source.
 NUMBER, SOURCE, ROW = "__number", "__source", "__row"
 MEMORY_LIMIT = "750MB"
 """What DuckDB holds in memory before it spills to a folder of its own: the same for any number of events."""
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier, safe for any column name."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """An SQL string literal, safe for any text."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager

@@ -9,9 +9,10 @@ import pyarrow as pa
 from clvforecast.events import REJECTED_SCHEMA
 from clvforecast.ledger import scan
 from clvforecast.ledger.csvs import TextFile
-from clvforecast.ledger.duck import NUMBER, quoted
+from clvforecast.ledger.duck import NUMBER
 from clvforecast.ledger.scan import LONGEST_RECORD, WINDOW, Bytes, Longs, gather
 from clvforecast.ledger.tables import RawTable
+from clvforecast.sql import quoted
 
 SHOWN = 1000  # bytes of a record that is too long
 

@@ -24,13 +24,12 @@ from clvforecast.ledger.duck import (
     connect,
     counts,
     first_row,
-    literal,
     make_sources,
     plain_name,
-    quoted,
 )
 from clvforecast.ledger.parquet import parquet_file, parquet_rows
 from clvforecast.ledger.plain_text import check_regular, plain_text
+from clvforecast.sql import literal, quoted
 
 __all__ = ["NUMBER", "ROW", "SOURCE", "RawTable", "connect", "counts", "first_row", "literal", "quoted", "read_table"]
 

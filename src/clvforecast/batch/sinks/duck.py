@@ -28,11 +28,11 @@ from clvforecast.batch.alone import alone
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import RUNS, TABLES
 from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, Layout, column_list, columns_sql
+from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list
 from clvforecast.batch.sinks.views import RUNS_VIEW
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal, quoted
+from clvforecast.sql import literal, quoted
 
 MEMORY_LIMIT = "750MB"
 """What DuckDB holds in memory while it writes: the same for any number of accounts."""
@@ -154,7 +154,7 @@ class DuckSink:
             temporary.unlink()  # DuckDB makes its files itself
             return
         before = self.path.stat()
-        shutil.copyfile(self.path, temporary)
+        shutil.copy(self.path, temporary)  # with the permissions that it was given
         after = self.path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise BatchError(
@@ -171,7 +171,11 @@ def _remove_left(path: Path) -> None:
 
 
 def _layout(connection: duckdb.DuckDBPyConnection) -> Layout:
-    return Layout.of("", connection.execute(columns_sql("main")).fetchall())
+    query = (
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal "
+        "ORDER BY table_name, column_index"
+    )
+    return Layout.of("", connection.execute(query).fetchall())
 
 
 def _run_ids(connection: duckdb.DuckDBPyConnection, layout: Layout) -> list[str]:
@@ -183,14 +187,20 @@ def _run_ids(connection: duckdb.DuckDBPyConnection, layout: Layout) -> list[str]
 def _lay_out(connection: duckdb.DuckDBPyConnection, layout: Layout, rows: Mapping[str, Rows]) -> None:
     """Tables, columns and views that this run needs."""
     segments = layout.with_new(rows["account_ranges"].segments)
+    connection.execute("BEGIN")  # one write to the disk, not one a statement
     for table in layout.missing_tables():
         columns = table.with_segments(segments) if table.has_segments else table
         connection.execute(f"CREATE TABLE {table.name} ({column_list(columns.columns)})")
-    if not layout.found:
+    if CURRENT_RUN not in layout.found:
         connection.execute(CREATE_CURRENT_RUN.replace("{at}", ""))
-    statements = (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments))
-    for statement in statements:
-        connection.execute(statement)
+    mark = layout.mark(segments)
+    if connection.execute(f"SELECT comment FROM duckdb_tables() WHERE table_name = '{CURRENT_RUN}'").fetchall() != [
+        (mark,)
+    ]:
+        for statement in (*layout.new_columns(segments), *layout.new_views(segments), *layout.comments(segments)):
+            connection.execute(statement)
+        connection.execute(f"COMMENT ON TABLE {CURRENT_RUN} IS {literal(mark)}")
+    connection.execute("COMMIT")
 
 
 def _current_run(connection: duckdb.DuckDBPyConnection) -> str | None:

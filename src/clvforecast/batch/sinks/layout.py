@@ -30,7 +30,7 @@ from clvforecast.batch.schema import (
 )
 from clvforecast.batch.sinks.views import View, views
 from clvforecast.errors import BatchError
-from clvforecast.ledger.duck import literal, quoted
+from clvforecast.sql import literal, quoted
 
 SQL_TYPES = {
     TEXT: "text", DAY: "date", NUMBER: "double precision", COUNT: "bigint", SMALL: "integer", FLAG: "boolean",
@@ -52,7 +52,7 @@ class Layout(NamedTuple):
 
     @staticmethod
     def of(at: str, rows: Iterable[tuple[Any, ...]]) -> Layout:
-        """From the rows of `columns_sql`."""
+        """From rows of table or view, column and type, in the order of the columns."""
         found: dict[str, dict[str, str]] = {}
         for table, column, kind in rows:
             found.setdefault(str(table), {})[str(column)] = SAME_TYPE.get(str(kind).lower(), str(kind).lower())
@@ -116,14 +116,6 @@ class Layout(NamedTuple):
             yield from _comments("TABLE", f"{self.at}{table.name}", table.meaning, table.columns)
         for view in views(segments):
             yield from _comments("VIEW", f"{self.at}{view.name}", view.meaning, _columns_of(view))
-
-
-def columns_sql(schema: str) -> str:
-    """What `Layout.of` reads."""
-    return (
-        "SELECT table_name, column_name, data_type FROM information_schema.columns "
-        f"WHERE table_schema = {literal(schema)} ORDER BY table_name, ordinal_position"
-    )
 
 
 def column_list(columns: Iterable[Column]) -> str:

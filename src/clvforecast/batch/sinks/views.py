@@ -23,6 +23,7 @@ from clvforecast.batch.schema import (
     Column,
     Table,
 )
+from clvforecast.sql import quoted
 
 CURRENT = "(SELECT run_id FROM {at}current_run)"
 PREVIOUS = """(
@@ -43,9 +44,7 @@ class View(NamedTuple):
 
     def sql(self, at: str) -> str:
         """The query of the view."""
-        selected = ",\n       ".join(
-            f'{expression} AS "{_doubled(column.name)}"' for expression, column in self.columns
-        )
+        selected = ",\n       ".join(f"{expression} AS {quoted(column.name)}" for expression, column in self.columns)
         return f"SELECT {selected}\n{self.source}".replace("{at}", at)
 
     @property
@@ -83,12 +82,8 @@ def views(segments: tuple[str, ...]) -> tuple[View, ...]:
     )
 
 
-def _plain(table: Table, alias: str = "") -> tuple[tuple[str, Column], ...]:
-    return tuple((f'{alias}"{_doubled(column.name)}"', column) for column in table.columns)
-
-
-def _doubled(name: str) -> str:
-    return name.replace('"', '""')
+def _plain(table: Table) -> tuple[tuple[str, Column], ...]:
+    return tuple((quoted(column.name), column) for column in table.columns)
 
 
 def _of_current(name: str, meaning: str, table: Table, condition: str = "") -> View:

@@ -41,10 +41,12 @@ class Cluster:
     url: str
     environment: dict[str, str]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: int = 0
 
     def add_worker(self, processor: int | None = None) -> subprocess.Popen[bytes]:
         """One more worker of one core, bound to this processor where one is given; it is registered when this returns."""
-        place = self.folder / f"worker-{len(self.workers)}"
+        self.started += 1
+        place = self.folder / f"worker-{self.started}"
         place.mkdir()
         command = [
             *([] if processor is None else ["taskset", "-c", str(processor)]),
@@ -60,6 +62,10 @@ class Cluster:
     def executors(self) -> list[int]:
         """Process ids of the executors' JVMs."""
         return [pid for pid in _children([worker.pid for worker in self.workers]) if _runs(pid, "ExecutorBackend")]
+
+    def kill_executor(self, place: int) -> None:
+        """End an executor's JVM as the kernel does when memory is short; its worker starts another one."""
+        _kill(self.executors()[place])
 
     def kill_worker(self, worker: subprocess.Popen[bytes]) -> None:
         """End a worker and all that it started, as a machine that goes down does."""

@@ -25,9 +25,9 @@ DOWN, FLAT_SIDE, UP = 0, 1, 2
 
 @dataclass(frozen=True)
 class Renewals:
-    """Observed renewals, R of them: the line, the new term's place among the line's, the ended term's size (MRR with its amendments), row of the direction
-    table, log term ratio, carried MRR for I = 0, 1 (R, 2), new MRR, Σ log M0 / n of the spell so far, and whether the
-    ended term had a net amendment."""
+    """Observed renewals, R of them: the line, the new term's place among the line's, the ended term's size (MRR with its
+    amendments), row of the direction table, log term ratio, carried MRR for I = 0, 1 (R, 2), new MRR, Σ log M0 / n of the
+    spell so far, and whether the ended term had a net amendment."""
 
     line: Longs
     place: Longs

@@ -47,22 +47,22 @@ def change_counts(histories: Histories, frame: Frame) -> Counts:
     renewals = observed_renewals(histories)
     levels = line_levels(histories, frame)[renewals.line]
     groups, group = distinct(np.column_stack([levels, frame.size_class_of(renewals.size)]).astype(np.int64))
-    sides = [changes(renewals.mrr, renewals.carried[:, i], renewals.past, frame.max_ratio) for i in (0, 1)]
-    plain, direction = ~renewals.amended, sides[0].direction
-    kinds = tallied(np.column_stack([group, renewals.amended, sides[0].capped & plain]))
-    directions = tallied(np.column_stack([group, renewals.row, direction])[plain])
+    side = changes(renewals.mrr, renewals.carried[:, 0], renewals.past, frame.max_ratio)
+    plain = ~renewals.amended
     counts = {
-        GROUPS: Counted(_spelled_out(kinds.keys, groups, 0), kinds.numbers),
-        DIRECTIONS: Counted(_spelled_out(directions.keys, groups, 0), directions.numbers),
-        SIZES: _size_sums(groups, group, renewals, sides[0], np.flatnonzero(plain & (direction != FLAT_SIDE))),
-        AMENDED: _amended_rows(histories, groups[group], renewals, sides),
+        **_kind_counts(groups, group, renewals, side),
+        SIZES: _size_sums(groups, group, renewals, side, np.flatnonzero(plain & (side.direction != FLAT_SIDE))),
+        AMENDED: _amended_rows(histories, frame, groups[group], renewals),
     }
     return narrowed_changes(counts)
 
 
-def _spelled_out(keys: Longs, groups: Longs, at: int) -> Longs:
-    """The keys with the levels of their group instead of its number, in column `at`; their order stays."""
-    return np.column_stack([keys[:, :at], groups[keys[:, at]], keys[:, at + 1 :]])
+def _kind_counts(groups: Longs, group: Longs, renewals: Renewals, side: Changes) -> Counts:
+    """Renewals by (group, amended, capped), and those of terms without a net amendment by (group, row, direction)."""
+    keys, numbers = tallied(np.column_stack([group, renewals.row, side.direction, renewals.amended, side.capped]))
+    keys, amended = np.column_stack([groups[keys[:, 0]], keys[:, 1:]]), keys[:, -2] == 1
+    kinds = np.column_stack([keys[:, :-4], amended, (keys[:, -1] == 1) & ~amended])
+    return {GROUPS: tallied(kinds, numbers), DIRECTIONS: tallied(keys[~amended, :-2], numbers[~amended])}
 
 
 def _size_sums(groups: Longs, group: Longs, renewals: Renewals, side: Changes, moved: Longs) -> Counted:
@@ -75,13 +75,11 @@ def _size_sums(groups: Longs, group: Longs, renewals: Renewals, side: Changes, m
         return np.column_stack([moment_terms(X[rows]), of_y, y[rows] * y[rows]])
 
     sums = exact_sums(cell, terms, sum_of=(*MOMENT_OF_TERM, 6, 7, 8, 9))
-    return Counted(
-        np.column_stack([_spelled_out(keys, groups, 1)[sums.keys[:, 0]], sums.keys[:, 1]]),
-        sums.numbers,
-    )
+    cells = np.column_stack([keys[:, 0], groups[keys[:, 1]], keys[:, 2:]])  # in the same order
+    return Counted(np.column_stack([cells[sums.keys[:, 0]], sums.keys[:, 1]]), sums.numbers)
 
 
-def _amended_rows(histories: Histories, groups: Longs, renewals: Renewals, sides: list[Changes]) -> Counted:
+def _amended_rows(histories: Histories, frame: Frame, groups: Longs, renewals: Renewals) -> Counted:
     """Of the lines with the smallest keys: (key, place in the line, group, `ROW_INTEGERS`, bits of `ROW_FLOATS`)."""
     rows = np.flatnonzero(renewals.amended)
     if not len(rows):
@@ -89,10 +87,12 @@ def _amended_rows(histories: Histories, groups: Longs, renewals: Renewals, sides
     keys = in_order_of_keys(histories.line_keys)[renewals.line[rows]]
     first = np.lexsort((renewals.place[rows], keys))[:MOST_AMENDED_ROWS]
     rows, keys = rows[first], keys[first]
-    integers = [renewals.row, *(side.direction for side in sides)]
-    floats = [renewals.log_term, *(getattr(side, name) for name in ("y", "x", "log_jac") for side in sides)]
-    bits = np.column_stack([column[rows] for column in floats]).view(np.int64)
-    whole = np.column_stack([column[rows] for column in integers])
+    sides = [
+        changes(renewals.mrr[rows], renewals.carried[rows, i], renewals.past[rows], frame.max_ratio) for i in (0, 1)
+    ]
+    of_sides = [getattr(side, name) for name in ("y", "x", "log_jac") for side in sides]
+    bits = np.column_stack([renewals.log_term[rows], *of_sides]).view(np.int64)
+    whole = np.column_stack([renewals.row[rows], *(side.direction for side in sides)])
     return tallied(np.column_stack([keys, renewals.place[rows], groups[rows], whole, bits]))
 
 

@@ -54,15 +54,20 @@ def coarse_cells(where: Longs, X: Floats) -> CoarseCells:
 
 def meshed(where: Longs, X: Floats) -> tuple[Longs, Longs]:
     """Keys (mesh, *where, i, j) of the cells in the finest mesh that gives few enough, and the cell of every row."""
-    bits = (X[:, 1:] + 0.0).view(np.int64).reshape(-1, 2)  # + 0.0: one zero
-    fine = np.column_stack([np.zeros(len(X), dtype=np.int64), where, bits])
     mesh = 0 if len(X) <= MOST_COARSE_CELLS else 1
-    keys, cell = distinct(coarser(fine, mesh))
+    at = X[:, 1:] + 0.0  # one zero, not two
+    places = at.view(np.int64) if mesh == 0 else _intervals(at, mesh)
+    found, cell = distinct(np.column_stack([where, places]))
+    keys = np.column_stack([np.full(len(found), mesh), found])
     while is_too_fine(mesh, len(keys)):
         mesh += 1
         keys, merged = distinct(coarser(keys, mesh))
         cell = merged[cell]
     return keys, cell
+
+
+def _intervals(numbers: Floats, mesh: int) -> Longs:
+    return np.floor(numbers / COARSE_WIDTHS[mesh - 1]).astype(np.int64)
 
 
 def is_too_fine(mesh: int, n: int) -> bool:
@@ -73,14 +78,12 @@ def is_too_fine(mesh: int, n: int) -> bool:
 def coarser(keys: Longs, mesh: int) -> Longs:
     """The keys (mesh, ..., i, j) in a mesh that is as coarse as theirs, or coarser."""
     at, old = keys[:, -2:], keys[:, 0]
-    exact, width = old == 0, COARSE_WIDTHS[max(mesh, 1) - 1]
-    intervals = np.where(exact[:, None], 0, at) >> np.maximum(mesh - old, 0)[:, None]
-    if mesh > 0:
-        numbers = np.ascontiguousarray(at[exact]).view(np.float64)
-        intervals[exact] = np.floor(numbers / width).astype(np.int64)
-    else:
-        intervals = at
-    return np.column_stack([np.full(len(keys), mesh), keys[:, 1:-2], intervals])
+    if mesh == 0:
+        return keys
+    exact = old == 0
+    places = at >> np.maximum(mesh - old, 0)[:, None]
+    places[exact] = _intervals(np.ascontiguousarray(at[exact]).view(np.float64), mesh)
+    return np.column_stack([np.full(len(keys), mesh), keys[:, 1:-2], places])
 
 
 def moment_terms(X: Floats) -> Floats:

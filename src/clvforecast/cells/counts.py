@@ -8,7 +8,7 @@ floats are counts too, of the limbs that `exact` takes them apart into.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,9 +34,9 @@ SCHEMA = pa.schema([("what", pa.string()), ("key", pa.list_(pa.int64())), ("numb
 """Counts on their way from one process to another, one row a key: equal (what, key) add up, number by number."""
 
 
-def tallied(keys: Longs, numbers: Longs | None = None) -> Counted:
-    """The distinct rows of `keys` (one column where it has one axis), and their rows' numbers added up; 1 a row by default."""
-    keys = np.asarray(keys, dtype=np.int64)
+def tallied(rows: NDArray[Any], numbers: Longs | None = None) -> Counted:
+    """The distinct rows of integers (one column where there is one axis), and their numbers added up; 1 a row by default."""
+    keys = np.asarray(rows, dtype=np.int64)
     found, place = distinct(keys if keys.ndim == 2 else keys[:, None])
     if numbers is None:
         return Counted(found, np.bincount(place, minlength=len(found)).astype(np.int64).reshape(-1, 1))
@@ -53,6 +53,11 @@ def counted_of(counts: Counts, what: str, width: int, n_numbers: int = 1) -> Cou
     """What was counted under this name, with the shapes it has when it is nothing."""
     nothing = Counted(np.empty((0, width), dtype=np.int64), np.empty((0, n_numbers), dtype=np.int64))
     return counts.get(what, nothing)
+
+
+def so_many(n: int) -> Counted:
+    """A number that has no key."""
+    return tallied(np.zeros(1), np.array([[n]])) if n else tallied(np.zeros(0))
 
 
 def total_of(counts: Counts, what: str) -> int:

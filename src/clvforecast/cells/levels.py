@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clvforecast.cells.counts import Counted, Counts, counted_of, tallied, total_of
+from clvforecast.cells.counts import Counts, counted_of, so_many, tallied, total_of
 from clvforecast.cells.frame import TERM_CLASS_NAMES, TERM_CLASS_STARTS, Frame, calendar_year
 from clvforecast.errors import HistoryError
 from clvforecast.histories import Histories
@@ -85,10 +85,10 @@ def frame_counts(
         START_YEARS: tallied(calendar_year(values(terms, "start_day"))),
         DUE: tallied(values(terms, "end_day")[ended]),
         LAGS: tallied(day, count[:, None]),
-        NOTICES: tallied(np.zeros(int(is_text(decisions, "outcome", "notified").sum()))),
+        NOTICES: so_many(int(is_text(decisions, "outcome", "notified").sum())),
         PASSED: tallied(np.arange(len(passed_over)), np.asarray(passed_over, dtype=np.int64)[:, None]),
         **{
-            f"{LEVEL}{place}/{level}": Counted(np.zeros((1, 1), dtype=np.int64), np.array([[count]]))
+            f"{LEVEL}{place}/{level}": so_many(count)
             for place, name in enumerate(names)
             for level, count in _level_counts(histories, name)
         },
@@ -226,7 +226,9 @@ def lag_bin_of(lags: Floats, edges: Floats) -> NDArray[np.int32]:
 
 
 def lag_bins(day: Longs, count: Longs) -> Floats:
-    """Edges of the lag bins, of the days that lags last and how often each occurs: the grid cut to what was observed, neighbours merged until each holds enough.
+    """Edges of the lag bins, for days and how often each is a lag.
+
+    The grid is cut to what was observed, and neighbours are merged until each holds enough.
 
     A single day that many lags share (the contract's next day, the first day of a quarter) is a bin of its own: what is
     booked on that day is not booked by half the day before.

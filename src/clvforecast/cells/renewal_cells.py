@@ -1,8 +1,8 @@
 """Renewal histories counted: distinct steps, distinct paths of steps (nodes), distinct outcomes (cells).
 
 The order of the steps in a path does not matter, since W is their sum: a path is a multiset. Multisets are
-told apart by the sum of 128-bit hashes of their steps, so that no path is ever built to be compared. A step's hash is that of what
-it is, not of its number: parts agree on it without asking each other.
+told apart by the sum of 128-bit hashes of their steps, so that no path is ever built to be compared. A step is hashed by
+what it is: parts agree on it without asking each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clvforecast.cells.counts import Counted, Counts, counted_of, tallied, total_of
+from clvforecast.cells.counts import Counted, Counts, counted_of, so_many, tallied, total_of
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, numbers_of
 from clvforecast.cells.levels import lag_bin_of
@@ -64,7 +64,7 @@ def first_counts(histories: Histories, frame: Frame, max_cells: int = MOST_CELLS
     What `renewal_cut` needs: (line key, cell), in order.
     """
     _, firsts = _spells_that_matter(histories, frame, max_cells)
-    return {FIRSTS: firsts, LINES: tallied(np.zeros(histories.lines.num_rows))}
+    return {FIRSTS: firsts, LINES: so_many(histories.lines.num_rows)}
 
 
 def renewal_cut(counts: Counts, max_cells: int = MOST_CELLS) -> int | None:
@@ -90,7 +90,7 @@ def sampled_counts(histories: Histories, frame: Frame, max_cells: int = MOST_CEL
     """`renewal_counts` of histories that are the whole, up to their own cut."""
     keys = in_order_of_keys(histories.line_keys)
     spells, firsts = _spells_that_matter(histories, frame, max_cells)
-    lines = {LINES: tallied(np.zeros(histories.lines.num_rows))}
+    lines = {LINES: so_many(histories.lines.num_rows)}
     return lines | _counts(histories, frame, spells, keys, _cut(firsts, max_cells))
 
 
@@ -180,7 +180,7 @@ def _counts(histories: Histories, frame: Frame, spells: Spells, keys: Longs, cut
         **_path_counts(spells, used),
         LAGS: tallied(_lag_bins(histories, frame, line_used)),
         TAKEN: tallied(spells.paths.length[used] - 1),
-        USED: tallied(np.zeros(int(line_used.sum()))),
+        USED: so_many(int(line_used.sum())),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clvforecast.cells.counts import Counted, Counts, counted_of, tallied, total_of
+from clvforecast.cells.counts import Counted, Counts, counted_of, so_many, total_of
 from clvforecast.cells.exact import UNIT, exact_sums, product, rounded, totals
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, line_size_classes
@@ -41,7 +41,7 @@ def size_counts(histories: Histories, frame: Frame) -> Counts:
     no_size = np.full(len(levels), -1, dtype=np.int32)
     counts[f"{SIZE}return_value"] = _unit_sums(levels, no_size, line, np.arange(len(line)), y)
     clipped = values(histories.amendments, "clipped") & is_text(histories.amendments, "kind", "contraction")
-    return counts | {CLIPPED: tallied(np.ones(int(clipped.sum())))}
+    return counts | {CLIPPED: so_many(int(clipped.sum()))}
 
 
 def return_values(histories: Histories) -> tuple[Longs, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -79,7 +79,7 @@ def build_histories(
     return replace(joined([histories for histories, _ in built]), warnings=passed_over_words(passed_over))
 
 
-def passed_over_words(counts: Sequence[int]) -> tuple[str, ...]:
+def passed_over_words(counts: Iterable[int]) -> tuple[str, ...]:
     """What was passed over, or looks wrong, and how often; what never occurs is left out."""
     return tuple(f"{count} {words}" for count, words in zip(counts, PASSED_OVER, strict=True) if count)
 

@@ -101,7 +101,15 @@ def _level_counts(histories: Histories, name: str) -> list[tuple[str, int]]:
 
 
 def frame_of(counts: Counts, segments: Sequence[str] = (), size_edges: Sequence[float] | None = None) -> Frame:
-    """The frame of what `frame_counts` found in all parts, with the same segments; the rest as for `build_frame`."""
+    """The frame of what `frame_counts` found in all parts, with the same segments; the rest as for `build_frame`.
+
+    Raises
+    ------
+    HistoryError
+        As `build_frame`; when no part has a contract, or parts are known as of different days.
+    """
+    if MONTHS not in counts:
+        raise HistoryError("no part has an initial or renewal event booked by its as_of, so there is no contract to model.")
     levels = [what.removeprefix(LEVEL).split("/", 1) for what in counts if what.startswith(LEVEL)]
     sizes, months = counts[SIZES], counts[MONTHS].keys[:, 0]
     edges = size_cuts(sizes.keys[:, 0], sizes.numbers[:, 0]) if size_edges is None else _given_cuts(size_edges)

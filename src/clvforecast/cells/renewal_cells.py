@@ -67,12 +67,12 @@ def first_counts(histories: Histories, frame: Frame, max_cells: int = MOST_CELLS
     return {FIRSTS: firsts, LINES: so_many(histories.lines.num_rows)}
 
 
-def renewal_cut(counts: Counts, max_cells: int = MOST_CELLS) -> int | None:
+def renewal_cut(counts: Counts, max_cells: int | None = None) -> int | None:
     """The line key from which on lines are left out, lest there be more than `max_cells` cells; None when all fit.
 
     Lines are taken in the order of their keys (a hash of account and contract): a random sample.
     """
-    return _cut(counts[FIRSTS], max_cells)
+    return _cut(counts[FIRSTS], max_cells or MOST_CELLS)
 
 
 def _cut(firsts: Counted, max_cells: int) -> int | None:
@@ -140,7 +140,7 @@ def _spells(histories: Histories, frame: Frame, keys: Longs) -> Spells:
     told = [getattr(outcomes, name) for name in TOLD]
     hashes = path_hashes(paths, step_hashes(steps)[step])
     hashes[outcomes.outcome == UNREACHED, 2] = 0  # W(n+1) does not count
-    of_paths = hashes.reshape(len(hashes), -1).view(np.int64)
+    of_paths = hashes.reshape(-1, 3 * PATH_WORDS).view(np.int64)
     cells = np.column_stack([levels, paths.second, unknown, *told, of_paths]).astype(np.int64)
     return Spells(paths, outcomes, keys[paths.line], steps, step, cells)
 

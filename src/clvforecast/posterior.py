@@ -209,11 +209,7 @@ def fit(
     HistoryError
         When the ledger has no contract, or not the segment columns asked for.
     """
-    if draws * chains < ESS_LIMIT:
-        raise FitError(
-            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
-            "have. Take the default of 1000, or at least some hundreds."
-        )
+    check_draws(draws, chains)
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked_priors(priors)
     with announcing(progress) as say, made_ready():
@@ -275,6 +271,15 @@ def fit_cells(
     components, labels = build_components(cells, frame, chosen), _coordinates(frame)
     sampled = sample_components(components, settings, say, labels)
     return _posterior(sampled, frame, settings, _about(source or Source(), cells, chosen))
+
+
+def check_draws(draws: int, chains: int) -> None:
+    """Raise FitError for fewer draws than the gate asks for."""
+    if draws * chains < ESS_LIMIT:
+        raise FitError(
+            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
+            "have. Take the default of 1000, or at least some hundreds."
+        )
 
 
 def _checked_priors(priors: ModelPriors | None) -> ModelPriors:

@@ -5,7 +5,8 @@ try:
 except ImportError as error:
     raise ImportError("clvforecast.spark needs PySpark: pip install 'clvforecast[spark]'.") from error
 
+from clvforecast.spark.fitting import fit
 from clvforecast.spark.result import SparkForecast
 from clvforecast.spark.scoring import score
 
-__all__ = ["SparkForecast", "score"]
+__all__ = ["SparkForecast", "fit", "score"]

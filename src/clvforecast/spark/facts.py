@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clvforecast.errors import ClvError, LedgerError, SparkError
-from clvforecast.events import COLUMN_NAMES
+from clvforecast.events import COLUMN_NAMES, NOT_RECORDED
 from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.checks import check_columns
 from clvforecast.ledger.duck import connect
@@ -107,7 +107,22 @@ def joined_facts(said: Sequence[dict[str, Any]], as_of: date | None, grace_days:
         has_observed_from=all(part["has_observed_from"] for part in used),
         grace_days=grace_days,
         n_events=n_events,
+        warnings=tuple(_warnings(said)),
     )
+
+
+def _warnings(said: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What can be told from counts; what `read_ledger` suspects of a ledger as a whole is not looked for."""
+    rules = Counter[str]()
+    for part in said:
+        rules.update(part["rules"])
+    without_row, with_row, told = (sum(part[name] for part in said) for name in ("without_row", "with_row", "told"))
+    if rules:
+        yield f"events: {rules.total()} rows rejected ({rules_in_words(rules)})"
+    if without_row:
+        yield f"accounts: {without_row} accounts with events have no row; their segments are {NOT_RECORDED!r}"
+    if told > with_row:
+        yield f"accounts: {told - with_row} rows have no accepted events and are left out"
 
 
 def facts_of_part(grace_days: int | None, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

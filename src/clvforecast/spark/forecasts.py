@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -182,15 +181,10 @@ def account_table(
 def _counts(ledger: PartLedger, posterior: Posterior, accounts: pa.Array, failures: list[Failure]) -> dict[str, Any]:
     """What a part adds to the counts of all, for JSON."""
     known = ledger.known
-    rules = Counter[str](ledger.rejected["rule"].to_pylist())
     said = {
         "totals": {part: _lines(totals) for part, totals in ledger.totals.items()},
-        "rules": dict(rules),
         "accounts": len(accounts),
         "failed": len(failures),
-        "with_row": ledger.n_accounts - ledger.without_row,
-        "without_row": ledger.without_row,
-        "told": ledger.told,
         "latest": None if known is None else pc.max(known.events["event_date"]).as_py().isoformat(),
     }
     levels: list[tuple[str, str]] = []

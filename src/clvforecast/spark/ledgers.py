@@ -23,7 +23,8 @@ from clvforecast.spark.parts import PartTables
 class Facts:
     """What is true of the ledger of all accounts, and is the same in every part.
 
-    columns: the accounts' segment columns; has_observed_from: as `Ledger` has it; n_events: rows of the events table.
+    columns: the accounts' segment columns; has_observed_from: as `Ledger` has it; n_events: rows of the events table; warnings:
+    what was rejected or is missing, with counts.
     """
 
     as_of: date
@@ -32,6 +33,7 @@ class Facts:
     has_observed_from: bool
     grace_days: int | None
     n_events: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,11 @@ class PartLedger:
         `events.REJECTED_SCHEMA`; `row` is null: rows of a cluster have no order.
     totals
         Rows and money by part of the ledger: "read", "accepted", "later", "rejected".
-    without_row, told
-        Accounts with events that the accounts table does not have; rows of that table.
     """
 
     known: Ledger | None
     rejected: pa.Table
     totals: Mapping[str, Totals]
-    n_accounts: int
-    without_row: int
-    told: int
 
 
 def usable(tables: PartTables, grace_days: int | None) -> tuple[Ledger | None, pa.Table]:
@@ -79,10 +76,9 @@ def check_accounts(tables: PartTables) -> None:
 def read_part(tables: PartTables, facts: Facts) -> PartLedger:
     """The ledger of a part, known on the `as_of` of all. Raises LedgerError as `usable` does."""
     ledger, rejected = usable(tables, facts.grace_days)
-    told = 0 if tables.accounts is None else tables.accounts.num_rows
     if ledger is None:
         totals = totals_of(rejected)
-        return PartLedger(None, rejected, {"read": totals, "rejected": totals}, 0, 0, told)
+        return PartLedger(None, rejected, {"read": totals, "rejected": totals})
     known = _known(ledger, facts.as_of)
     return PartLedger(
         known=None if known is None else _with_facts(known, facts),
@@ -93,9 +89,6 @@ def read_part(tables: PartTables, facts: Facts) -> PartLedger:
             "later": totals_of(ledger.events if known is None else known.later),
             "rejected": totals_of(rejected),
         },
-        n_accounts=ledger.accounts.num_rows,
-        without_row=without_row(ledger, tables),
-        told=told,
     )
 
 

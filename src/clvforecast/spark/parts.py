@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from clvforecast.errors import SparkError
 from clvforecast.events import COLUMN_NAMES
+from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.duck import plain_name
 
 if TYPE_CHECKING:
@@ -59,9 +60,16 @@ def column_of(frame: DataFrame, name: str) -> str | None:
     return next((found for found in frame.columns if plain_name(found) == name), None)
 
 
-def extra_columns(frame: DataFrame) -> list[str]:
-    """Columns that are none of the event schema's."""
-    return [name for name in frame.columns if plain_name(name) not in COLUMN_NAMES]
+def segments_of(events: DataFrame, accounts: DataFrame | None) -> tuple[str, ...]:
+    """The columns that may be segments; of the events' own only rows can tell which are."""
+    names = (events if accounts is None else accounts).columns
+    return tuple(name for name in names if plain_name(name) not in (*COLUMN_NAMES, OBSERVED_FROM))
+
+
+def check_partitions(partitions: int | None) -> None:
+    """Raise SparkError for a number of parts that cannot be."""
+    if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
+        raise SparkError(f"partitions={partitions!r}; give a whole number from 1 on, or None.")
 
 
 def key_column(frame: DataFrame, name: str) -> Column:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,17 +15,16 @@ import pyarrow as pa
 from clvforecast.errors import SparkError
 from clvforecast.events import REJECTED_SCHEMA
 from clvforecast.forecast import Forecast
-from clvforecast.ledger.notes import rules_in_words
 from clvforecast.ledger.records import Totals, check_balance, reconciled
 from clvforecast.plans import PlanReliability, Plans
 from clvforecast.plans.words import planned_words
-from clvforecast.pooled import forecast_of
+from clvforecast.pooled import added, forecast_of
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import level_warnings, quiet_warnings, training_warnings
 from clvforecast.spark.forecasts import FAILURE_SCHEMA, account_rows, account_table
 from clvforecast.spark.ledgers import Facts
-from clvforecast.spark.rows import ACCOUNTS, COUNTS, FAILURES, PLANNED, REJECTED, frames_of, tables_of
-from clvforecast.spark.totals import sum_of_all
+from clvforecast.spark.rows import ACCOUNTS, COUNTS, FAILURES, PLANNED, REJECTED, TOTALS, frames_of, tables_of
+from clvforecast.spark.sums import sum_of_all
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -135,7 +133,7 @@ def gathered(
         n_open = 0 if planned is None else len(planned)
         settings = settings.model_copy(update={"plans": planned_words(n_open, len(plans), used)})
     found = forecast_of(
-        sum_of_all(rows, n_parts),
+        sum_of_all(rows, TOTALS, added, n_parts, rows_each=1),
         settings,
         list(made_up.groups.columns),
         facts.as_of,
@@ -192,28 +190,14 @@ def _planned(rows: DataFrame) -> pd.DataFrame | None:
 
 
 def _warnings(counts: Sequence[dict[str, Any]], facts: Facts, posterior: Posterior) -> tuple[str, ...]:
-    """What can be told from counts; what `read_ledger` suspects of a ledger as a whole is not looked for."""
-    rules = Counter[str]()
-    for part in counts:
-        rules.update(part["rules"])
-    without_row, with_row, told, failed = (
-        sum(part[name] for part in counts) for name in ("without_row", "with_row", "told", "failed")
-    )
-    warnings = []
-    if rules:
-        warnings.append(f"events: {rules.total()} rows rejected ({rules_in_words(rules)}); see rejected")
-    if told and without_row:
-        warnings.append(f"accounts: {without_row} accounts with events have no row; their segments are 'not recorded'")
-    if told > with_row:
-        warnings.append(f"accounts: {told - with_row} rows have no accepted events and are left out")
-    if failed:
-        warnings.append(f"{failed:,} accounts could not be forecast and are in no total; see failures")
+    failed = sum(part["failed"] for part in counts)
     levels = {(column, level) for part in counts for column, level in part["new_levels"]}
     columns = posterior.frame.segments
     ordered = tuple(sorted(levels, key=lambda found: (columns.index(found[0]), found[1])))
     latest = max(date.fromisoformat(part["latest"]) for part in counts if part["latest"])
     return (
-        *warnings,
+        *facts.warnings,
+        *([f"{failed:,} accounts could not be forecast and are in no total; see failures"] if failed else []),
         *level_warnings(posterior, ordered),
         *training_warnings(posterior, facts.as_of),
         *quiet_warnings(latest, facts.as_of),

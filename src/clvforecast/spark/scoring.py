@@ -12,12 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from clvforecast.calendars import FiscalCalendar
-from clvforecast.errors import SparkError
 from clvforecast.forecast import Forecast, forecast
-from clvforecast.ledger import read_ledger
 from clvforecast.ledger.known import as_day
 from clvforecast.metrics.recurring import Pending
 from clvforecast.plans import PlanReliability, Plans
@@ -26,7 +23,8 @@ from clvforecast.reduction import DEFAULT_CI_PROBS, Billing
 from clvforecast.spark.facts import check_tables, common_facts, refuse_shared_ids
 from clvforecast.spark.forecasts import Job, score_part
 from clvforecast.spark.ledgers import Facts
-from clvforecast.spark.parts import extra_columns, parts_of, session_of
+from clvforecast.spark.made_up import made_up_ledger
+from clvforecast.spark.parts import check_partitions, parts_of, segments_of, session_of
 from clvforecast.spark.result import SparkForecast, gathered
 from clvforecast.spark.rows import PART_ROWS_SQL
 
@@ -124,7 +122,7 @@ group_by, ci_probs, calendar, bridge, pending, plans, reliability
     }
     session_of(events, accounts)
     check_tables(events, accounts)
-    _check_partitions(partitions)
+    check_partitions(partitions)
     day = None if as_of is None else as_day(as_of, "as_of")
     _try_settings(posterior, events, accounts, day, asked, plans, reliability)
     refuse_shared_ids(events)
@@ -168,11 +166,6 @@ def _scored(
         parts.unpersist()
 
 
-def _check_partitions(partitions: int | None) -> None:
-    if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
-        raise SparkError(f"partitions={partitions!r}; give a whole number from 1 on, or None.")
-
-
 def _try_settings(
     posterior: Posterior,
     events: DataFrame,
@@ -183,8 +176,7 @@ def _try_settings(
     reliability: PlanReliability | None,
 ) -> None:
     """Raise what a wrong setting raises before any task runs; which of the events' columns are segments is not known yet."""
-    source = events if accounts is None else accounts
-    columns = tuple(name for name in extra_columns(source) if name.strip().lower() != "observed_from")
+    columns = segments_of(events, accounts)
     known_by = None if day is None else asked["known_by"]
     stand_in = Facts(day or date.fromisoformat(posterior.as_of), posterior.currency, columns, False, None, 1)
     made_up_forecast(posterior, stand_in, {**asked, "known_by": known_by}, plans, reliability)
@@ -200,19 +192,7 @@ def made_up_forecast(
     """The forecast of one made-up account with these settings: it raises what a wrong one raises, and has the columns of all."""
     edges, months = posterior.frame.size_edges, int(posterior.frame.term_values[0])
     monthly = math.exp(float(np.median(edges))) if len(edges) else 1000.0
-    name = "one made-up account"
-    told = {
-        "event_id": name,
-        "account_id": name,
-        "event_date": facts.as_of,
-        "kind": "initial",
-        "amount": max(round(monthly * months, 2), 0.01),
-        "currency": facts.currency,
-        "term_months": months,
-    }
-    levels = {column: posterior.frame.levels.get(column, ("any",))[0] for column in facts.columns}
-    account = pd.DataFrame([{"account_id": name, **levels}])
-    ledger = read_ledger(pd.DataFrame([told]), accounts=account, as_of=facts.as_of, grace_days=facts.grace_days)
+    ledger = made_up_ledger(facts, posterior.frame.levels, months, monthly)
     found = forecast(posterior, ledger, **asked, plans=plans, reliability=reliability, threads=1)
     return replace(
         found,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import clvforecast as clv
+from clvforecast.cells import COUNTED, build_cells, build_frame
 from clvforecast.forecast_file import checksum
-from clvforecast.pooled import total_rows
+from clvforecast.histories import build_histories
+from clvforecast.pooled import added, total_rows
 from clvforecast.posterior import prior
 from spark_cluster import Cluster, cluster, missing, session
 
@@ -22,6 +29,13 @@ if reason := missing():
     pytest.skip(reason, allow_module_level=True)
 
 import clvforecast.spark as clv_spark  # noqa: E402
+from clvforecast.spark import forecasts  # noqa: E402
+from clvforecast.spark.facts import facts_of_part, joined_facts  # noqa: E402
+from clvforecast.spark.fitting import count_cells  # noqa: E402
+from clvforecast.spark.forecasts import FAILURE_SCHEMA, Job, score_part  # noqa: E402
+from clvforecast.spark.ledgers import of_accounts  # noqa: E402
+from clvforecast.spark.rows import PART_ROWS, bodies, frames_of, table_of, tables_of  # noqa: E402
+from clvforecast.spark.scoring import file_of  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 
@@ -217,6 +231,118 @@ def test_what_no_part_can_tell_by_itself_is_refused(spark: Any, world: World, ta
     twice = tables.accounts.union(tables.accounts.limit(1))
     with pytest.raises(clv.LedgerError, match="account_id must be unique"):
         clv_spark.score(world.posterior, tables.events, twice, **ASKED)
+
+
+def assert_equal_arrays(mine: Any, theirs: Any, at: str) -> None:
+    """Two values of dataclasses, dictionaries and arrays are the same to the bit."""
+    assert type(mine) is type(theirs), at
+    if is_dataclass(mine):
+        for of in fields(mine):
+            assert_equal_arrays(getattr(mine, of.name), getattr(theirs, of.name), f"{at}.{of.name}")
+    elif isinstance(mine, dict):
+        assert list(mine) == list(theirs), at
+        for name in mine:
+            assert_equal_arrays(mine[name], theirs[name], f"{at}[{name!r}]")
+    else:
+        np.testing.assert_array_equal(mine, theirs, err_msg=at)
+
+
+@pytest.mark.parametrize("max_cells", [None, 60])
+def test_the_cells_are_those_of_one_machine(max_cells: int | None, world: World, tables: Tables) -> None:
+    segments = ["segment", "region"]
+    histories = build_histories(world.ledger(), only=COUNTED)
+    frame = build_frame(histories, segments)
+    cells = build_cells(histories, frame, max_cells)
+    assert (cells.renewal.n_lines_used < cells.renewal.n_lines) == (max_cells is not None)
+    day = date.fromisoformat(AS_OF)
+    facts, found = count_cells(*tables, segments, None, max_cells, day, None, 5)
+    assert_equal_arrays(found.frame, frame, "frame")
+    assert_equal_arrays(found.cells, cells, "cells")
+    assert found.warnings == histories.warnings and facts.as_of == day
+
+
+@pytest.mark.slow
+def test_the_draws_are_those_of_one_machine(world: World, tables: Tables) -> None:
+    asked: dict[str, Any] = {"segments": ["segment"], "seed": 11, "draws": 500, "progress": False}
+    mine = clv_spark.fit(*tables, **asked, as_of=AS_OF, partitions=3)
+    theirs = clv.fit(world.ledger(), **asked)
+    assert mine.draws.identical(theirs.draws)
+    assert (mine.as_of, mine.currency) == (theirs.as_of, theirs.currency)
+
+
+def test_segments_that_cannot_be_are_told_before_any_task(tables: Tables) -> None:
+    with pytest.raises(clv.ClvError, match="country"):
+        clv_spark.fit(*tables, segments=["country"], progress=False)
+    with pytest.raises(clv.FitError, match="draws=10"):
+        clv_spark.fit(*tables, draws=10, progress=False)
+
+
+class Held(NamedTuple):
+    """In place of a `pyspark.Broadcast`."""
+
+    value: Any
+
+
+def as_batches(world: World) -> list[pa.RecordBatch]:
+    """What a worker sees of a part: rows with a struct of the events, or of the accounts table."""
+    events, accounts = (pa.Table.from_pandas(table, preserve_index=False) for table in (world.events, world.accounts))
+
+    def packed(table: pa.Table, name: str) -> pa.Table:
+        return pa.table({"key": table["account_id"].cast(pa.string()), name: table.to_struct_array()})
+
+    rows = pa.concat_tables([packed(events, "event"), packed(accounts, "account")], promote_options="default")
+    return rows.to_batches(max_chunksize=1000)
+
+
+def job_of(world: World) -> Job:
+    (said,) = (row.as_py() for batch in facts_of_part(None, as_batches(world)) for row in batch.column("said"))
+    facts = joined_facts([json.loads(said)], date.fromisoformat(AS_OF), None, len(world.events))
+    return Job(Held(file_of(world.posterior)), Held((None, None)), ASKED, facts, 1)
+
+
+def test_an_account_that_fails_is_a_row_and_the_others_are_forecast(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = ["A000010", "A000011", "A000333"]
+
+    def forecast(posterior: clv.Posterior, ledger: clv.Ledger, **asked: Any) -> clv.Forecast:
+        if found := set(bad) & set(ledger.events["account_id"].to_pylist()):
+            raise ZeroDivisionError(f"one of {len(found)}")
+        return clv.forecast(posterior, ledger, **asked)
+
+    monkeypatch.setattr(forecasts, "forecast", forecast)
+    rows = pa.Table.from_batches(list(score_part(job_of(world), as_batches(world))), PART_ROWS)
+    of_kind = {
+        kind: rows.filter(pc.equal(rows["kind"], kind)).to_batches() for kind in ("failures", "totals", "accounts")
+    }
+    failures = pa.Table.from_batches(list(tables_of(FAILURE_SCHEMA, of_kind["failures"]))).to_pylist()
+    assert sorted(failure["account_id"] for failure in failures) == bad
+    assert {(failure["error"], failure["message"]) for failure in failures} == {("ZeroDivisionError", "one of 1")}
+    monkeypatch.undo()
+    ledger = world.ledger()
+    others = pc.invert(pc.is_in(ledger.accounts["account_id"], pa.array(bad)))
+    whole = clv.forecast(world.posterior, of_accounts(ledger, ledger.accounts["account_id"].filter(others)), **ASKED)
+    assert added(table_of(body) for _, body in bodies(of_kind["totals"])).equals(added([total_rows(whole)]))
+    tables = pd.concat([frames_of(body, n, 2)[0] for n, body in bodies(of_kind["accounts"])])
+    pd.testing.assert_frame_equal(
+        tables.sort_values("account_id", ignore_index=True), whole.table, check_exact=True, check_dtype=False
+    )
+
+
+def test_what_is_no_account_fails_the_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(posterior: clv.Posterior, ledger: clv.Ledger, **asked: Any) -> clv.Forecast:
+        raise OSError("no space left")
+
+    def broken(posterior: clv.Posterior, ledger: clv.Ledger, **asked: Any) -> clv.Forecast:
+        raise ValueError("every account")
+
+    job, batches = job_of(world), as_batches(world)
+    monkeypatch.setattr(forecasts, "forecast", full)
+    with pytest.raises(OSError, match="no space left"):
+        list(score_part(job, batches))
+    monkeypatch.setattr(forecasts, "forecast", broken)
+    with pytest.raises(clv.ClvError, match="more than 100 accounts of a part .*every account"):
+        list(score_part(job, batches))
 
 
 def when_scored(spark: Any, parts: int, then: Any) -> None:

@@ -109,7 +109,9 @@ def frame_of(counts: Counts, segments: Sequence[str] = (), size_edges: Sequence[
         As `build_frame`; when no part has a contract, or parts are known as of different days.
     """
     if MONTHS not in counts:
-        raise HistoryError("no part has an initial or renewal event booked by its as_of, so there is no contract to model.")
+        raise HistoryError(
+            "no part has an initial or renewal event booked by its as_of, so there is no contract to model."
+        )
     levels = [what.removeprefix(LEVEL).split("/", 1) for what in counts if what.startswith(LEVEL)]
     sizes, months = counts[SIZES], counts[MONTHS].keys[:, 0]
     edges = size_cuts(sizes.keys[:, 0], sizes.numbers[:, 0]) if size_edges is None else _given_cuts(size_edges)

@@ -43,6 +43,8 @@ COUNTED = {
     "churns": ("role", "remainder_cents", "debooked_cents"),
 }
 """Columns of `Histories` that frame and cells are made of, by table: half of them all."""
+OF_THE_FRAME = (change_counts, rate_counts, size_counts, term_counts)
+"""What is counted beside renewals by the frame's levels."""
 
 
 def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None) -> Cells:
@@ -67,16 +69,15 @@ def build_cells(histories: Histories, frame: Frame, max_cells: int | None = None
     """
     with ThreadPoolExecutor(available_threads()) as pool:
         renewals = pool.submit(sampled_counts, histories, frame, max_cells or MOST_CELLS)
-        others = [pool.submit(count, histories, frame) for count in OTHERS]
+        others = [pool.submit(count, histories, frame) for count in OF_THE_FRAME]
         counts = [found.result() for found in (renewals, *others)]
-    return cells_of(counts, frame)
+    return cells_of([*counts, refund_counts(histories)], frame)
 
 
 def cell_counts(histories: Histories, frame: Frame, max_cells: int | None = None) -> Counts:
     """What cells are made of, of a part of whole accounts: all but renewals, and what the renewals' cut is made of."""
-    return summed(
-        [first_counts(histories, frame, max_cells or MOST_CELLS), *(count(histories, frame) for count in OTHERS)]
-    )
+    firsts = first_counts(histories, frame, max_cells or MOST_CELLS)
+    return summed([firsts, *(count(histories, frame) for count in OF_THE_FRAME), refund_counts(histories)])
 
 
 def merged(parts: Iterable[Counts], max_cells: int | None = None) -> Counts:
@@ -100,14 +101,6 @@ def cells_of(counts: Iterable[Counts], frame: Frame) -> Cells:
         refunds=refunds_of(found),
         warnings=_warnings(renewal, change, sizes, frame),
     )
-
-
-def _refund_counts(histories: Histories, frame: Frame) -> Counts:
-    return refund_counts(histories)
-
-
-OTHERS = (change_counts, rate_counts, size_counts, term_counts, _refund_counts)
-"""What is counted beside renewals."""
 
 
 def _warnings(renewal: RenewalCells, change: ChangeCells, sizes: dict[str, SizeCells], frame: Frame) -> tuple[str, ...]:

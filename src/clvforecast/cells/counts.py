@@ -98,15 +98,17 @@ def _lists(rows: list[Longs]) -> pa.Array:
 
 def counts_of(table: pa.Table) -> Counts:
     """The counts that a table of `SCHEMA` holds, its rows in any order; rows of equal (what, key) are added up."""
-    table = table.select(SCHEMA.names).cast(SCHEMA).sort_by("what").combine_chunks()
-    runs = table["what"].combine_chunks().run_end_encode() if table.num_rows else None
-    names = runs.values.to_pylist() if runs is not None else []
-    ends = runs.run_ends.to_pylist() if runs is not None else []
-    counts, first = {}, 0
-    for what, end in zip(names, ends, strict=True):
-        rows = table.slice(first, end - first)
-        counts[what] = tallied(*(_matrix(rows[name], end - first) for name in ("key", "numbers")))
-        first = end
+    table = table.select(SCHEMA.names).cast(SCHEMA).combine_chunks()
+    if not table.num_rows:
+        return {}
+    names = table["what"].combine_chunks().dictionary_encode()
+    code = names.indices.to_numpy()
+    table = table.take(pa.array(np.argsort(code, kind="stable")))
+    ends = offsets(np.bincount(code))
+    counts = {}
+    for what, first, n in zip(names.dictionary.to_pylist(), ends[:-1], np.diff(ends), strict=True):
+        rows = table.slice(first, n)
+        counts[what] = tallied(_matrix(rows["key"], n), _matrix(rows["numbers"], n))
     return counts
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from clvforecast.cells import Frame
-from clvforecast.cells.levels import known_years
+from clvforecast.cells.levels import frame_counts, known_years
 from clvforecast.forecast import forecast
 from clvforecast.histories import build_histories
 from clvforecast.ledger import read_ledger
@@ -55,8 +55,7 @@ def test_a_year_is_settled_when_its_bookings_are_in(lag_days, as_of, settled) ->
             rows.append((f"A{account}", booked, "initial" if year == 2019 else "renewal", 1200.0, "USD", start, 12))
     names = ["account_id", "event_date", "kind", "amount", "currency", "start_date", "term_months"]
     histories = build_histories(read_ledger(pd.DataFrame(rows, columns=names), as_of=as_of))
-    lags = np.full(12, float(lag_days))
-    years, found = known_years(histories, lags, np.array([-31.0, 0.0, 92.0]))
+    years, found = known_years(frame_counts(histories), np.array([-31.0, 0.0, 92.0]))
     assert years == (2019, 2020, 2021)
     assert found == settled
 

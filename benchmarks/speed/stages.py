@@ -77,7 +77,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
         import nutpie  # noqa: F401  (PyMC's own sampler comes with its import too)
 
         from clvforecast.cells import COUNTED, build_frame
-        from clvforecast.cells.renewal import count_renewals
+        from clvforecast.cells.renewal_cells import renewal_cells, sampled_counts
         from clvforecast.components import RenewalPriors
         from clvforecast.components.renewal import renewal_component
         from clvforecast.histories import build_histories
@@ -89,7 +89,7 @@ def renewal(steps: Steps, events: str, accounts: str, as_of: str, segments: list
         histories = build_histories(ledger, only=COUNTED)
     with steps.step("cells") as figures:
         frame = build_frame(histories, segments)
-        cells = count_renewals(histories, frame, None)
+        cells = renewal_cells(sampled_counts(histories, frame), frame)
         figures |= {"renewal_cells": len(cells.count), "lines": cells.n_lines, "lines_used": cells.n_lines_used}
     with steps.step("sampling"):
         priors = RenewalPriors() if free_clock else RenewalPriors(log_c_sd=HELD_AT_ONE)

@@ -15,6 +15,7 @@ from clvforecast.errors import ForecastError
 from clvforecast.histories.lines import segment_columns
 from clvforecast.intervals import check_interval
 from clvforecast.ledger import Ledger
+from clvforecast.reduction import ForecastSettings
 
 if TYPE_CHECKING:
     from clvforecast.forecast import Forecast
@@ -55,20 +56,27 @@ def number_groups(accounts: pd.DataFrame, columns: list[str]) -> tuple[NDArray[n
 
 def account_ranges(forecast: Forecast, ci_prob: float, ci_kind: str) -> pd.DataFrame:
     """See `Forecast.accounts`."""
+    return ranges_of(forecast.table, forecast.intervals, forecast.settings, ci_prob, ci_kind)
+
+
+def ranges_of(
+    table: pd.DataFrame, intervals: pd.DataFrame, settings: ForecastSettings, ci_prob: float, ci_kind: str
+) -> pd.DataFrame:
+    """The columns of `Forecast.accounts` from a forecast's table and its intervals, of any of its accounts."""
     check_interval(ci_prob, ci_kind)
     key = f"{ci_kind}|{ci_prob}"
-    if f"lower|{key}" not in forecast.intervals:
+    if f"lower|{key}" not in intervals:
         raise ForecastError(
-            f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, forecast.settings.ci_probs))}. "
+            f"ci_prob={ci_prob} was not kept; kept are {', '.join(map(str, settings.ci_probs))}. "
             f"Forecast again with ci_probs=({ci_prob}, ...)."
         )
-    table = forecast.table.copy(deep=not COPIES_ON_WRITE)
+    table = table.copy(deep=not COPIES_ON_WRITE)
     for prefix in ("discounted_", ""):
         at = table.columns.get_loc(f"{prefix}q95") + 1
         for offset, end in enumerate(("lower", "upper")):
-            table.insert(at + offset, f"{prefix}{end}", forecast.intervals[f"{prefix}{end}|{key}"])
+            table.insert(at + offset, f"{prefix}{end}", intervals[f"{prefix}{end}|{key}"])
     at = table.columns.get_loc("upper") + 1
-    to_date = table[TO_DATE[forecast.settings.timing]]
+    to_date = table[TO_DATE[settings.timing]]
     extra = {
         "ci_prob": ci_prob,
         "ci_kind": ci_kind,

@@ -58,6 +58,10 @@ class PlanError(ClvError):
         self.rejected = rejected
 
 
+class SparkError(ClvError):
+    """A Spark job cannot do this, or did not: the message names the account or the part."""
+
+
 class DatasetError(ClvError):
     """A data set that ships with the package is missing or not what it should be."""
 

@@ -209,19 +209,13 @@ def fit(
     HistoryError
         When the ledger has no contract, or not the segment columns asked for.
     """
-    if draws * chains < ESS_LIMIT:
-        raise FitError(
-            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
-            "have. Take the default of 1000, or at least some hundreds."
-        )
+    check_draws(draws, chains)
     settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     chosen = _checked_priors(priors)
     with announcing(progress) as say, made_ready():
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
-        components, labels = build_components(cells, frame, chosen), _coordinates(frame)
-        sampled = sample_components(components, settings, say, labels)
-    return _posterior(sampled, frame, settings, _about(ledger, histories, cells, chosen))
+        return fit_cells(cells, frame, settings, chosen, say, source_of(ledger, histories.warnings))
 
 
 def prior(
@@ -238,17 +232,54 @@ def prior(
     chosen = _checked_priors(priors)
     histories, frame, cells = _count(ledger, segments, size_edges, None)
     sampled = [prior_component(component, settings) for component in build_components(cells, frame, chosen)]
-    return _posterior(sampled, frame, settings, _about(ledger, histories, cells, chosen))
+    return _posterior(sampled, frame, settings, _about(source_of(ledger, histories.warnings), cells, chosen))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The ledger that cells were counted from, as far as its posterior tells of it: SHA-256, day (ISO), currency, days of
+    grace (None: those of the term), and what was found odd in ledger and histories."""
+
+    fingerprint: str = ""
+    as_of: str = ""
+    currency: str = ""
+    grace_days: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def source_of(ledger: Ledger, history_warnings: Sequence[str] = ()) -> Source:
+    """What a posterior tells of this ledger, with the warnings of its histories."""
+    return Source(
+        fingerprint=ledger.fingerprint,
+        as_of=ledger.as_of.isoformat(),
+        currency=ledger.currency,
+        grace_days=ledger.grace_days,
+        warnings=(*ledger.warnings, *history_warnings),
+    )
 
 
 def fit_cells(
-    cells: Cells, frame: Frame, settings: Settings, priors: ModelPriors | None = None, say: Say = lambda message: None
+    cells: Cells,
+    frame: Frame,
+    settings: Settings,
+    priors: ModelPriors | None = None,
+    say: Say = lambda message: None,
+    source: Source | None = None,
 ) -> Posterior:
-    """`fit` from cells that are already counted; the posterior then tells nothing of a ledger."""
-    components, labels = build_components(cells, frame, _checked_priors(priors)), _coordinates(frame)
+    """`fit` from cells that are already counted, here or elsewhere; without a `source` the posterior tells of no ledger."""
+    chosen = _checked_priors(priors)
+    components, labels = build_components(cells, frame, chosen), _coordinates(frame)
     sampled = sample_components(components, settings, say, labels)
-    about = {"fingerprint": "", "as_of": "", "currency": "", "warnings": json.dumps(list(cells.warnings))}
-    return _posterior(sampled, frame, settings, {**about, "priors": _describe(_checked_priors(priors))})
+    return _posterior(sampled, frame, settings, _about(source or Source(), cells, chosen))
+
+
+def check_draws(draws: int, chains: int) -> None:
+    """Raise FitError for fewer draws than the gate asks for."""
+    if draws * chains < ESS_LIMIT:
+        raise FitError(
+            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
+            "have. Take the default of 1000, or at least some hundreds."
+        )
 
 
 def _checked_priors(priors: ModelPriors | None) -> ModelPriors:
@@ -272,13 +303,13 @@ def _count(
     return histories, frame, build_cells(histories, frame, max_cells)
 
 
-def _about(ledger: Ledger, histories: Histories, cells: Cells, priors: ModelPriors) -> dict[str, str]:
+def _about(source: Source, cells: Cells, priors: ModelPriors) -> dict[str, str]:
     return {
-        "fingerprint": ledger.fingerprint,
-        "as_of": ledger.as_of.isoformat(),
-        "currency": ledger.currency,
-        "grace_days": json.dumps(ledger.grace_days),
-        "warnings": json.dumps([*ledger.warnings, *histories.warnings, *cells.warnings]),
+        "fingerprint": source.fingerprint,
+        "as_of": source.as_of,
+        "currency": source.currency,
+        "grace_days": json.dumps(source.grace_days),
+        "warnings": json.dumps([*source.warnings, *cells.warnings]),
         "priors": _describe(priors),
     }
 

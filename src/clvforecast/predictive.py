@@ -23,7 +23,7 @@ from clvforecast.cells.groups import line_levels, line_size_classes
 from clvforecast.cells.rates import DAYS_PER_YEAR, line_event_counts
 from clvforecast.cells.records import EVENT_KINDS
 from clvforecast.cells.renewal import Paths, renewal_paths
-from clvforecast.cells.terms import count_terms
+from clvforecast.cells.terms import term_cells, term_counts
 from clvforecast.errors import ForecastError
 from clvforecast.histories import Histories, build_histories
 from clvforecast.histories.engine import values
@@ -316,7 +316,7 @@ def _changes(world: _World) -> pd.DataFrame:
 def _terms(world: _World) -> pd.DataFrame:
     """Shares of the next term's length by the class of the ended one; a last group for returns."""
     frame = world.frame
-    counts = count_terms(world.histories, frame).counts
+    counts = term_cells(term_counts(world.histories, frame), frame).counts
     rows = []
     for row, name in enumerate((*(f"after {name} months" for name in frame.term_class_names), "on a return")):
         total = int(counts[row].sum())

@@ -95,6 +95,16 @@ def scoring_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels
 
 def model_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) -> tuple[str, ...]:
     """Levels and terms unseen in training, a posterior that knows more or less than is asked, a ledger gone quiet."""
+    return (
+        *level_warnings(posterior, new_levels),
+        *_unlike_terms(posterior, ledger),
+        *training_warnings(posterior, ledger.as_of),
+        *quiet_warnings(pc.max(ledger.events["event_date"]).as_py(), ledger.as_of),
+    )
+
+
+def level_warnings(posterior: Posterior, new_levels: NewLevels) -> tuple[str, ...]:
+    """A line a column in which there are levels that training has not seen."""
     warnings = []
     for column in dict.fromkeys(column for column, _ in new_levels):
         levels = [level for name, level in new_levels if name == column]
@@ -102,7 +112,12 @@ def model_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) 
             f"{column}: {len(levels)} levels were not in the training data ({_some(levels)}), which had "
             f"{_some(posterior.frame.levels[column])}; their effects are drawn from the spread of those that were."
         )
-    warnings += _unlike_terms(posterior, ledger)
+    return tuple(warnings)
+
+
+def training_warnings(posterior: Posterior, as_of: date) -> tuple[str, ...]:
+    """What training has not seen of any account, and whether it knew more or less than is known on `as_of`."""
+    warnings = []
     if posterior.unseen:
         kinds = ", ".join(component.replace("_", " ") for component in posterior.unseen)
         warnings.append(
@@ -114,23 +129,27 @@ def model_warnings(posterior: Posterior, ledger: Ledger, new_levels: NewLevels) 
             "prior's, whose long tail can lift means far above medians. Read medians and ranges."
         )
     trained = date.fromisoformat(posterior.as_of)
-    if trained > ledger.as_of:
+    if trained > as_of:
         warnings.append(
-            f"the posterior was trained on what was known by {trained}, after the ledger's as_of {ledger.as_of}: it has "
+            f"the posterior was trained on what was known by {trained}, after the ledger's as_of {as_of}: it has "
             "seen part of what it forecasts."
         )
-    if (ledger.as_of - trained).days > OLD_DAYS:
+    if (as_of - trained).days > OLD_DAYS:
         warnings.append(
-            f"the posterior was trained on what was known by {trained}, {(ledger.as_of - trained).days} days before the ledger's "
-            f"as_of {ledger.as_of}: what customers did since then is in their own states, not in what was learned. Fit again."
-        )
-    latest = pc.max(ledger.events["event_date"]).as_py()
-    if (ledger.as_of - latest).days > QUIET_DAYS:
-        warnings.append(
-            f"the latest booking is of {latest}, {(ledger.as_of - latest).days} days before as_of {ledger.as_of}: "
-            "accounts that are not booked since then count as lapsed. Check that the ledger is complete."
+            f"the posterior was trained on what was known by {trained}, {(as_of - trained).days} days before the ledger's "
+            f"as_of {as_of}: what customers did since then is in their own states, not in what was learned. Fit again."
         )
     return tuple(warnings)
+
+
+def quiet_warnings(latest: date, as_of: date) -> tuple[str, ...]:
+    """Whether nothing was booked for long before `as_of`; latest: the last booking known then."""
+    if (as_of - latest).days <= QUIET_DAYS:
+        return ()
+    return (
+        f"the latest booking is of {latest}, {(as_of - latest).days} days before as_of {as_of}: "
+        "accounts that are not booked since then count as lapsed. Check that the ledger is complete.",
+    )
 
 
 def _some(levels: Sequence[str]) -> str:

@@ -46,6 +46,12 @@ def distinct(keys: Longs) -> tuple[Longs, Longs]:
     return keys[example], index
 
 
+def numbers_of(found: Longs, keys: Longs) -> Longs:
+    """The number of every key among those `found`, which hold them all: distinct rows in lexicographic order."""
+    _, number = distinct(np.concatenate([found, keys]))
+    return number[len(found) :]
+
+
 def _digits(column: Longs) -> tuple[Longs, int]:
     """Numbers from 0 on in the order of the column's, and a bound of them: by subtraction, or where that is wide, by rank."""
     low, high = int(column.min()), int(column.max())

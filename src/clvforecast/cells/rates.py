@@ -5,32 +5,43 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.cells.counts import Counted, Counts, counted_of, tallied
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, line_size_classes
-from clvforecast.cells.records import EVENT_KINDS, RateCells
+from clvforecast.cells.records import EVENT_KINDS, RATE_KINDS, RateCells
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import is_text, values
 from clvforecast.histories.runs import counted
 
+Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
+RATE = "rate: "
 DAYS_PER_YEAR = 365.25
 HALF_MONTHS_PER_YEAR = 24
 
 
-def count_rates(histories: Histories, frame: Frame) -> dict[str, RateCells]:
-    """Rate cells of every kind: four events and termination per active year, reactivation per lapsed year."""
+def rate_counts(histories: Histories, frame: Frame) -> Counts:
+    """Lines by (levels, size class, half months of exposure, events) of every kind.
+
+    Four events and termination go by active days, reactivation by lapsed ones.
+    """
     levels = line_levels(histories, frame)
     sizes = line_size_classes(histories, frame)
     events = line_event_counts(histories)
     active = values(histories.lines, "active_days")
-    cells = {kind: rate_cells(kind, levels, sizes, active, events[:, i]) for i, kind in enumerate(EVENT_KINDS)}
+    counts = {kind: _line_counts(levels, sizes, active, events[:, i]) for i, kind in enumerate(EVENT_KINDS)}
     lapsed, returns = established_lapses(histories, frame)
-    no_size = np.full(len(levels), -1, dtype=np.int32)
-    cells["reactivation"] = rate_cells("reactivation", levels, no_size, lapsed, returns)
-    ended = values(histories.lines, "n_terminations")
-    cells["termination"] = rate_cells("termination", levels, sizes, active, ended)
-    return cells
+    counts["reactivation"] = _line_counts(levels, np.full(len(levels), -1, dtype=np.int32), lapsed, returns)
+    counts["termination"] = _line_counts(levels, sizes, active, values(histories.lines, "n_terminations"))
+    return {f"{RATE}{kind}": counted for kind, counted in counts.items()}
+
+
+def _line_counts(levels: Ints, sizes: Ints, exposed_days: Longs, n_events: Longs) -> Counted:
+    """Exposure counts to half a month. Lines without exposure and events say nothing."""
+    seen = (exposed_days > 0) | (n_events > 0)
+    half_months = np.rint(exposed_days[seen] / DAYS_PER_YEAR * HALF_MONTHS_PER_YEAR).astype(np.int64)
+    return tallied(np.column_stack([levels[seen], sizes[seen], np.maximum(half_months, 1), n_events[seen]]))
 
 
 def line_event_counts(histories: Histories) -> Longs:
@@ -59,27 +70,29 @@ def established_lapses(histories: Histories, frame: Frame) -> tuple[Longs, Longs
     return lapsed, counted(line[certain & returned], n)
 
 
-def rate_cells(
-    kind: str, levels: NDArray[np.int32], sizes: NDArray[np.int32], exposed_days: Longs, n_events: Longs
-) -> RateCells:
-    """Lines counted by (group, exposure to half a month). Lines without exposure and events say nothing."""
-    seen = (exposed_days > 0) | (n_events > 0)
-    half_months = np.rint(exposed_days[seen] / DAYS_PER_YEAR * HALF_MONTHS_PER_YEAR).astype(np.int64)
-    half_months = np.maximum(half_months, 1)
-    n = n_events[seen]
-    groups, group = distinct(np.column_stack([levels[seen], sizes[seen]]).astype(np.int64))
-    cells, cell = distinct(np.column_stack([group, half_months]))
-    events = np.zeros(len(cells), dtype=np.int64)
-    np.add.at(events, cell, n)
-    hist_n, hist_count = np.unique(n[n > 0], return_counts=True)
+def rate_cells(counts: Counts, frame: Frame) -> dict[str, RateCells]:
+    """Rate cells of every kind, from what `rate_counts` found in all parts."""
+    width = len(frame.segments) + 3
+    return {kind: _cells_of(kind, *counted_of(counts, f"{RATE}{kind}", width)) for kind in RATE_KINDS}
+
+
+def _cells_of(kind: str, keys: Longs, numbers: Longs) -> RateCells:
+    """Lines by (group, exposure), and those with events by how many they have."""
+    n, lines = keys[:, -1], numbers[:, 0]
+    groups, group = distinct(keys[:, :-2])
+    cells, cell = distinct(np.column_stack([group, keys[:, -2]]))
+    n_lines, n_events = (np.zeros(len(cells), dtype=np.int64) for _ in range(2))
+    np.add.at(n_lines, cell, lines)
+    np.add.at(n_events, cell, lines * n)
+    histogram = tallied(n[n > 0], numbers[n > 0])
     return RateCells(
         kind=kind,
         group_levels=groups[:, :-1].astype(np.int32),
         group_size=groups[:, -1].astype(np.int32),
         group=cells[:, 0].astype(np.int32),
         exposure=cells[:, 1] / HALF_MONTHS_PER_YEAR,
-        n_lines=counted(cell, len(cells)),
-        n_events=events,
-        hist_n=hist_n.astype(np.int32),
-        hist_count=hist_count.astype(np.int64),
+        n_lines=n_lines,
+        n_events=n_events,
+        hist_n=histogram.keys[:, 0].astype(np.int32),
+        hist_count=histogram.numbers[:, 0],
     )

@@ -5,23 +5,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from clvforecast.cells.counts import Counted, Counts, counted_of, so_many, total_of
+from clvforecast.cells.exact import UNIT, exact_sums, product, rounded, totals
 from clvforecast.cells.frame import Frame
 from clvforecast.cells.groups import distinct, line_levels, line_size_classes
-from clvforecast.cells.records import SizeCells
+from clvforecast.cells.records import SIZE_KINDS, SizeCells
 from clvforecast.histories import Histories
 from clvforecast.histories.engine import is_text, values
-from clvforecast.histories.runs import counted, run_lengths, run_starts, run_sums
+from clvforecast.histories.runs import run_lengths, run_starts, run_sums
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
 
+SIZE = "size: "
+CLIPPED = "clipped contractions"
 
-def count_sizes(histories: Histories, frame: Frame) -> dict[str, SizeCells]:
-    """Size cells of every kind."""
+
+def size_counts(histories: Histories, frame: Frame) -> Counts:
+    """Exact sums over units (lines, or single returns) by (levels, size class, n) of every kind."""
     levels = line_levels(histories, frame)
     sizes = line_size_classes(histories, frame)
-    cells = {}
+    counts: Counts = {}
     for kind, table in (
         ("expansion", histories.amendments),
         ("contraction", histories.amendments),
@@ -31,12 +36,12 @@ def count_sizes(histories: Histories, frame: Frame) -> dict[str, SizeCells]:
         rows = is_text(table, "kind", kind)
         order = np.argsort(values(table, "line")[rows], kind="stable")
         line, y = values(table, "line")[rows][order], values(table, "y")[rows][order]
-        n_clipped = int(values(table, "clipped")[rows].sum()) if kind == "contraction" else 0
-        cells[kind] = size_cells(kind, levels, sizes, line, run_starts(line), y, n_clipped)
+        counts[f"{SIZE}{kind}"] = _unit_sums(levels, sizes, line, run_starts(line), y)
     line, y = return_values(histories)
     no_size = np.full(len(levels), -1, dtype=np.int32)
-    cells["return_value"] = size_cells("return_value", levels, no_size, line, np.arange(len(line)), y)
-    return cells
+    counts[f"{SIZE}return_value"] = _unit_sums(levels, no_size, line, np.arange(len(line)), y)
+    clipped = values(histories.amendments, "clipped") & is_text(histories.amendments, "kind", "contraction")
+    return counts | {CLIPPED: so_many(int(clipped.sum()))}
 
 
 def return_values(histories: Histories) -> tuple[Longs, Floats]:
@@ -47,34 +52,47 @@ def return_values(histories: Histories) -> tuple[Longs, Floats]:
     return values(terms, "line")[new], np.log(mrr[new] / mrr[new - 1])
 
 
-def size_cells(
-    kind: str, levels: Ints, sizes: Ints, line: Longs, starts: Longs, y: Floats, n_clipped: int = 0
-) -> SizeCells:
-    """Cells of events ordered by line; `starts` are the first rows of the units (lines, or single returns).
+def _unit_sums(levels: Ints, sizes: Ints, line: Longs, starts: Longs, y: Floats) -> Counted:
+    """Of events ordered by line, the sums that `SizeCells` need; `starts` are the first rows of the units.
 
-    W = Σ_i Σ_j (y_ij - ȳ_i)²,  M = mean of the ȳ_i,  C = Σ_i (ȳ_i - M)²,  over the N units of a (group, n).
+    1, Σ_j (y_ij - ȳ_i)², ȳ_i and ȳ_i², the last with what is rounded off.
     """
     n = run_lengths(starts, len(y))
     mean = run_sums(y, starts) / np.maximum(n, 1)
     squares = run_sums((y - np.repeat(mean, n)) ** 2, starts)
-    unit_line = line[starts]
-    keys = np.column_stack([levels[unit_line], sizes[unit_line]]).astype(np.int64)
-    groups, group = distinct(keys)
-    cells, cell = distinct(np.column_stack([group, n]))
-    # sorted by cell with lines in order, so that sums are the same bytes whatever the order of the input
-    order = np.argsort(cell, kind="stable")
-    first = run_starts(cell[order])
-    n_units = counted(cell, len(cells))
-    M = run_sums(mean[order], first) / np.maximum(n_units, 1)
+    keys, cell = distinct(np.column_stack([levels[line[starts]], sizes[line[starts]], n]).astype(np.int64))
+
+    def terms(units: Longs) -> Floats:
+        return np.column_stack([np.ones(len(units)), squares[units], mean[units], *product(mean[units], mean[units])])
+
+    sums = exact_sums(cell, terms, sum_of=(0, 1, 2, 3, 3))
+    return Counted(np.column_stack([keys[sums.keys[:, 0]], sums.keys[:, 1]]), sums.numbers)
+
+
+def size_cells(counts: Counts, frame: Frame) -> dict[str, SizeCells]:
+    """Size cells of every kind, from what `size_counts` found in all parts."""
+    width = len(frame.segments) + 3
+    n_clipped = total_of(counts, CLIPPED)
+    return {
+        kind: _cells_of(kind, counted_of(counts, f"{SIZE}{kind}", width, 4), n_clipped if kind == "contraction" else 0)
+        for kind in SIZE_KINDS
+    }
+
+
+def _cells_of(kind: str, sums: Counted, n_clipped: int) -> SizeCells:
+    """W = Σ_i Σ_j (y_ij - ȳ_i)²,  M = Σ_i ȳ_i / N,  C = Σ_i ȳ_i² - (Σ_i ȳ_i)² / N,  over the N units of a (group, n)."""
+    keys, of_cells = totals(sums)
+    N, W, S1, S2 = of_cells.T
+    groups, group = distinct(keys[:, :-1])
     return SizeCells(
         kind=kind,
         group_levels=groups[:, :-1].astype(np.int32),
         group_size=groups[:, -1].astype(np.int32),
-        group=cells[:, 0].astype(np.int32),
-        n=cells[:, 1].astype(np.int32),
-        n_lines=n_units,
-        within=run_sums(squares[order], first),
-        mean=M,
-        between=run_sums((mean[order] - np.repeat(M, n_units)) ** 2, first),
+        group=group.astype(np.int32),
+        n=keys[:, -1].astype(np.int32),
+        n_lines=(N // UNIT).astype(np.int64),
+        within=rounded(W),
+        mean=rounded(S1, N),
+        between=rounded(S2 * N - S1 * S1, N * UNIT),
         n_clipped=n_clipped,
     )

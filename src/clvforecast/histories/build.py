@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -76,8 +76,12 @@ def build_histories(
     with ThreadPoolExecutor(available_threads()) as pool:
         built = list(pool.map(lambda part: slice_histories(part, only), account_slices(ledger, accounts_each)))
     passed_over = np.sum([counts for _, counts in built], axis=0)
-    warnings = tuple(f"{count} {words}" for count, words in zip(passed_over, PASSED_OVER, strict=True) if count)
-    return replace(joined([histories for histories, _ in built]), warnings=warnings)
+    return replace(joined([histories for histories, _ in built]), warnings=passed_over_words(passed_over))
+
+
+def passed_over_words(counts: Iterable[int]) -> tuple[str, ...]:
+    """What was passed over, or looks wrong, and how often; what never occurs is left out."""
+    return tuple(f"{count} {words}" for count, words in zip(counts, PASSED_OVER, strict=True) if count)
 
 
 def slice_histories(part: Slice, only: Mapping[str, Collection[str]] | None = None) -> tuple[Histories, Counts]:

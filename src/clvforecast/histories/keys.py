@@ -21,3 +21,8 @@ def line_keys(lines: pa.Table) -> NDArray[np.uint64]:
     texts = pc.binary_join_element_wise(lines["account_id"], lines["contract_id"], "\x1f").cast(pa.binary())
     hashes = map(partial(blake2b, digest_size=8), texts.to_pylist())
     return np.frombuffer(b"".join(map(methodcaller("digest"), hashes)), dtype="<u8").astype(np.uint64)
+
+
+def in_order_of_keys(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The keys as signed integers in the same order."""
+    return (keys ^ np.uint64(1 << 63)).view(np.int64)

@@ -102,6 +102,8 @@ def place_events(events: Events, lines: pa.Table) -> pa.Table:
     An event whose own (account_id, contract_id) has no term goes to the account's line with the earliest
     term that covers it, or else to the account's earliest line.
     """
+    if not lines.num_rows:
+        return with_columns(events.table, line=np.full(events.table.num_rows, -1, dtype=np.int64))
     account, contract = values(events.table, "account"), values(events.table, "contract")
     first_line = np.searchsorted(values(lines, "account"), np.arange(len(events.account_ids)))
     line = np.minimum(first_line, lines.num_rows - 1)[account]

@@ -1,5 +1,7 @@
 """The warnings of a ledger: what was rejected, mended or left out, with counts."""
 
+from collections.abc import Mapping
+
 import duckdb
 import pyarrow as pa
 
@@ -8,8 +10,12 @@ from clvforecast.ledger.tables import RawTable, counts
 
 
 def counts_by_rule(rejected: pa.Table) -> str:
-    by_rule = sorted(rejected["rule"].value_counts().to_pylist(), key=lambda c: (-c["counts"], c["values"]))
-    return ", ".join(f"{rule['values']} {rule['counts']}" for rule in by_rule)
+    return rules_in_words({c["values"]: c["counts"] for c in rejected["rule"].value_counts().to_pylist()})
+
+
+def rules_in_words(rows: Mapping[str, int]) -> str:
+    """Rules with how many rows break each, the most first."""
+    return ", ".join(f"{rule} {n}" for rule, n in sorted(rows.items(), key=lambda found: (-found[1], found[0])))
 
 
 def first_reason(rejected: pa.Table) -> str:

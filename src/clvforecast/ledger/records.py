@@ -154,18 +154,7 @@ class Ledger:
         One line a part and currency: the ledger's own, then those of rejected rows, and none where it cannot be read.
         Columns: part, currency, rows, rows_with_amount (readable), amount_cents (exact), amount (currency units).
         """
-        parts = self._parts()
-        found = dict.fromkeys(name for totals in parts.values() for name in totals.by_currency)
-        others = sorted(name for name in found if name not in (None, self.currency))
-        lines = []
-        for currency in (self.currency, *others, *([None] if None in found else [])):
-            of_parts = {part: totals.money(currency) for part, totals in parts.items()}
-            placed = of_parts["accepted"] + of_parts["later"] + of_parts["rejected"]
-            of_parts["difference"] = of_parts["read"] + Money(
-                -placed.rows, -placed.rows_with_amount, -placed.amount_cents
-            )
-            lines += [(part, currency, *astuple(money), money.amount_cents / 100) for part, money in of_parts.items()]
-        return pd.DataFrame(lines, columns=["part", "currency", "rows", "rows_with_amount", "amount_cents", "amount"])
+        return reconciled(self._parts(), self.currency)
 
     def _parts(self) -> dict[str, Totals]:
         return {
@@ -240,6 +229,19 @@ class Ledger:
         )
 
 
+def reconciled(parts: Mapping[str, Totals], currency: str) -> pd.DataFrame:
+    """See `Ledger.reconciliation`; parts: "read", "accepted", "later" and "rejected"."""
+    found = dict.fromkeys(name for totals in parts.values() for name in totals.by_currency)
+    others = sorted(name for name in found if name not in (None, currency))
+    lines = []
+    for of in (currency, *others, *([None] if None in found else [])):
+        of_parts = {part: totals.money(of) for part, totals in parts.items()}
+        placed = of_parts["accepted"] + of_parts["later"] + of_parts["rejected"]
+        of_parts["difference"] = of_parts["read"] + Money(-placed.rows, -placed.rows_with_amount, -placed.amount_cents)
+        lines += [(part, of, *astuple(money), money.amount_cents / 100) for part, money in of_parts.items()]
+    return pd.DataFrame(lines, columns=["part", "currency", "rows", "rows_with_amount", "amount_cents", "amount"])
+
+
 def totals_of(table: pa.Table) -> Totals:
     """Totals of events or of rejected rows."""
     # in decimals: the sum of rejected cents may leave int64
@@ -256,10 +258,14 @@ def totals_of_broken(rows: int) -> Totals:
 
 def balanced(ledger: Ledger) -> Ledger:
     """The ledger, if every row and cent that was read is in one of its parts."""
-    parts = ledger.reconciliation()
+    check_balance(ledger.reconciliation())
+    return ledger
+
+
+def check_balance(parts: pd.DataFrame) -> None:
+    """Raise AssertionError where a row or a cent of `reconciled` parts is missing, or is there twice."""
     off = parts[parts["part"] == "difference"]
     if off[["rows", "rows_with_amount", "amount_cents"]].any(axis=None):
         raise AssertionError(
             f"the ledger does not hold what was read; please report this:\n{parts.to_string(index=False)}"
         )
-    return ledger

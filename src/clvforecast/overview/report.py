@@ -121,7 +121,7 @@ def data_report(ledger: Ledger, histories: Histories | None = None, patience_day
     [1.0, 0.75, 0.6055, 0.5175]
     """
     histories = build_histories(ledger, only=NEEDED) if histories is None else histories
-    patience = int(lag_bins(observed_lags(histories))[-1]) if patience_days is None else int(patience_days)
+    patience = int(lag_bins(*observed_lags(histories))[-1]) if patience_days is None else int(patience_days)
     cohorts, apart = cohort_table(histories, patience)
     gaps, empty = months_without_events(ledger)
     counted = (

@@ -21,7 +21,7 @@ GRID = (-61, -31, -15, -1, 0, 15, 31, 61, 92, 122, 182, 273, 365)
 
 def lag_edges(delays: Longs, window_days: int, renewal_days: int) -> tuple[int, ...]:
     """Edges of the bins, whole days; delays are those seen."""
-    days = common_days(delays.astype(np.float64))
+    days = common_days(*np.unique(delays, return_counts=True))
     edges = np.unique(np.concatenate([GRID, days - 1, days])).astype(np.int64)
     inner = edges[(edges > -window_days - 1) & (edges < renewal_days)]
     return (-window_days - 1, *map(int, inner), renewal_days)

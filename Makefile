@@ -6,6 +6,7 @@
 #   make calibrate   simulation-based calibration of the whole line, and of planted faults: half an hour
 #   make fuzz        a hundred thousand damaged and foreign files, each to be refused: minutes
 #   make portfolios  how often ranges hold, over two hundred synthetic companies: a quarter of an hour
+#   make kills       a hundred runs killed, with and without PostgreSQL, and what they leave: a quarter of an hour
 #   make bench       time and memory of every stage, a thousand to a million accounts: half an hour
 #   make bench-peers other packages on the same data, with a time limit each: hours
 #   make clean       remove .venv, caches and demo-output
@@ -14,7 +15,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint slow calibrate fuzz portfolios bench bench-peers bench-report clean
+.PHONY: help demo test lint slow calibrate fuzz portfolios kills bench bench-peers bench-report clean
 
 # Compiled bytecode and numba's cache make every later start faster, whatever the shell says about it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +27,7 @@ BIN := .venv/bin
 STAMP := .venv/.complete
 
 help:
-	@sed -n '3,11s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/clvforecast demo
@@ -54,6 +55,12 @@ fuzz: $(STAMP)
 
 portfolios: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m sbc portfolios --simulations 200
+
+# Less, or others: make kills KILLS=5
+KILLS ?= 50
+kills: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m kills --kills $(KILLS)
+	PYTHONPATH=tests $(BIN)/python -m kills --kills $(KILLS) --postgres
 
 # What was measured on this machine and source is not measured again. More: make bench BENCH='--sizes 1e7 --states cold'
 bench: $(STAMP)

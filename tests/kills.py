@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import clvforecast as clv
 
@@ -129,17 +130,10 @@ def compare(reference: Path, config: Path, uri: str | None) -> None:
         assert sink.current() == run_id
         assert sink.runs()["run_id"].to_pylist() == [run_id]
         for name in TABLES:
-            expected = pd.concat(
-                [pd.read_parquet(file) for file in sorted((found / name).glob(f"*/run={run_id}/*.parquet"))]
-            )
-            rows = sink.read(name, run_id).to_pandas()[[*expected.columns]]
-            keys = [column for column in expected if expected[column].dtype.kind not in "f"]
-            pd.testing.assert_frame_equal(*(_sorted(table, keys) for table in (rows, expected)), check_dtype=False)
-
-
-def _sorted(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    texts = table[keys].astype(str)
-    return table.iloc[texts.apply("\x1f".join, axis=1).argsort().to_numpy()].reset_index(drop=True)
+            files = sorted((found / name).glob(f"*/run={run_id}/*.parquet"))
+            expected = pa.concat_tables(pq.ParquetFile(file).read() for file in files)
+            rows = sink.read(name, run_id).select(expected.column_names)
+            assert sorted(map(repr, rows.to_pylist())) == sorted(map(repr, expected.to_pylist())), name
 
 
 def sinks_of(config: Path, uri: str | None) -> Iterator[clv.batch.Sink]:
@@ -160,16 +154,13 @@ def main() -> None:
         print(BEGUN, flush=True)
         clv.batch.score(asked.child)
         return
-    from postgres_server import running_server
+    from postgres_server import DURABLE
+    from postgres_server import started as started_server
 
     folder = Path(tempfile.mkdtemp(prefix="clvforecast-kills-"))
     begun = time.perf_counter()
     try:
-        if asked.postgres:
-            with running_server() as uri:
-                done = kill_runs(folder, asked.kills, asked.seed, uri)
-        else:
-            done = kill_runs(folder, asked.kills, asked.seed)
+        done = kill_runs(folder, asked.kills, asked.seed, started_server(DURABLE) if asked.postgres else None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     where = "files, DuckDB and PostgreSQL" if asked.postgres else "files and DuckDB"

@@ -168,13 +168,15 @@ def test_a_fit_that_fails_leaves_the_night_with_the_old_one(
         night(tmp_path / "first", "2023-06-30", refit="age")
 
 
-def test_drift_is_answered_by_one_fit(tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    slipped = Check({"slipped": True, "message": "the ranges do not hold"}, posterior=checksum(posterior().idata))
-    monkeypatch.setattr(run_module, "check_watches", lambda *args: [slipped])  # as it is then
+def test_drift_is_answered_by_one_fit(
+    watched: clv.Forecast, tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = settings(tmp_path, posterior={"refit": "drift"}, watch={"accounts": 0})
     old = replace(posterior(), idata=posterior().idata.copy())
     old.idata.attrs["as_of"] = "2022-09-30"
-    slipped = replace(slipped, posterior=checksum(old.idata))
+    found = compare(watched, np.full(len(watched.table), 1e9), END, "run", alarm=0.01)
+    slipped = Check(found.columns, posterior=checksum(old.idata))
+    monkeypatch.setattr(run_module, "check_watches", lambda *args: [slipped])
     for day in ("2022-09-30", "2022-12-31", "2023-01-31"):
         assert clv.batch.score(asked, events=ledger(), posterior=old, as_of=day).drifted
     assert fitted == ["2022-12-31"], "nothing is newer on the first day; later another posterior is in use"

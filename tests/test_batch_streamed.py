@@ -1,0 +1,126 @@
+"""Files that do not fit into memory are scored in buckets: the same numbers, rejected rows by their own places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import clvforecast as clv
+from batch_company import AS_OF, accounts, events, posterior, settings
+from clvforecast.batch import streamed
+
+BY_ACCOUNT = ("account_ranges", "account_failures")
+
+
+@pytest.fixture(autouse=True)
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "BYTES_EACH", 6_000)
+
+
+def written(folder: Path, table: pd.DataFrame) -> None:
+    """Events in two files and accounts in one."""
+    folder.mkdir()
+    table.iloc[:300].to_parquet(folder / "events-1.parquet", index=False)
+    table.iloc[300:].to_parquet(folder / "events-2.parquet", index=False)
+    accounts().to_parquet(folder / "accounts.parquet", index=False)
+
+
+def scored(folder: Path, output: Path, **of_input: Any) -> clv.batch.Run:
+    said = {"events": [str(folder / "events-*.parquet")], "accounts": str(folder / "accounts.parquet"), **of_input}
+    return clv.batch.score(settings(output, input={"as_of": AS_OF, **said}), posterior=posterior())
+
+
+def broken() -> pd.DataFrame:
+    """Rows that no ledger takes, one of them of an account that has no other row."""
+    table = events().copy()
+    table.loc[[5, 417], "amount"] = -1.0
+    return pd.concat([table, table.iloc[[0]].assign(event_id="alone", account_id="Z1", amount=-3.0)], ignore_index=True)
+
+
+def test_buckets_give_what_memory_gives(tmp_path: Path) -> None:
+    written(tmp_path / "in", broken())
+    whole = scored(tmp_path / "in", tmp_path / "whole")
+    parts = scored(tmp_path / "in", tmp_path / "parts", stream=True)
+    assert parts.manifest["inputs"]["buckets"] > 3
+    for name in ("account_ranges", "period_ranges", "arr_ranges", "retention_ranges"):
+        a, b = (run.table(name).drop(columns="run_id") for run in (whole, parts))
+        keys = ["account_id"] if name in BY_ACCOUNT else list(a.columns[:7])
+        pd.testing.assert_frame_equal(*(table.sort_values(keys).reset_index(drop=True) for table in (a, b)))
+    a, b = (run.table("rejected_rows").sort_values(["source", "row"]).reset_index(drop=True) for run in (whole, parts))
+    pd.testing.assert_frame_equal(a.drop(columns="raw"), b.drop(columns="raw"))
+    assert a["row"].tolist() == [6, 118, 333]
+    assert whole.manifest["inputs"]["rejected"] == parts.manifest["inputs"]["rejected"] == {"wrong_sign": 3}
+    assert sum(part["rows"] for part in parts.manifest["inputs"]["money"] if part["part"] == "read") + 1 == len(
+        broken()
+    )
+    assert parts.manifest["inputs"]["unusable_rows"] == 1
+    watches = [clv.load_forecast(next((run.folder.path / "watch").iterdir())) for run in (whole, parts)]
+    assert watches[1].table["account_id"].isin(whole.table("account_ranges")["account_id"]).all()
+    assert not list((tmp_path / "parts" / "work").iterdir()), "buckets are removed"
+
+
+def test_a_streamed_run_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "in", events())
+    undisturbed = scored(tmp_path / "in", tmp_path / "undisturbed", stream=True)
+    calls: list[int] = []
+
+    def killed(folder: Path, number: int, columns: list[str] | None = None) -> Any:
+        calls.append(number)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return original(folder, number, columns)
+
+    original = streamed._read
+    with monkeypatch.context() as patch:
+        patch.setattr(streamed, "_read", killed)
+        with pytest.raises(KeyboardInterrupt):
+            scored(tmp_path / "in", tmp_path / "killed", stream=True)
+    resumed = scored(tmp_path / "in", tmp_path / "killed", stream=True)
+    assert resumed.run_id == undisturbed.run_id
+    outputs = [
+        {path: said["sha256"] for path, said in run.manifest["outputs"].items()} for run in (undisturbed, resumed)
+    ]
+    assert outputs[0] == outputs[1]
+
+
+WRONG = {
+    "an id of two accounts": (
+        lambda table: table.assign(event_id=table["event_id"].where(table.index != 400, table["event_id"].iloc[0])),
+        "stands at several accounts",
+    ),
+    "two currencies": (
+        lambda table: table.assign(currency=table["currency"].where(table.index > 9, "EUR")),
+        "EUR (10 rows)",
+    ),
+    "no currency": (lambda table: table.drop(columns="currency"), "no column currency"),
+    "no account": (lambda table: table.drop(columns="account_id"), "no column account_id"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_no_bucket_alone_could_see_is_refused(name: str, tmp_path: Path) -> None:
+    change, words = WRONG[name]
+    written(tmp_path / "in", change(events()))
+    with pytest.raises(clv.BatchError) as error:
+        scored(tmp_path / "in", tmp_path / "out", stream=True)
+    assert words in str(error.value)
+
+
+def test_the_day_is_asked_for_where_bookings_are_texts(tmp_path: Path) -> None:
+    texts = events().assign(event_date=pd.to_datetime(events()["event_date"]).dt.strftime("%Y-%m-%d"))
+    written(tmp_path / "in", texts)
+    with pytest.raises(clv.BatchSettingsError, match="input.as_of is missing"):
+        scored(tmp_path / "in", tmp_path / "out", stream=True, as_of=None)
+    written(tmp_path / "days", texts.assign(event_date=pd.to_datetime(texts["event_date"])))
+    run = scored(tmp_path / "days", tmp_path / "out", stream=True, as_of=None)
+    assert str(run.as_of) == texts["event_date"].max()
+
+
+def test_other_files_than_parquet_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "events.csv").write_text("account_id\n")
+    asked = settings(tmp_path / "out", input={"events": str(tmp_path / "events.csv"), "stream": True})
+    with pytest.raises(clv.BatchSettingsError, match="reads Parquet files"):
+        clv.batch.score(asked, posterior=posterior())

@@ -165,6 +165,10 @@ def test_the_file_can_be_attached_under_another_name(tmp_path: Path) -> None:
     DuckSink(tmp_path / "clv.duckdb").publish("a", run_tables("a", 1), 3)
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{tmp_path / 'clv.duckdb'}' AS finance (READ_ONLY)")
+        (tags,) = connection.execute(
+            "SELECT tags FROM duckdb_databases() WHERE database_name = 'finance'"
+        ).fetchone() or ({},)
+        assert tags["storage_version"].startswith("v1.2"), "older programs read it too"
         for name in VIEW_NAMES:
             assert connection.execute(f"SELECT count(*) FROM finance.{name}").fetchall()[0][0] > 0
 

@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -34,8 +35,8 @@ from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
 from clvforecast.sql import literal, quoted
 
-MEMORY_LIMIT = "750MB"
-"""What DuckDB holds in memory while it writes: the same for any number of accounts."""
+CONFIG: dict[str, Any] = {"memory_limit": "750MB", "storage_compatibility_version": "v1.2.0"}
+"""What DuckDB holds in memory while it writes, the same for any number of accounts, and the oldest DuckDB that reads the file."""
 LEFT_BESIDE = (".wal", ".tmp")
 """What DuckDB puts beside the file that it writes, by the end of the name."""
 
@@ -135,7 +136,7 @@ class DuckSink:
                 _remove_left(self.path)
                 with put_in_place(self.path) as temporary:
                     self._copy(temporary)
-                    with duckdb.connect(str(temporary), config={"memory_limit": MEMORY_LIMIT}) as connection:
+                    with duckdb.connect(str(temporary), config=CONFIG) as connection:
                         connection.execute("SET preserve_insertion_order = false")  # or batches pile up in memory
                         yield connection
                         connection.execute("CHECKPOINT")

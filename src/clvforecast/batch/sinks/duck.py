@@ -24,8 +24,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
-from clvforecast.batch.alone import alone
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import RUNS, TABLES
 from clvforecast.batch.sinks.interface import check_keep, check_name
@@ -132,7 +132,7 @@ class DuckSink:
         """A copy of the file, to change; it takes the file's place when the block ends without an error."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with alone(self.path, self.wait_seconds):
+            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=self.wait_seconds):
                 _remove_left(self.path)
                 with put_in_place(self.path) as temporary:
                     self._copy(temporary)
@@ -142,6 +142,11 @@ class DuckSink:
                         connection.execute("CHECKPOINT")
                     # What a program that writes into the old file has not yet put into it would not fit the new one.
                     self.path.with_name(f"{self.path.name}.wal").unlink(missing_ok=True)
+        except Timeout as error:
+            raise BatchError(
+                f"{self.path}: another process has been publishing to it for {self.wait_seconds:,.0f} seconds. Wait for its "
+                "end, or end it, and publish again."
+            ) from error
         except duckdb.Error as error:
             raise BatchError(f"{self.path}: the run cannot be written ({error}). Nothing has changed.") from error
         except OSError as error:

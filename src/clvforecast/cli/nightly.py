@@ -71,10 +71,17 @@ def refuse_others(context: typer.Context) -> None:
 def run_config(config: Path, as_of: datetime | None, log: LogFormat, quiet: bool) -> int:
     """Make the run and return the exit code. Its log goes to stderr, on stdout stands where the output is."""
     from clvforecast.batch import log_to, read_settings, score
+    from clvforecast.batch.logs import tell
 
-    settings = read_settings(config)
     with log_to(sys.stderr, log.value, logging.WARNING if quiet else logging.INFO):
-        run = score(settings, as_of=None if as_of is None else as_of.date())
+        try:
+            settings = read_settings(config)
+            run = score(settings, as_of=None if as_of is None else as_of.date())
+        except ClvError as error:
+            if log is LogFormat.text:
+                raise
+            tell("failed", logging.ERROR, message=str(error), exit_code=exit_code_of(error).value)
+            return exit_code_of(error)
     if not quiet:
         typer.echo(f"run {run.run_id} as of {run.as_of}: {run.manifest['accounts']:,} accounts, {run.failed:,} failed")
         typer.echo(f"manifest: {run.folder.manifest(run.run_id)}")

@@ -41,7 +41,10 @@ BESIDE_CONFIG = ("config", "log", "quiet", "as_of")
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", parser=as_path, help="A run as this TOML file says; then no other option."
+        "--config",
+        metavar="FILE",
+        parser=as_path,
+        help="A run as this TOML file says; beside it only --as-of, --log and -q.",
     ),
 ]
 LogForm = Annotated[LogFormat, typer.Option("--log", help="Of --config: what the run tells on stderr.")]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import clvforecast as clv
 from clvforecast import cli
+from clvforecast.batch.logs import alert
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,11 @@ def test_checks_and_where_it_was_published(config: Path) -> None:
     told = [{record["event"]: record for record in records} for _, records in nights]
     assert told[1]["check"]["slipped"] in (True, False) and "2023-08-31" in told[1]["check"]["message"]
     assert [night["published"]["current"] for night in told] == [True, True, False]
+
+
+def test_any_handler_tells_the_message(caplog: pytest.LogCaptureFixture) -> None:
+    alert("rows are missing")
+    assert caplog.messages == ["warning: rows are missing"]
 
 
 def test_a_failure_is_a_record(config: Path) -> None:

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 LOGGER = logging.getLogger("clvforecast.batch")
-FIELDS = "clvforecast_fields"
+EVENT, FIELDS = "clvforecast_event", "clvforecast_fields"
 LogFormat = Literal["text", "json"]
 
 
 def tell(event: str, level: int = logging.INFO, **fields: Any) -> None:
     """One record: the event in a few words, and what is to know of it by name."""
-    LOGGER.log(level, event, extra={FIELDS: fields})
+    text = f"{event}: {fields['message']}" if "message" in fields else event  # for handlers that know of no fields
+    LOGGER.log(level, text, extra={EVENT: event, FIELDS: fields})
 
 
 def alert(message: str, **fields: Any) -> None:
@@ -32,7 +33,7 @@ class AsJson(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        head = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
+        head = {"time": time, "level": record.levelname.lower(), "event": _event(record)}
         return json.dumps({**head, **getattr(record, FIELDS, {})}, default=str, ensure_ascii=False)
 
 
@@ -44,7 +45,11 @@ class AsText(logging.Formatter):
         message = " ".join(str(fields.pop("message", "")).splitlines())
         said = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in fields.items())
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return f"{clock}  {record.getMessage()}" + "".join(f": {part}" for part in (message, said) if part)
+        return f"{clock}  {_event(record)}" + "".join(f": {part}" for part in (message, said) if part)
+
+
+def _event(record: logging.LogRecord) -> str:
+    return str(getattr(record, EVENT, record.getMessage()))
 
 
 def _short(value: Any) -> str:

@@ -87,6 +87,10 @@ def run_config(config: Path, as_of: datetime | None, log: LogFormat, quiet: bool
             return exit_code_of(error)
     if not quiet:
         typer.echo(f"run {run.run_id} as of {run.as_of}: {run.manifest['accounts']:,} accounts, {run.failed:,} failed")
+        if run.failed:
+            typer.echo("accounts failed: account_failures says which and why")
+        if run.drifted:
+            typer.echo("ranges of earlier runs no longer hold: range_checks says which")
         typer.echo(f"manifest: {run.folder.manifest(run.run_id)}")
     return _code(run, settings.watch.fail)
 

@@ -16,6 +16,7 @@ PLOTS = {
     "03_your_own_data.ipynb": 2,
     "04_finance_pack.ipynb": 2,
     "05_plans_and_scenarios.ipynb": 2,
+    "06_batch_and_sql.ipynb": 1,
 }
 
 

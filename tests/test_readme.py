@@ -58,8 +58,14 @@ def test_the_scenarios_are_read(tmp_path: Path) -> None:
     assert scenario.assumptions[0].renewal_points == -0.05 and scenario.assumptions[0].where == {"segment": "pro"}
 
 
+def test_the_settings_of_a_run_are_read(tmp_path: Path) -> None:
+    (tmp_path / "clvforecast.toml").write_text(TOML[2], encoding="utf-8")
+    settings = clv.batch.read_settings(tmp_path / "clvforecast.toml")
+    assert settings.input.events == (str(tmp_path / "events.csv"),) and settings.posterior.refit == "drift"
+
+
 def test_there_is_help_to_compare() -> None:
-    assert len(HELP) == 3 and len(PYTHON) == 5 and len(TOML) == 2
+    assert len(HELP) == 4 and len(PYTHON) == 5 and len(TOML) == 3
 
 
 def test_tables_are_those_of_the_schema() -> None:

@@ -13,18 +13,19 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 LOGGER = logging.getLogger("clvforecast.batch")
-FIELDS = "clvforecast_fields"
+EVENT, FIELDS = "clvforecast_event", "clvforecast_fields"
 LogFormat = Literal["text", "json"]
 
 
-def tell(event: str, **fields: Any) -> None:
+def tell(event: str, level: int = logging.INFO, **fields: Any) -> None:
     """One record: the event in a few words, and what is to know of it by name."""
-    LOGGER.info("%s", event, extra={FIELDS: fields})
+    text = f"{event}: {fields['message']}" if "message" in fields else event  # for handlers that know of no fields
+    LOGGER.log(level, text, extra={EVENT: event, FIELDS: fields})
 
 
 def alert(message: str, **fields: Any) -> None:
     """A warning of the run."""
-    LOGGER.warning("%s", message, extra={FIELDS: fields})
+    tell("warning", logging.WARNING, message=message, **fields)
 
 
 class AsJson(logging.Formatter):
@@ -32,22 +33,23 @@ class AsJson(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        said = {"event": record.getMessage()}
-        if record.levelno >= logging.WARNING:
-            said = {"event": "warning", "message": record.getMessage()}
-        head = {"time": time, "level": record.levelname.lower(), **said}
+        head = {"time": time, "level": record.levelname.lower(), "event": _event(record)}
         return json.dumps({**head, **getattr(record, FIELDS, {})}, default=str, ensure_ascii=False)
 
 
 class AsText(logging.Formatter):
-    """Clock, event and fields as ``name value``, in one line."""
+    """Clock, event and fields as ``name value``; of a warning its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, FIELDS, {})
+        fields = dict(getattr(record, FIELDS, {}))
+        message = " ".join(str(fields.pop("message", "")).splitlines())
         said = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in fields.items())
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        warned = "warning: " if record.levelno >= logging.WARNING else ""
-        return f"{clock}  {warned}{' '.join(record.getMessage().splitlines())}" + (f": {said}" if said else "")
+        return f"{clock}  {_event(record)}" + "".join(f": {part}" for part in (message, said) if part)
+
+
+def _event(record: logging.LogRecord) -> str:
+    return str(getattr(record, EVENT, record.getMessage()))
 
 
 def _short(value: Any) -> str:

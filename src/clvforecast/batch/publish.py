@@ -34,7 +34,7 @@ def publish(sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_ru
     """Load the run into every database that does not have it."""
     for name, sink in sinks.items():
         new = sink.publish(run_id, tables_in(folder_of), keep_runs, make_current)
-        tell("published" if new else "was published already", to=name)
+        tell("published" if new else "was published already", to=name, current=make_current)
 
 
 def becomes_current(folder: RunFolder, as_of: date) -> bool:

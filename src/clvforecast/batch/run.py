@@ -7,6 +7,7 @@ Each step leaves whole files or none, and the manifest, written last, says that 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -139,7 +140,8 @@ def score(
         with clock.timing("checking"):
             checks = check_watches(folder, inputs, settings)
         for check in checks:
-            (alert if check.slipped else tell)(check.message)
+            level = logging.WARNING if check.slipped else logging.INFO
+            tell("check", level, message=check.message, slipped=check.slipped)
         with clock.timing("posterior"):
             chosen = choose_posterior(settings.posterior, folder, inputs, checks, posterior)
         job = Job(settings, folder, inputs, chosen, steps, tuple(checks))

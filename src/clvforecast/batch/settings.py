@@ -17,7 +17,7 @@ from clvforecast.errors import BatchSettingsError
 from clvforecast.reduction import Billing, ForecastSettings
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
-EXAMPLE_COMMAND = "See `clvforecast score --config` in the README for the form."
+ALL_KEYS = "All keys are in docs/operating.md."
 
 
 def _listed(value: Any) -> Any:
@@ -244,7 +244,7 @@ def _checked(said: Mapping[str, Any], source: str) -> BatchSettings:
         return BatchSettings.model_validate(dict(said))
     except ValidationError as error:
         told = "; ".join(dict.fromkeys(_in_words(found) for found in error.errors()))
-        raise BatchSettingsError(f"{source}: {told}. {EXAMPLE_COMMAND}") from error
+        raise BatchSettingsError(f"{source}: {told}. {ALL_KEYS}") from error
 
 
 def _in_words(found: ErrorDetails) -> str:

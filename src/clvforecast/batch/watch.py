@@ -147,10 +147,12 @@ def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: st
     expected_low = np.quantile(coverage[1:], share, method="lower")
     crps_high = np.quantile(scores[1:], 1.0 - share, method="higher")
     sum_low, sum_high = np.quantile(total[1:], [share / 2.0, 1.0 - share / 2.0])
+    further = f"CRPS {scores[0]:,.0f}, at most {crps_high:,.0f}"
+    together = f"{total[0]:,.0f}, of {sum_low:,.0f} to {sum_high:,.0f}"
     wrong = [
         *(["fewer accounts than expected are in their ranges"] if coverage[0] < expected_low else []),
-        *(["accounts are further from their forecasts than expected"] if scores[0] > crps_high else []),
-        *(["their revenue together is outside its range"] if not sum_low <= total[0] <= sum_high else []),
+        *([f"accounts are further from their forecasts than expected ({further})"] if scores[0] > crps_high else []),
+        *([f"their revenue together is outside its range ({together})"] if not sum_low <= total[0] <= sum_high else []),
     ]
     found = f"forecast as of {watched.as_of}, {watched.settings.horizon_months} months, {len(actual):,} accounts"
     held = f"{coverage[0]:.1%} in their {ci_prob:.0%} ranges (at least {expected_low:.1%} expected)"

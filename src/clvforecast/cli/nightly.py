@@ -41,7 +41,10 @@ BESIDE_CONFIG = ("config", "log", "quiet", "as_of")
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", parser=as_path, help="A run as this TOML file says; then no other option."
+        "--config",
+        metavar="FILE",
+        parser=as_path,
+        help="A run as this TOML file says; beside it only --as-of, --log and -q.",
     ),
 ]
 LogForm = Annotated[LogFormat, typer.Option("--log", help="Of --config: what the run tells on stderr.")]
@@ -71,12 +74,23 @@ def refuse_others(context: typer.Context) -> None:
 def run_config(config: Path, as_of: datetime | None, log: LogFormat, quiet: bool) -> int:
     """Make the run and return the exit code. Its log goes to stderr, on stdout stands where the output is."""
     from clvforecast.batch import log_to, read_settings, score
+    from clvforecast.batch.logs import tell
 
-    settings = read_settings(config)
     with log_to(sys.stderr, log.value, logging.WARNING if quiet else logging.INFO):
-        run = score(settings, as_of=None if as_of is None else as_of.date())
+        try:
+            settings = read_settings(config)
+            run = score(settings, as_of=None if as_of is None else as_of.date())
+        except ClvError as error:
+            if log is LogFormat.text:
+                raise
+            tell("failed", logging.ERROR, message=str(error), exit_code=exit_code_of(error).value)
+            return exit_code_of(error)
     if not quiet:
         typer.echo(f"run {run.run_id} as of {run.as_of}: {run.manifest['accounts']:,} accounts, {run.failed:,} failed")
+        if run.failed:
+            typer.echo("accounts failed: account_failures says which and why")
+        if run.drifted:
+            typer.echo("ranges of earlier runs no longer hold: range_checks says which")
         typer.echo(f"manifest: {run.folder.manifest(run.run_id)}")
     return _code(run, settings.watch.fail)
 

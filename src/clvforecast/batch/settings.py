@@ -269,6 +269,8 @@ def _from_folder(settings: BatchSettings, folder: Path) -> BatchSettings:
     """The same with its paths, which are relative to the file's folder, relative to the current one."""
     changed: dict[str, dict[str, Any]] = {}
     for table, name in PATHS:
+        if (table, name) == ("input", "accounts") and settings.input.database is not None:
+            continue  # a SELECT statement
         if (value := getattr(getattr(settings, table), name)) is not None:
             changed.setdefault(table, {})[name] = str(folder / value)
     if settings.input.database is None:

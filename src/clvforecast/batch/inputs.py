@@ -14,6 +14,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
+import pandas as pd
 import pyarrow as pa
 
 from clvforecast.account_tables import account_levels
@@ -144,7 +145,9 @@ def placed(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else int(value)
+    if isinstance(value, str):
+        return value
+    return None if pd.isna(value) else int(value)
 
 
 def rules_of(rejected: pa.Table) -> dict[str, int]:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from clvforecast.batch.assembly import tables_in
 from clvforecast.batch.folder import RunFolder
@@ -40,11 +39,8 @@ def publish(sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_ru
 def becomes_current(folder: RunFolder, as_of: date) -> bool:
     """Whether a run of that day is what readers shall see: not where the current one knows a later day."""
     current = folder.current_run()
-    return current is None or date.fromisoformat(_manifest(folder, current)["as_of"]) <= as_of
-
-
-def _manifest(folder: RunFolder, run_id: str) -> dict[str, Any]:
-    return next(manifest for manifest in folder.manifests() if manifest["run_id"] == run_id)
+    known = {manifest["run_id"]: manifest for manifest in folder.manifests()}
+    return current not in known or date.fromisoformat(known[current]["as_of"]) <= as_of
 
 
 def retire(folder: RunFolder, keep_runs: int) -> None:

@@ -273,6 +273,8 @@ def _from_folder(settings: BatchSettings, folder: Path) -> BatchSettings:
         if settings.input.accounts is not None:
             changed["input"]["accounts"] = str(folder / settings.input.accounts)
     for table, name in PATHS:
+        if (table, name) == ("input", "accounts") and settings.input.database is not None:
+            continue  # a SELECT statement
         if (value := getattr(getattr(settings, table), name)) is not None:
             changed.setdefault(table, {})[name] = str(folder / value)
     return settings.model_copy(

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from clvforecast.forecast_file import checksum
 from clvforecast.histories import build_histories
 from clvforecast.pooled import added, total_rows
 from clvforecast.posterior import prior
-from spark_cluster import Cluster, cluster, missing, session
+from spark_cluster import Cluster, assert_equal_arrays, cluster, missing, session
 
 if reason := missing():
     pytest.skip(reason, allow_module_level=True)
@@ -231,20 +230,6 @@ def test_what_no_part_can_tell_by_itself_is_refused(spark: Any, world: World, ta
     twice = tables.accounts.union(tables.accounts.limit(1))
     with pytest.raises(clv.LedgerError, match="account_id must be unique"):
         clv_spark.score(world.posterior, tables.events, twice, **ASKED)
-
-
-def assert_equal_arrays(mine: Any, theirs: Any, at: str) -> None:
-    """Two values of dataclasses, dictionaries and arrays are the same to the bit."""
-    assert type(mine) is type(theirs), at
-    if is_dataclass(mine):
-        for of in fields(mine):
-            assert_equal_arrays(getattr(mine, of.name), getattr(theirs, of.name), f"{at}.{of.name}")
-    elif isinstance(mine, dict):
-        assert list(mine) == list(theirs), at
-        for name in mine:
-            assert_equal_arrays(mine[name], theirs[name], f"{at}[{name!r}]")
-    else:
-        np.testing.assert_array_equal(mine, theirs, err_msg=at)
 
 
 @pytest.mark.parametrize("max_cells", [None, 60])

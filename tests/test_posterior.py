@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from clvforecast.cells import Cells, Frame
+from clvforecast.cells import Cells, Frame, build_cells, build_frame
 from clvforecast.components import ModelPriors, RatePriors, RenewalPriors, Variable
 from clvforecast.components.rates import rate_component
 from clvforecast.components.sizes import SIZE_PRIORS, size_component
 from clvforecast.errors import ConvergenceError, FitError, PosteriorFileError
-from clvforecast.posterior import Posterior, fit, fit_cells, load_posterior, prior
+from clvforecast.histories import build_histories
+from clvforecast.ledger import read_ledger
+from clvforecast.posterior import Posterior, fit, fit_cells, fit_settings, load_posterior, prior, source_of
 from clvforecast.posterior_file import KIND, checksum, frame_from_json, frame_to_json
-from clvforecast.sampling import Sampled, Settings, diagnostics, failures, sample_component
+from clvforecast.sampling import Sampled, Settings, diagnostics, failures, prior_component, sample_component
 from clvforecast.sealed import add_seal
 from clvforecast.synthetic import simulate_events
 from component_cells import LEVEL_EFFECT, company_cells, make_frame, rate_cells, size_cells
@@ -274,17 +276,32 @@ def test_priors_so_extreme_that_nothing_can_begin_are_said() -> None:
 
 
 def _ledger(events):
-    from clvforecast.ledger import read_ledger
-
     return read_ledger(events)
 
 
 @pytest.mark.slow
 def test_fit_from_a_ledger_recovers_the_company() -> None:
     """From revenue events to the posterior, the whole way."""
-    from clvforecast.ledger import read_ledger
-
     events, truth = simulate_events(n_accounts=3000, seed=8)
     posterior = fit(read_ledger(events, accounts=truth.accounts), segments=["segment"], seed=1, progress=False)
     for name in ("renewal_mu", "expansion_rate", "change_order_rate", "expansion_size_mean", "persistence"):
         assert z_score(posterior, name, float(truth.parameters[name])) < 5.0, name
+
+
+def test_cells_counted_elsewhere_make_the_posterior_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws, labels, and what is told of the ledger. Nothing need be sampled for that: the prior's draws do."""
+    monkeypatch.setattr(
+        "clvforecast.posterior.sample_components",
+        lambda components, settings, say, labels: [prior_component(part, settings) for part in components],
+    )
+    events, truth = simulate_events(300, seed=3)
+    ledger = read_ledger(events, accounts=truth.accounts, grace_days=20)
+    fitted = fit(ledger, segments=["segment"], seed=5, progress=False)
+    histories = build_histories(ledger)
+    frame = build_frame(histories, ["segment"])
+    settings = fit_settings(draws=1000, tune=1000, chains=4, cores=2, seed=5)
+    source = source_of(ledger, histories.warnings)
+    again = fit_cells(build_cells(histories, frame), frame, settings, source=source)
+    assert again.idata.attrs == fitted.idata.attrs and fitted.idata.attrs["grace_days"] == "20"
+    assert again.draws.identical(fitted.draws)
+    assert frame_to_json(again.frame) == frame_to_json(fitted.frame)

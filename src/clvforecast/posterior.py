@@ -209,13 +209,22 @@ def fit(
     HistoryError
         When the ledger has no contract, or not the segment columns asked for.
     """
-    check_draws(draws, chains)
-    settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
+    settings = fit_settings(draws, tune, chains, cores, seed)
     chosen = _checked_priors(priors)
     with announcing(progress) as say, made_ready():
         say("counting contract histories")
         histories, frame, cells = _count(ledger, segments, size_edges, max_cells)
         return fit_cells(cells, frame, settings, chosen, say, source_of(ledger, histories.warnings))
+
+
+def fit_settings(draws: int, tune: int, chains: int, cores: int, seed: int) -> Settings:
+    """How `fit` samples; raises FitError when there are too few draws to be enough in effect."""
+    if draws * chains < ESS_LIMIT:
+        raise FitError(
+            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
+            "have. Take the default of 1000, or at least some hundreds."
+        )
+    return Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
 
 
 def prior(
@@ -266,20 +275,21 @@ def fit_cells(
     say: Say = lambda message: None,
     source: Source | None = None,
 ) -> Posterior:
-    """`fit` from cells that are already counted, here or elsewhere; without a `source` the posterior tells of no ledger."""
+    """`fit` from cells that are already counted, here or elsewhere.
+
+    Parameters
+    ----------
+    settings
+        From `fit_settings`.
+    say
+        Told what is being sampled (`progress.announcing`).
+    source
+        The ledger they were counted from (`source_of`); without it the posterior tells of none.
+    """
     chosen = _checked_priors(priors)
     components, labels = build_components(cells, frame, chosen), _coordinates(frame)
     sampled = sample_components(components, settings, say, labels)
     return _posterior(sampled, frame, settings, _about(source or Source(), cells, chosen))
-
-
-def check_draws(draws: int, chains: int) -> None:
-    """Raise FitError for fewer draws than the gate asks for."""
-    if draws * chains < ESS_LIMIT:
-        raise FitError(
-            f"fit: {chains} chains of draws={draws} are fewer than the {ESS_LIMIT:.0f} effective draws that every parameter must "
-            "have. Take the default of 1000, or at least some hundreds."
-        )
 
 
 def _checked_priors(priors: ModelPriors | None) -> ModelPriors:

@@ -40,13 +40,10 @@ def tallied(rows: NDArray[Any], numbers: Longs | None = None) -> Counted:
     found, place = distinct(keys if keys.ndim == 2 else keys[:, None])
     if numbers is None:
         return Counted(found, np.bincount(place, minlength=len(found)).astype(np.int64).reshape(-1, 1))
-    if len(found) == len(keys):
-        sums = np.empty_like(numbers)
-        sums[place] = numbers
-        return Counted(found, sums)
-    sums = np.zeros((len(found), numbers.shape[1]), dtype=np.int64)
-    np.add.at(sums, place, numbers)
-    return Counted(found, sums)
+    sums = np.zeros((numbers.shape[1], len(found)), dtype=np.int64)
+    for column, added in zip(numbers.T, sums, strict=True):  # one at a time: of matrices numpy adds row by row
+        np.add.at(added, place, column)
+    return Counted(found, np.ascontiguousarray(sums.T))
 
 
 def counted_of(counts: Counts, what: str, width: int, n_numbers: int = 1) -> Counted:

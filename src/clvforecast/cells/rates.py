@@ -16,13 +16,13 @@ from clvforecast.histories.runs import counted
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
-RATE = "rate: "
+RATE, HISTOGRAM = "rate: ", "events a line: "
 DAYS_PER_YEAR = 365.25
 HALF_MONTHS_PER_YEAR = 24
 
 
 def rate_counts(histories: Histories, frame: Frame) -> Counts:
-    """Lines by (levels, size class, half months of exposure, events) of every kind.
+    """Of every kind, lines and their events by (levels, size class, half months of exposure), and lines by their events.
 
     Four events and termination go by active days, reactivation by lapsed ones.
     """
@@ -30,18 +30,23 @@ def rate_counts(histories: Histories, frame: Frame) -> Counts:
     sizes = line_size_classes(histories, frame)
     events = line_event_counts(histories)
     active = values(histories.lines, "active_days")
-    counts = {kind: _line_counts(levels, sizes, active, events[:, i]) for i, kind in enumerate(EVENT_KINDS)}
+    counts: Counts = {}
+    for i, kind in enumerate(EVENT_KINDS):
+        counts |= _line_counts(kind, levels, sizes, active, events[:, i])
     lapsed, returns = established_lapses(histories, frame)
-    counts["reactivation"] = _line_counts(levels, np.full(len(levels), -1, dtype=np.int32), lapsed, returns)
-    counts["termination"] = _line_counts(levels, sizes, active, values(histories.lines, "n_terminations"))
-    return {f"{RATE}{kind}": counted for kind, counted in counts.items()}
+    counts |= _line_counts("reactivation", levels, np.full(len(levels), -1, dtype=np.int32), lapsed, returns)
+    return counts | _line_counts("termination", levels, sizes, active, values(histories.lines, "n_terminations"))
 
 
-def _line_counts(levels: Ints, sizes: Ints, exposed_days: Longs, n_events: Longs) -> Counted:
+def _line_counts(kind: str, levels: Ints, sizes: Ints, exposed_days: Longs, n_events: Longs) -> Counts:
     """Exposure counts to half a month. Lines without exposure and events say nothing."""
     seen = (exposed_days > 0) | (n_events > 0)
     half_months = np.rint(exposed_days[seen] / DAYS_PER_YEAR * HALF_MONTHS_PER_YEAR).astype(np.int64)
-    return tallied(np.column_stack([levels[seen], sizes[seen], np.maximum(half_months, 1), n_events[seen]]))
+    keys, n = np.column_stack([levels[seen], sizes[seen], np.maximum(half_months, 1)]), n_events[seen]
+    return {
+        f"{RATE}{kind}": tallied(keys, np.column_stack([np.ones(len(n), dtype=np.int64), n])),
+        f"{HISTOGRAM}{kind}": tallied(n[n > 0]),
+    }
 
 
 def line_event_counts(histories: Histories) -> Longs:
@@ -72,27 +77,26 @@ def established_lapses(histories: Histories, frame: Frame) -> tuple[Longs, Longs
 
 def rate_cells(counts: Counts, frame: Frame) -> dict[str, RateCells]:
     """Rate cells of every kind, from what `rate_counts` found in all parts."""
-    width = len(frame.segments) + 3
-    return {kind: _cells_of(kind, *counted_of(counts, f"{RATE}{kind}", width)) for kind in RATE_KINDS}
+    width = len(frame.segments) + 2
+    return {
+        kind: _cells_of(
+            kind, counted_of(counts, f"{RATE}{kind}", width, 2), counted_of(counts, f"{HISTOGRAM}{kind}", 1)
+        )
+        for kind in RATE_KINDS
+    }
 
 
-def _cells_of(kind: str, keys: Longs, numbers: Longs) -> RateCells:
+def _cells_of(kind: str, lines: Counted, histogram: Counted) -> RateCells:
     """Lines by (group, exposure), and those with events by how many they have."""
-    n, lines = keys[:, -1], numbers[:, 0]
-    groups, group = distinct(keys[:, :-2])
-    cells, cell = distinct(np.column_stack([group, keys[:, -2]]))
-    n_lines, n_events = (np.zeros(len(cells), dtype=np.int64) for _ in range(2))
-    np.add.at(n_lines, cell, lines)
-    np.add.at(n_events, cell, lines * n)
-    histogram = tallied(n[n > 0], numbers[n > 0])
+    groups, group = distinct(lines.keys[:, :-1])
     return RateCells(
         kind=kind,
         group_levels=groups[:, :-1].astype(np.int32),
         group_size=groups[:, -1].astype(np.int32),
-        group=cells[:, 0].astype(np.int32),
-        exposure=cells[:, 1] / HALF_MONTHS_PER_YEAR,
-        n_lines=n_lines,
-        n_events=n_events,
+        group=group.astype(np.int32),
+        exposure=lines.keys[:, -1] / HALF_MONTHS_PER_YEAR,
+        n_lines=lines.numbers[:, 0].copy(),
+        n_events=lines.numbers[:, 1].copy(),
         hist_n=histogram.keys[:, 0].astype(np.int32),
         hist_count=histogram.numbers[:, 0],
     )

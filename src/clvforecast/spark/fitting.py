@@ -11,9 +11,9 @@ from clvforecast.components import ModelPriors
 from clvforecast.errors import FitError
 from clvforecast.histories import build_histories
 from clvforecast.ledger.known import as_day
-from clvforecast.posterior import Posterior, Source, check_draws, fit_cells
+from clvforecast.posterior import Posterior, Source, fit_cells, fit_settings
 from clvforecast.progress import announcing
-from clvforecast.sampling import Settings, made_ready
+from clvforecast.sampling import made_ready
 from clvforecast.spark.counting import CountedParts, counted_parts
 from clvforecast.spark.facts import check_tables, common_facts, refuse_shared_ids
 from clvforecast.spark.ledgers import Facts
@@ -73,9 +73,8 @@ def fit(
     >>> posterior = clvforecast.spark.fit(events, accounts, segments=["plan"], as_of="2026-06-30")  # doctest: +SKIP
     >>> posterior.save("posterior.nc")  # doctest: +SKIP
     """
-    check_draws(draws, chains)
+    settings = fit_settings(draws, tune, chains, cores, seed)
     day = None if as_of is None else as_day(as_of, "as_of")
-    settings = Settings(draws=draws, tune=tune, chains=chains, cores=cores, seed=seed)
     with announcing(progress) as say, made_ready():
         say("counting contract histories on the cluster")
         facts, counted = count_cells(events, accounts, segments, size_edges, max_cells, day, grace_days, partitions)

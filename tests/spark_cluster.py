@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 REPOSITORY = Path(__file__).parents[1]
 LOOPBACK = "127.0.0.1"
@@ -140,6 +142,20 @@ def session(running: Cluster, **settings: str) -> Iterator[Any]:
         yield found
     finally:
         found.stop()
+
+
+def assert_equal_arrays(mine: Any, theirs: Any, at: str) -> None:
+    """Two values of dataclasses, dictionaries and arrays are the same to the bit."""
+    assert type(mine) is type(theirs), at
+    if is_dataclass(mine):
+        for of in fields(mine):
+            assert_equal_arrays(getattr(mine, of.name), getattr(theirs, of.name), f"{at}.{of.name}")
+    elif isinstance(mine, dict):
+        assert list(mine) == list(theirs), at
+        for name in mine:
+            assert_equal_arrays(mine[name], theirs[name], f"{at}[{name!r}]")
+    else:
+        np.testing.assert_array_equal(mine, theirs, err_msg=at)
 
 
 def _spark_home() -> str:

@@ -6,10 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -18,18 +18,19 @@ import pyarrow.compute as pc
 import pytest
 
 import clvforecast as clv
-from clvforecast.cells import COUNTED, build_cells, build_frame
+from clvforecast.cells import COUNTED, Counts, build_cells, build_frame, counts_of
 from clvforecast.forecast_file import checksum
 from clvforecast.histories import build_histories
 from clvforecast.pooled import added, total_rows
 from clvforecast.posterior import prior
-from spark_cluster import Cluster, cluster, missing, session
+from spark_cluster import Cluster, assert_equal_arrays, cluster, missing, session
 
 if reason := missing():
     pytest.skip(reason, allow_module_level=True)
 
 import clvforecast.spark as clv_spark  # noqa: E402
 from clvforecast.spark import forecasts  # noqa: E402
+from clvforecast.spark.counting import Count, added_counts, count_part, counted_in_rounds  # noqa: E402
 from clvforecast.spark.facts import facts_of_part, joined_facts  # noqa: E402
 from clvforecast.spark.fitting import count_cells  # noqa: E402
 from clvforecast.spark.forecasts import FAILURE_SCHEMA, Job, score_part  # noqa: E402
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully suppo
 
 ASKED: dict[str, Any] = {"horizon_months": 18, "draws": 20, "seed": 5}
 AS_OF = "2023-06-30"
+MAX_CELLS = 60
 
 
 class World(NamedTuple):
@@ -115,7 +117,7 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
         3,
         {"bridge": True, "group_by": ["segment", "region"], "calendar": clv.FiscalCalendar(start_month=7)},
     ),
-    "cash": (7, {"timing": "cash", "billing": "annual", "cost_to_serve": 3.0, "group_by": []}),
+    "cash": (4, {"timing": "cash", "billing": "annual", "cost_to_serve": 3.0, "group_by": []}),
 }
 
 
@@ -147,7 +149,7 @@ def test_another_number_of_partitions_and_a_folder_change_nothing(world: World, 
 
 def test_every_row_and_cent_is_told(world: World, tables: Tables) -> None:
     ledger = world.ledger()
-    scored = clv_spark.score(world.posterior, *tables, as_of=AS_OF, **ASKED, partitions=5)
+    scored = clv_spark.score(world.posterior, *tables, as_of=AS_OF, **ASKED, partitions=2)
     pd.testing.assert_frame_equal(scored.reconciliation(), ledger.reconciliation())
     told = ["event_id", "account_id", "column", "value", "rule", "hint", "amount", "amount_cents", "currency"]
     mine, theirs = (
@@ -171,7 +173,7 @@ def test_segments_can_be_columns_of_the_events(spark: Any, world: World) -> None
     )  # no segment: of one account it varies
     events = events.assign(note=note)
     whole = clv.forecast(world.posterior, clv.read_ledger(events), **ASKED)
-    assert_same(clv_spark.score(world.posterior, spark.createDataFrame(events), **ASKED, partitions=4), whole)
+    assert_same(clv_spark.score(world.posterior, spark.createDataFrame(events), **ASKED, partitions=2), whole)
     with pytest.raises(clv.ForecastError, match="no column 'note'"):
         clv_spark.score(world.posterior, spark.createDataFrame(events), **ASKED, group_by=["note"])
 
@@ -193,7 +195,7 @@ def test_plans_count_as_on_one_machine(world: World, tables: Tables) -> None:
     plans = clv.read_plans(steps)
     assert len(plans)
     whole = clv.forecast(world.posterior, ledger, **ASKED, plans=plans)
-    scored = clv_spark.score(world.posterior, *tables, as_of=AS_OF, **ASKED, plans=plans, partitions=4)
+    scored = clv_spark.score(world.posterior, *tables, as_of=AS_OF, **ASKED, plans=plans, partitions=2)
     assert_same(scored, whole)
     assert scored.forecast.settings.plans == whole.settings.plans
     assert whole.planned is not None and scored.forecast.planned is not None
@@ -233,32 +235,37 @@ def test_what_no_part_can_tell_by_itself_is_refused(spark: Any, world: World, ta
         clv_spark.score(world.posterior, tables.events, twice, **ASKED)
 
 
-def assert_equal_arrays(mine: Any, theirs: Any, at: str) -> None:
-    """Two values of dataclasses, dictionaries and arrays are the same to the bit."""
-    assert type(mine) is type(theirs), at
-    if is_dataclass(mine):
-        for of in fields(mine):
-            assert_equal_arrays(getattr(mine, of.name), getattr(theirs, of.name), f"{at}.{of.name}")
-    elif isinstance(mine, dict):
-        assert list(mine) == list(theirs), at
-        for name in mine:
-            assert_equal_arrays(mine[name], theirs[name], f"{at}[{name!r}]")
-    else:
-        np.testing.assert_array_equal(mine, theirs, err_msg=at)
+SEGMENTS = ("segment", "region")
 
 
-@pytest.mark.parametrize("max_cells", [None, 60])
-def test_the_cells_are_those_of_one_machine(max_cells: int | None, world: World, tables: Tables) -> None:
-    segments = ["segment", "region"]
+def test_the_cells_are_those_of_one_machine(world: World, tables: Tables) -> None:
     histories = build_histories(world.ledger(), only=COUNTED)
-    frame = build_frame(histories, segments)
-    cells = build_cells(histories, frame, max_cells)
-    assert (cells.renewal.n_lines_used < cells.renewal.n_lines) == (max_cells is not None)
+    frame = build_frame(histories, SEGMENTS)
+    cells = build_cells(histories, frame, MAX_CELLS)
+    assert cells.renewal.n_lines_used < cells.renewal.n_lines
     day = date.fromisoformat(AS_OF)
-    facts, found = count_cells(*tables, segments, None, max_cells, day, None, 5)
+    facts, found = count_cells(*tables, SEGMENTS, None, MAX_CELLS, day, None, 3)
     assert_equal_arrays(found.frame, frame, "frame")
     assert_equal_arrays(found.cells, cells, "cells")
     assert found.warnings == histories.warnings and facts.as_of == day
+
+
+@pytest.mark.parametrize("max_cells", [None, MAX_CELLS])
+def test_what_workers_count_makes_the_cells_of_all(max_cells: int | None, world: World) -> None:
+    """The rounds without a cluster: parts of scattered accounts, merged in two steps."""
+    facts, parts = job_of(world).facts, scattered(world, 4)
+
+    def of_all(count: Count) -> Counts:
+        counted = [table_of(body) for part in parts for _, body in bodies(count_part(facts, count, max_cells, part))]
+        half = added_counts(max_cells, counted[:2])
+        return counts_of(added_counts(max_cells, [*counted[2:], half]))
+
+    histories = build_histories(world.ledger(), only=COUNTED)
+    frame = build_frame(histories, SEGMENTS)
+    found = counted_in_rounds(of_all, SEGMENTS, None, max_cells)
+    assert_equal_arrays(found.frame, frame, "frame")
+    assert_equal_arrays(found.cells, build_cells(histories, frame, max_cells), "cells")
+    assert found.warnings == histories.warnings
 
 
 @pytest.mark.slow
@@ -292,6 +299,13 @@ def as_batches(world: World) -> list[pa.RecordBatch]:
 
     rows = pa.concat_tables([packed(events, "event"), packed(accounts, "account")], promote_options="default")
     return rows.to_batches(max_chunksize=1000)
+
+
+def scattered(world: World, n_parts: int) -> list[list[pa.RecordBatch]]:
+    """What workers see of so many parts, whose accounts are no neighbours."""
+    rows = pa.Table.from_batches(as_batches(world))
+    part = np.array([crc32((key or "").encode()) % n_parts for key in rows["key"].to_pylist()])
+    return [rows.filter(pa.array(part == mine)).to_batches() for mine in range(n_parts)]
 
 
 def job_of(world: World) -> Job:
@@ -364,7 +378,7 @@ def test_a_killed_executor_and_a_killed_worker_change_nothing(
     whole = clv.forecast(world.posterior, world.ledger(), **asked)
     found: list[clv_spark.SparkForecast] = []
     job = threading.Thread(
-        target=lambda: found.append(clv_spark.score(world.posterior, *tables, as_of=AS_OF, **asked, partitions=12))
+        target=lambda: found.append(clv_spark.score(world.posterior, *tables, as_of=AS_OF, **asked, partitions=8))
     )
     job.start()
     when_scored(spark, 2, lambda: running.kill_executor(0))

@@ -2,7 +2,7 @@
 
 runs/RUN.json                        the manifest of each run
 current.json                         which run is the current one
-accounts/as_of=DAY/run=RUN/*.parquet and the other tables (`schema`) likewise
+account_ranges/day=DAY/run=RUN/       Parquet files, and the other tables (`schema`) likewise
 clvforecast.duckdb                   the same tables and views, for SQL
 watch/DAY-RUN/                       draws that later runs hold against what happened
 posteriors/                          what runs have fitted
@@ -58,7 +58,7 @@ class RunFolder:
 
     def table(self, name: str, as_of: date | str, run_id: str) -> Path:
         """The folder of a table's files of one run."""
-        return self.path / name / f"as_of={as_of}" / f"run={run_id}"
+        return self.path / name / f"day={as_of}" / f"run={run_id}"
 
     def manifests(self) -> list[dict[str, Any]]:
         """Those of all finished runs, the last finished first."""

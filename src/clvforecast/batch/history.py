@@ -43,6 +43,8 @@ def activate(config: Config, run_id: str) -> None:
     It stays so until the next new run. Raises BatchError for a run that is not there, or no longer has its files.
     """
     folder, settings = _folder(config), read_settings(config)
+    if not folder.path.exists():
+        raise BatchError(f"{folder.path}: there is no such folder, and so no run. Check output.folder.")
     with folder.locked():
         found = runs(settings).set_index("run_id")
         if run_id not in found.index or not found.loc[run_id, "has_files"]:

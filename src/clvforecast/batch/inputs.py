@@ -24,6 +24,7 @@ from clvforecast.batch.settings import InputSettings
 from clvforecast.errors import BatchSettingsError
 from clvforecast.histories.slices import Slice, account_slices
 from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.ledger.suspicions import INCOMPLETE
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import scoring_warnings
 from clvforecast.simulation.states import unseen_levels
@@ -57,6 +58,10 @@ class Inputs(Protocol):
 
     @property
     def n_accounts(self) -> int: ...
+
+    @property
+    def seems_incomplete(self) -> bool:
+        """Whether the data look as if events were missing, as far as it is known before the parts are read."""
 
     @property
     def n_parts(self) -> int: ...
@@ -106,6 +111,10 @@ class InMemory:
     @property
     def n_accounts(self) -> int:
         return sum(len(part.account_ids) for part in self._slices)
+
+    @property
+    def seems_incomplete(self) -> bool:
+        return any(INCOMPLETE in suspicion for suspicion in self.ledger.suspicions)
 
     @property
     def n_parts(self) -> int:
@@ -207,13 +216,14 @@ def _read(settings: InputSettings, source: Any, accounts: Any) -> Ledger:
 
 
 def _queried(settings: InputSettings, accounts: Any) -> tuple[pa.Table, Any]:
-    from clvforecast.batch.sources import read_query
+    """Events, and accounts where a query is given for them, as the database has them at one moment."""
+    from clvforecast.batch.sources import read_queries
 
-    address = address_in(settings.database or "", "input.database")
-    events = read_query(address, settings.events[0])
+    queries = {"events": settings.events[0]}
     if accounts is None and settings.accounts is not None:
-        accounts = read_query(address, settings.accounts)
-    return events, accounts
+        queries["accounts"] = settings.accounts
+    found = read_queries(address_in(settings.database or "", "input.database"), queries, settings.time_zone)
+    return found["events"], found.get("accounts", accounts)
 
 
 def address_in(variable: str, key: str) -> str:

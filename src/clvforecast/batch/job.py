@@ -94,7 +94,12 @@ class Job:
         """Note that the run is tried, and forget work that was cut otherwise, or done with other versions of the packages."""
         check_segment_names(ACCOUNT_RANGES, self.columns)
         path = self.work / "attempts.json"
-        fresh: dict[str, Any] = {"cut": self._cut(), "attempts": 0, "first_started_at": now()}
+        fresh: dict[str, Any] = {
+            "cut": self._cut(),
+            "attempts": 0,
+            "first_started_at": now(),
+            "as_of": str(self.inputs.as_of),
+        }
         before: dict[str, Any] = read_json(path) if path.exists() else fresh
         if before["cut"] != fresh["cut"]:
             alert("what was done of this run is done again: the settings of run, or package versions, have changed")
@@ -215,6 +220,14 @@ class Job:
         """Where a table's files are: still in the unfinished work, or in their place."""
         unfinished = self.work / table
         return unfinished if unfinished.exists() else self.folder.table(table, self.inputs.as_of, self.run_id)
+
+    def clear(self) -> None:
+        """Remove the unfinished work of this run, and that of runs of this day or before that were never ended."""
+        self.inputs.close()
+        shutil.rmtree(self.work, ignore_errors=True)
+        for path in self.work.parent.glob("*/attempts.json"):
+            if read_json(path)["as_of"] <= str(self.inputs.as_of):
+                shutil.rmtree(path.parent)
 
     def put_in_place(self, attempts: dict[str, Any], clock: Clock) -> dict[str, Any]:
         """Move the tables to where readers look for them, and write the manifest."""

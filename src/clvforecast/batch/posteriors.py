@@ -32,7 +32,7 @@ def choose_posterior(
         raise BatchSettingsError(
             "posterior.file is missing: give a posterior from `clvforecast fit`, or say with posterior.refit when to fit one."
         )
-    reason = _why_refit(settings, inputs.as_of, checks, found)
+    reason = _why_refit(settings, inputs, checks, found)
     if reason is None:
         assert found is not None
         return found
@@ -63,14 +63,16 @@ def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, given: 
     return load_posterior(fitted[-1])
 
 
-def _why_refit(settings: PosteriorSettings, as_of: date, checks: list[Check], found: Posterior | None) -> str | None:
+def _why_refit(settings: PosteriorSettings, inputs: Inputs, checks: list[Check], found: Posterior | None) -> str | None:
     if found is None:
         return "there is none yet"
-    age = (as_of - date.fromisoformat(found.as_of)).days
+    age = (inputs.as_of - date.fromisoformat(found.as_of)).days
     if settings.refit == "age" and age > settings.max_age_days:
         return f"it knows {age} days less than the events"
     if settings.refit == "drift" and drifted(checks, checksum(found.idata)) and age > 0:
-        return "earlier ranges no longer hold"
+        if not inputs.seems_incomplete:
+            return "earlier ranges no longer hold"
+        alert("earlier ranges do not hold, but events seem to be missing: nothing is fitted to these")
     return None
 
 

@@ -49,7 +49,7 @@ def retire(folder: RunFolder, keep_runs: int) -> None:
     for manifest in folder.manifests()[keep_runs:]:
         if manifest["run_id"] == current:
             continue
-        for table in folder.path.glob(f"*/as_of={manifest['as_of']}/run={manifest['run_id']}"):
+        for table in folder.path.glob(f"*/day={manifest['as_of']}/run={manifest['run_id']}"):
             shutil.rmtree(table)
             if not any(table.parent.iterdir()):
                 table.parent.rmdir()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -26,11 +25,12 @@ from clvforecast.batch.job import Job
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.posteriors import choose_posterior
 from clvforecast.batch.publish import Sinks, becomes_current, open_sinks, publish, retire
+from clvforecast.batch.schema import RUNS
 from clvforecast.batch.settings import BatchSettings, read_settings
 from clvforecast.batch.steps import PlannedSteps, read_steps
 from clvforecast.batch.streamed import Streamed
 from clvforecast.batch.watch import check_watches, make_watch
-from clvforecast.errors import BatchError
+from clvforecast.errors import BatchError, BatchSettingsError
 from clvforecast.posterior import Posterior
 
 Config = str | os.PathLike[str] | Mapping[str, Any] | BatchSettings
@@ -136,6 +136,8 @@ def score(
         sinks = open_sinks(settings.output, folder)
         with clock.timing("reading"):
             inputs, steps = _opened(settings, folder, events, accounts)
+        _check_day(inputs)
+        _check_size(inputs, settings, folder)
         tell("read", accounts=inputs.n_accounts, as_of=inputs.as_of, parts=inputs.n_parts)
         with clock.timing("checking"):
             checks = check_watches(folder, inputs, settings)
@@ -185,22 +187,43 @@ def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
         if current:
             job.folder.make_current(job.run_id)
         retire(job.folder, keep)
-    job.inputs.close()
-    shutil.rmtree(job.work)
+    job.clear()
     tell("done", run_id=job.run_id, accounts=manifest["accounts"], failed=manifest["failed"], seconds=clock.total)
     return manifest
 
 
 def _done_before(job: Job, sinks: Sinks, manifest: dict[str, Any]) -> Run:
-    """Nothing to do, but for a kill between the manifest and the end, and for a database that lost the current run."""
+    """Nothing to do, but for a kill between the manifest and the end, and for a database that does not have the run."""
+    keep = job.settings.output.keep_runs
     if job.work.exists():
         if becomes_current(job.folder, job.inputs.as_of):
             job.folder.make_current(job.run_id)
-        retire(job.folder, job.settings.output.keep_runs)
-        shutil.rmtree(job.work)
-    job.inputs.close()
-    if job.folder.current_run() == job.run_id:
-        missing = {name: sink for name, sink in sinks.items() if sink.current() is None}
-        publish(missing, job.run_id, job.folder_of, job.settings.output.keep_runs, make_current=True)
+        retire(job.folder, keep)
+    if job.folder_of(RUNS.name).exists():
+        missing = {name: sink for name, sink in sinks.items() if job.run_id not in sink.runs()["run_id"].to_pylist()}
+        publish(missing, job.run_id, job.folder_of, keep, job.folder.current_run() == job.run_id)
+    job.clear()
     tell("done before", run_id=job.run_id, finished_at=manifest["finished_at"])
     return Run(manifest, job.folder, is_new=False)
+
+
+def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> None:
+    """Raise BatchError where far fewer accounts are there than the current run had: most likely half an export."""
+    current = folder.current_run()
+    if current is None or not folder.manifest(current).exists():
+        return
+    before, least = read_json(folder.manifest(current)), settings.input.least_accounts
+    if before["as_of"] <= str(inputs.as_of) and inputs.n_accounts < least * before["accounts"]:
+        raise BatchError(
+            f"{inputs.n_accounts:,} accounts are there to score, where the current run of {before['as_of']} had "
+            f"{before['accounts']:,}. See that the export is whole; if it is, set input.least_accounts, now {least:g}, lower."
+        )
+
+
+def _check_day(inputs: Inputs) -> None:
+    """Raise BatchSettingsError for a day to come: its run would be the current one until then."""
+    if inputs.as_of > date.today():
+        raise BatchSettingsError(
+            f"input.as_of = {inputs.as_of} is a day to come. Give one up to today; without it the latest booking is taken, which "
+            "may be mistyped."
+        )

@@ -13,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from clvforecast.calendars import FiscalCalendar
-from clvforecast.errors import BatchSettingsError
+from clvforecast.errors import BatchSettingsError, FitError
+from clvforecast.posterior import fit_settings
 from clvforecast.reduction import Billing, ForecastSettings
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -36,9 +37,11 @@ class InputSettings(BaseModel):
     """``[input]``: where the events are, and what they are known by.
 
     events, accounts: files or patterns, CSV or Parquet; with ``database``, SELECT statements for PostgreSQL instead. database:
-    the environment variable that holds the server's address (a URI), so that no password stands in a file. mapping, format,
-    rates, currency: of another system's export, as for `read_export`. as_of: default the latest booking. max_rejected: the
-    largest share of rows that may be rejected. stream: read Parquet files that do not fit into memory, some accounts at a time.
+    the environment variable that holds the server's address (a URI), so that no password stands in a file; time_zone: whose clock
+    its timestamps with a zone are told by, as Europe/Berlin. mapping, format, rates, currency: of another system's export, as for
+    `read_export`. as_of: default the latest booking. max_rejected: the largest share of rows that may be rejected.
+    least_accounts: the share of the current run's accounts that must be there, so that half an export is not scored. stream: read
+    Parquet files that do not fit into memory, some accounts at a time.
     """
 
     model_config = STRICT
@@ -46,6 +49,7 @@ class InputSettings(BaseModel):
     events: Names = ()
     accounts: str | None = None
     database: str | None = None
+    time_zone: str | None = None
     mapping: str | None = None
     format: str | None = None
     rates: str | None = None
@@ -53,6 +57,7 @@ class InputSettings(BaseModel):
     as_of: Annotated[date, BeforeValidator(_as_date)] | None = None
     grace_days: int | None = Field(None, ge=0)
     max_rejected: float | None = Field(None, ge=0.0, le=1.0)
+    least_accounts: float = Field(0.5, ge=0.0, le=1.0)
     stream: bool = False
 
     @model_validator(mode="after")
@@ -87,6 +92,14 @@ class PosteriorSettings(BaseModel):
     draws: int = Field(1000, ge=100)
     tune: int = Field(1000, ge=1)
     chains: int = Field(4, ge=2)
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> PosteriorSettings:
+        try:
+            fit_settings(self.draws, self.tune, self.chains, 1, self.seed)
+        except FitError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class ForecastOptions(BaseModel):
@@ -197,6 +210,16 @@ class BatchSettings(BaseModel):
     output: OutputSettings = OutputSettings()
     run: RunOptions = RunOptions()
     watch: WatchSettings = WatchSettings()
+
+    @model_validator(mode="after")
+    def _what_buckets_cannot_do(self) -> BatchSettings:
+        asked = {"forecast.plans": self.forecast.plans, "input.max_rejected": self.input.max_rejected}
+        for key, value in asked.items():
+            if self.input.stream and value is not None:
+                raise ValueError(f"{key} needs all events in memory: leave it out, or leave out input.stream")
+        if self.input.stream and self.posterior.refit != "never":
+            raise ValueError("posterior.refit needs all events in memory: fit apart, or leave out input.stream")
+        return self
 
 
 PATHS = (

@@ -61,7 +61,12 @@ def read_queries(uri: str | None, queries: Mapping[str, str], time_zone: str | N
     with session(given_uri(uri), "reading from PostgreSQL") as server:
         server.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         zone = _zone(server, time_zone)
-        return {name: _plain(server.table(sql), zone) for name, sql in queries.items()}
+        return {name: _plain(server.table(_statement(sql)), zone) for name, sql in queries.items()}
+
+
+def _statement(sql: str) -> str:
+    """A SELECT that the driver can put into brackets: without a semicolon, and on lines of its own for comments at its end."""
+    return f"{sql.strip().removesuffix(';')}\n"
 
 
 def _zone(server: Session, time_zone: str | None) -> str:

@@ -39,6 +39,7 @@ BYTES_EACH = 256 << 20
 """Of a bucket's events as Parquet has them in memory; a ledger takes some times that."""
 FILE, FILE_ROW, BUCKET = "__clv_file", "__clv_row", "__clv_bucket"
 SHOWN = 3
+BUCKETS = "buckets-"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Streamed:
         events = _parquet_files(list(asked.events), "input.events")
         accounts = [] if asked.accounts is None else _parquet_files([asked.accounts], "input.accounts")
         fingerprint = _fingerprint(events, accounts, asked.grace_days)
-        target = folder.path / "work" / f"buckets-{fingerprint[:16]}"
+        target = folder.path / "work" / f"{BUCKETS}{fingerprint[:16]}"
         marker = target / "facts.json"
         if not marker.exists():
             shutil.rmtree(target, ignore_errors=True)
@@ -97,6 +98,10 @@ class Streamed:
     @property
     def n_accounts(self) -> int:
         return self.facts.n_accounts
+
+    @property
+    def seems_incomplete(self) -> bool:
+        return False
 
     @property
     def n_parts(self) -> int:
@@ -142,8 +147,9 @@ class Streamed:
         return {"buckets": self.n_parts, **counted(parts)}
 
     def close(self) -> None:
-        """Remove the buckets."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the buckets, also those of data that were never scored to the end."""
+        for folder in self.folder.parent.glob(f"{BUCKETS}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _accounts(self, number: int) -> pa.Table | None:
         return _read(self.folder / "accounts", number) if self.has_accounts else None

@@ -62,12 +62,15 @@ class Check:
 def make_watch(folder: RunFolder, inputs: Inputs, posterior: Posterior, settings: BatchSettings, run_id: str) -> None:
     """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago."""
     path = folder.watch / f"{inputs.as_of}-{run_id}.clv"
-    if settings.watch.accounts == 0 or not _is_due(folder, inputs.as_of, settings.watch.every_days, path):
+    if settings.watch.accounts == 0 or path.exists() or not _is_due(folder, inputs.as_of, settings.watch.every_days):
         return
     found = watched_forecast(inputs, posterior, settings)
     if found is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
+        for other in folder.watch.glob(f"{inputs.as_of}-*.clv"):
+            if other != path:  # of a run of the same day that this one corrects
+                other.unlink()
 
 
 def watched_forecast(inputs: Inputs, posterior: Posterior, settings: BatchSettings) -> Forecast | None:
@@ -98,9 +101,9 @@ def watched_forecast(inputs: Inputs, posterior: Posterior, settings: BatchSettin
     )
 
 
-def _is_due(folder: RunFolder, as_of: date, every_days: int, own: Path) -> bool:
+def _is_due(folder: RunFolder, as_of: date, every_days: int) -> bool:
     """Whether no other watch is of so recent a day, or of a later one."""
-    days = [day for day, path in _watches(folder) if path != own]
+    days = [day for day, _ in _watches(folder) if day != as_of]
     return all((as_of - day).days >= every_days for day in days)
 
 

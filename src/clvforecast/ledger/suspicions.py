@@ -23,6 +23,8 @@ from clvforecast.machine import available_threads
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+INCOMPLETE = "check that the export is complete"
+"""What is said where events seem to be missing."""
 UNIT_SLIP = 100.0
 """A renewal this many times the price a month of the term before, or the same part of it: cents for units, a year's for a
 month's and a slipped digit, not a customer's growth."""
@@ -237,8 +239,7 @@ def _gaps(bookings: Bookings) -> Iterator[str]:
         shown = ", ".join(str(np.datetime64(month, "M")) for month in months[:SHOWN_MONTHS])
         more = ", ..." if len(months) > SHOWN_MONTHS else ""
         yield (
-            f"events: nothing is booked in {len(months)} months in which it usually is ({shown}{more}); check that the export "
-            "is complete"
+            f"events: nothing is booked in {len(months)} months in which it usually is ({shown}{more}); {INCOMPLETE}"
         )
 
 
@@ -254,8 +255,8 @@ def _truncated(rows: Rows, bookings: Bookings, as_of: date) -> Iterator[str]:
     )
     yield (
         f"events: {short.booked} are booked from {short.since} to {as_of}, where {usual} (last: account "
-        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); check that the export is "
-        "complete, or give an earlier as_of"
+        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); {INCOMPLETE}, or "
+        "give an earlier as_of"
     )
 
 

@@ -72,6 +72,16 @@ def counted_parts(
         add = partial(added_counts, max_cells)
         return counts_of(sum_of_all(rows, CELLS, add, n_parts, rows_each=100_000))
 
+    return counted_in_rounds(of_all, segments, size_edges, max_cells)
+
+
+def counted_in_rounds(
+    of_all: Callable[[Count], Counts],
+    segments: Sequence[str],
+    size_edges: Sequence[float] | None,
+    max_cells: int | None,
+) -> CountedParts:
+    """The rounds; `of_all` merges what every part counts."""
     first = of_all(partial(_frame_counts, tuple(segments)))
     frame = frame_of(first, segments, size_edges)
     counts = of_all(partial(_cell_counts, frame, max_cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,7 +23,10 @@ PARTS_AT_A_TIME = 32
 
 def added_rows(kind: str, add: Add, rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """On a worker: the tables in rows added, as rows again, so many rows of the sum in each."""
-    yield from table_rows(kind, part_number(), add(table_of(body) for _, body in bodies(batches)), rows)
+    given = iter(batches)
+    if (first := next(given, None)) is not None:
+        sums = add(table_of(body) for _, body in bodies(chain([first], given)))
+        yield from table_rows(kind, part_number(), sums, rows)
 
 
 def sum_of_all(rows: DataFrame, kind: str, add: Add, n_parts: int, rows_each: int) -> pa.Table:
@@ -30,9 +34,10 @@ def sum_of_all(rows: DataFrame, kind: str, add: Add, n_parts: int, rows_each: in
     from pyspark.sql import functions as F
 
     worker = partial(added_rows, kind, add, rows_each)
-    left = math.ceil(n_parts / PARTS_AT_A_TIME)
-    rows = rows.where(F.col("kind") == kind).coalesce(left).mapInArrow(worker, PART_ROWS_SQL)
-    while left > 1:
+    rows, left = rows.where(F.col("kind") == kind), n_parts
+    while True:  # a shuffle each time: fewer tasks in one stage would make the parts themselves with fewer cores
         left = math.ceil(left / PARTS_AT_A_TIME)
         rows = rows.repartition(left, F.pmod(F.col("part"), F.lit(left))).mapInArrow(worker, PART_ROWS_SQL)
+        if left == 1:
+            break
     return add(table_of(bytes(row["body"])) for row in rows.collect())

@@ -28,8 +28,8 @@ from clvforecast.sql import quoted
 CURRENT = "(SELECT run_id FROM {at}current_run)"
 PREVIOUS = """(
     SELECT run_id FROM {at}runs
-    WHERE publication < (SELECT publication FROM {at}runs WHERE run_id = (SELECT run_id FROM {at}current_run))
-    ORDER BY publication DESC LIMIT 1
+    WHERE as_of < (SELECT as_of FROM {at}runs WHERE run_id = (SELECT run_id FROM {at}current_run))
+    ORDER BY as_of DESC, publication DESC LIMIT 1
 )"""
 OF_SEGMENTS = "segment NOT IN ('all', 'origin')"
 
@@ -102,7 +102,7 @@ RUNS_VIEW = View(
 )
 CHANGES_VIEW = View(
     "clv_changes",
-    "Each account in the current run beside the run published before it.",
+    "Each account in the current run beside the last one of an earlier day.",
     (
         (CURRENT, Column("run_id", TEXT, "the current run")),
         ("n.as_of", Column("as_of", DAY, "last day of what the current run knew; NULL for an account that is gone")),

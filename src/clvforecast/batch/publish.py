@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from clvforecast.batch.assembly import tables_in
+from clvforecast.batch.clock import Clock
 from clvforecast.batch.folder import RunFolder
 from clvforecast.batch.inputs import address_in
 from clvforecast.batch.logs import tell
@@ -29,10 +30,13 @@ def open_sinks(settings: OutputSettings, folder: RunFolder) -> Sinks:
     return sinks
 
 
-def publish(sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_runs: int, make_current: bool) -> None:
+def publish(
+    sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_runs: int, make_current: bool, clock: Clock
+) -> None:
     """Load the run into every database that does not have it."""
     for name, sink in sinks.items():
-        new = sink.publish(run_id, tables_in(folder_of), keep_runs, make_current)
+        with clock.timing(f"publishing to {name}"):
+            new = sink.publish(run_id, tables_in(folder_of), keep_runs, make_current)
         tell("published" if new else "was published already", to=name, current=make_current)
 
 

@@ -181,12 +181,11 @@ def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
             job.assemble(records)
     keep = job.settings.output.keep_runs
     current = becomes_current(job.folder, job.inputs.as_of)
-    with clock.timing("publishing"):
-        publish(sinks, job.run_id, job.folder_of, keep, current)
-        manifest = job.put_in_place(attempts, clock)
-        if current:
-            job.folder.make_current(job.run_id)
-        retire(job.folder, keep)
+    publish(sinks, job.run_id, job.folder_of, keep, current, clock)
+    manifest = job.put_in_place(attempts, clock)
+    if current:
+        job.folder.make_current(job.run_id)
+    retire(job.folder, keep)
     job.clear()
     tell("done", run_id=job.run_id, accounts=manifest["accounts"], failed=manifest["failed"], seconds=clock.total)
     return manifest
@@ -201,7 +200,7 @@ def _done_before(job: Job, sinks: Sinks, manifest: dict[str, Any]) -> Run:
         retire(job.folder, keep)
     if job.folder_of(RUNS.name).exists():
         missing = {name: sink for name, sink in sinks.items() if job.run_id not in sink.runs()["run_id"].to_pylist()}
-        publish(missing, job.run_id, job.folder_of, keep, job.folder.current_run() == job.run_id)
+        publish(missing, job.run_id, job.folder_of, keep, job.folder.current_run() == job.run_id, Clock())
     job.clear()
     tell("done before", run_id=job.run_id, finished_at=manifest["finished_at"])
     return Run(manifest, job.folder, is_new=False)

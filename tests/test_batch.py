@@ -297,6 +297,40 @@ def test_a_schedulers_own_handlers_get_the_log(tmp_path: Path, caplog: pytest.Lo
     assert "done" in [record.getMessage() for record in caplog.records]
 
 
+def test_half_an_export_is_not_scored(done: clv.batch.Run, tmp_path: Path) -> None:
+    asked = settings(tmp_path, watch={"accounts": 0})
+    score(asked, events=ledger(), posterior=posterior(), as_of="2023-05-31")
+    half = ledger().accounts["account_id"].to_pylist()[:50]
+    cut = clv.read_ledger(events()[events()["account_id"].isin(half)], accounts(), as_of=AS_OF)
+    with pytest.raises(clv.BatchError, match="50 accounts are there to score"):
+        score(asked, events=cut, posterior=posterior())
+    assert score({**asked, "input": {"least_accounts": 0.3}}, events=cut, posterior=posterior()).is_new
+
+
+def test_a_day_to_come_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(clv.BatchSettingsError, match="is a day to come"):
+        score(settings(tmp_path), events=ledger(), posterior=posterior(), as_of="9998-12-31")
+
+
+def test_unfinished_work_of_other_data_goes_with_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "portfolio_of", killed)
+        with pytest.raises(Killed):
+            score(settings(tmp_path), events=ledger(), posterior=posterior(), as_of="2023-05-31")
+    assert list((tmp_path / "work").iterdir())
+    a_run(tmp_path)
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_the_files_are_a_data_set(done: clv.batch.Run) -> None:
+    found = pd.read_parquet(done.folder.path / "account_ranges")
+    assert len(found) == done.manifest["accounts"]
+    assert (set(found["day"].astype(str)), set(found["run"].astype(str))) == ({AS_OF}, {done.run_id})
+
+
 def test_an_account_without_a_term_is_not_in_the_way(tmp_path: Path) -> None:
     prospect = pa.table({"account_id": ["Z9"], "segment": ["S1"], "observed_from": pa.array([0], pa.int32())})
     more = replace(ledger(), accounts=pa.concat_tables([ledger().accounts, prospect.cast(ledger().accounts.schema)]))

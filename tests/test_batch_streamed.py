@@ -119,6 +119,26 @@ def test_the_day_is_asked_for_where_bookings_are_texts(tmp_path: Path) -> None:
     assert str(run.as_of) == texts["event_date"].max()
 
 
+def test_columns_of_accounts_need_their_table(tmp_path: Path) -> None:
+    written(tmp_path / "in", events())
+    with pytest.raises(clv.BatchSettingsError, match="input.accounts is missing: the accounts' columns segment"):
+        scored(tmp_path / "in", tmp_path / "out", stream=True, accounts=None)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"forecast": {"plans": "plans.csv"}, "input": {"stream": True}},
+        {"input": {"stream": True, "max_rejected": 0.1}},
+        {"input": {"stream": True}, "posterior": {"refit": "age"}},
+    ],
+    ids=lambda tables: ", ".join(tables),
+)
+def test_what_needs_all_events_is_refused(tables: dict[str, Any]) -> None:
+    with pytest.raises(clv.BatchSettingsError, match="in memory"):
+        clv.batch.read_settings(tables)
+
+
 def test_other_files_than_parquet_are_refused(tmp_path: Path) -> None:
     (tmp_path / "events.csv").write_text("account_id\n")
     asked = settings(tmp_path / "out", input={"events": str(tmp_path / "events.csv"), "stream": True})

@@ -75,6 +75,9 @@ class Inputs(Protocol):
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         """The ledger of these accounts; those that are not known are left out."""
 
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise BatchSettingsError where these columns of the accounts cannot be told."""
+
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         """What to know of the data beside this posterior; None where only the parts can tell."""
 
@@ -128,6 +131,9 @@ class InMemory:
 
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         return of_accounts(self.ledger, account_ids)
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        pass  # the forecast of the first part does
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         account_ids = pa.chunked_array(list(self.account_ids()))

@@ -93,6 +93,7 @@ class Job:
     def begin(self) -> dict[str, Any]:
         """Note that the run is tried, and forget work that was cut otherwise, or done with other versions of the packages."""
         check_segment_names(ACCOUNT_RANGES, self.columns)
+        self.inputs.check_columns(self.columns)
         path = self.work / "attempts.json"
         fresh: dict[str, Any] = {
             "cut": self._cut(),

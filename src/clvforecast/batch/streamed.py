@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -139,6 +139,13 @@ class Streamed:
         return read_ledger(
             events.drop_columns([FILE, FILE_ROW]), accounts, as_of=self.as_of, grace_days=self.grace_days
         )
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        if columns and not self.has_accounts:
+            raise BatchSettingsError(
+                f"input.accounts is missing: the accounts' columns {', '.join(columns)} are needed, and input.stream does "
+                "not take them from the events, of which each bucket holds but some. Give the accounts table as Parquet."
+            )
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         return None

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,7 @@ from clvforecast.batch.settings import BatchSettings
 from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
 from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
 from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.checks import identity_sql
 from clvforecast.ledger.duck import connect, plain_name
 from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
@@ -44,13 +45,19 @@ BUCKETS = "buckets-"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of all events together."""
+    """What is true of all events together.
+
+    columns: segments that are columns of the events, those that are in every bucket; None where an accounts table has them.
+    has_observed_from: of the events' column of that name, whether it tells of every bucket.
+    """
 
     as_of: date
     currency: str
     n_accounts: int
     fingerprint: str
     buckets: int
+    columns: tuple[str, ...] | None = None
+    has_observed_from: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,22 @@ class Streamed:
         said = read_json(marker)
         day = asked.as_of or _known_day(said["latest"])
         facts = Facts(day, said["currency"], said["accounts"], fingerprint, said["buckets"])
-        return Streamed(facts, target, bool(accounts), asked.grace_days)
+        found = Streamed(facts, target, bool(accounts), asked.grace_days)
+        if asked.as_of is not None and accounts:
+            return found
+        read = target / "read.json"
+        if not read.exists():
+            write_json(read, found._read_facts())
+        of_all = read_json(read)
+        return replace(
+            found,
+            facts=replace(
+                facts,
+                as_of=asked.as_of or date.fromisoformat(of_all["latest"]),
+                columns=None if accounts else tuple(of_all["columns"]),
+                has_observed_from=of_all["has_observed_from"],
+            ),
+        )
 
     @property
     def as_of(self) -> date:
@@ -114,7 +136,7 @@ class Streamed:
         accounts = self._accounts(number)
         events = rows.drop_columns([FILE, FILE_ROW])
         try:
-            ledger = read_ledger(events, accounts, as_of=self.as_of, grace_days=self.grace_days)
+            ledger = self._as_of_all(read_ledger(events, accounts, as_of=self.as_of, grace_days=self.grace_days))
         except LedgerError as error:
             if error.rejected is None:
                 raise
@@ -136,9 +158,47 @@ class Streamed:
             if self.has_accounts
             else None
         )
-        return read_ledger(
+        ledger = read_ledger(
             events.drop_columns([FILE, FILE_ROW]), accounts, as_of=self.as_of, grace_days=self.grace_days
         )
+        return self._as_of_all(ledger)
+
+    def _read_facts(self) -> dict[str, Any]:
+        """The latest booking that a ledger accepts, and what of the events' columns says something of the accounts of all buckets.
+
+        Only the ledgers can tell: a rejected row has a day too, and what is the same in all events of one bucket's accounts may
+        not be so in another's.
+        """
+        latest: list[str] = []
+        columns: list[list[str]] = []
+        observed: list[bool] = []
+        for number in range(self.n_parts):
+            rows = _read(self.folder / "events", number)
+            if not rows.num_rows:
+                continue
+            try:
+                ledger = read_ledger(rows.drop_columns([FILE, FILE_ROW]), self._accounts(number), grace_days=self.grace_days)
+            except LedgerError as error:
+                if error.rejected is None:
+                    raise
+                continue
+            latest.append(ledger.as_of.isoformat())
+            columns.append([name for name in ledger.accounts.column_names if name not in ("account_id", OBSERVED_FROM)])
+            observed.append(ledger.has_observed_from)
+        if not latest:
+            raise BatchError("input.events: no row can be used. Check the source and its filters.")
+        of_all = [name for name in columns[0] if all(name in others for others in columns)]
+        return {"latest": max(latest), "columns": of_all, "has_observed_from": all(observed)}
+
+    def _as_of_all(self, ledger: Ledger) -> Ledger:
+        """A bucket's ledger with the columns that say something of the accounts of all buckets."""
+        if self.facts.columns is None:
+            return ledger
+        accounts = ledger.accounts.select(["account_id", *self.facts.columns, OBSERVED_FROM])
+        if not self.facts.has_observed_from:
+            place = accounts.column_names.index(OBSERVED_FROM)
+            accounts = accounts.set_column(place, OBSERVED_FROM, pa.array([0] * accounts.num_rows, pa.int32()))
+        return replace(ledger, accounts=accounts, has_observed_from=self.facts.has_observed_from)
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         return None

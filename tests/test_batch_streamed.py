@@ -161,3 +161,29 @@ def test_columns_of_the_events_say_what_they_say_of_all(varies: str, tmp_path: P
     of_one = table.index[table["account_id"] == table["account_id"].value_counts().index[0]]
     table.loc[of_one[0], varies] = {"observed_from": 9, "region": "south"}[varies]
     assert_same_accounts(of_all_and_in_buckets(tmp_path / "in", table, as_of=AS_OF))
+
+
+def test_days_are_those_of_the_files_zone(tmp_path: Path) -> None:
+    table = events().copy()
+    for name in ("event_date", "start_date"):
+        table[name] = pd.to_datetime(table[name]).dt.tz_localize("Asia/Tokyo")
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    assert_same_accounts(of_all_and_in_buckets(tmp_path / "in", table, as_of=AS_OF))
+    table.iloc[:9].to_parquet(tmp_path / "1.parquet")
+    other = table.iloc[9:].assign(event_date=table["event_date"].dt.tz_convert("UTC"))
+    other.to_parquet(tmp_path / "2.parquet")
+    asked = settings(tmp_path / "out", input={"events": [str(tmp_path / "*.parquet")], "stream": True, "as_of": AS_OF})
+    with pytest.raises(clv.BatchError, match="the zone of column event_date is UTC, in files before it Asia/Tokyo"):
+        clv.batch.score(asked, posterior=posterior())
+
+
+def test_buckets_of_which_nothing_is_known_yet_count_as_later(tmp_path: Path) -> None:
+    table = events().copy()
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    runs = of_all_and_in_buckets(tmp_path / "in", table, as_of="2016-01-20")
+    assert_same_accounts(runs)
+    rows = [
+        {(said["part"], said["currency"]): said["rows"] for said in run.manifest["inputs"]["money"] if said["rows"]}
+        for run in runs
+    ]
+    assert rows[0] == rows[1]

@@ -204,7 +204,9 @@ def test_few_draws_raise_hardly_more_alarms_than_said(watched: clv.Forecast) -> 
         for worlds in (np.exp(rng.normal(0.0, 0.5, 120) + rng.normal(0.0, 1.0, (25, 120))) for _ in range(600))
     ]
     assert np.mean([check.slipped for check in checks]) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 600)
-    first = compare(with_draws(watched, np.arange(1.0, 1000.0) * np.ones((40, 1))), np.full(40, 500.0), END, "run", 0.01)
+    first = compare(
+        with_draws(watched, np.arange(1.0, 1000.0) * np.ones((40, 1))), np.full(40, 500.0), END, "run", 0.01
+    )
     assert (first.columns["portfolio_lower"], first.columns["portfolio_upper"]) == (40.0, 40.0 * 999)
 
 

@@ -97,8 +97,8 @@ def check_segment_names(table: Table, segments: tuple[str, ...]) -> None:
     for name in segments:
         if name.lower() in NOT_A_SEGMENT:
             raise BatchError(
-                f"{table.name}: the accounts' column {name!r} has a name that the column segment has a meaning for. Rename it in the "
-                "accounts table, or leave it out of forecast.group_by."
+                f"{table.name}: the accounts' column {name!r} has a name that the column segment has a meaning for. Rename it in "
+                "the accounts table, or leave it out of forecast.group_by."
             )
         other = taken.get(name.lower())
         if other is not None:

@@ -93,8 +93,7 @@ def make_watch(
 def watched_forecast(
     inputs: Inputs, posterior: Posterior, settings: BatchSettings, failed: Collection[str] = ()
 ) -> Forecast | None:
-    """Of about `watch.accounts` accounts but those that failed, with their draws, counting only what is booked when its months are
-    over.
+    """Of about `watch.accounts` accounts, none that failed, with their draws, counting only what is booked when its months end.
 
     None where none is drawn.
     """
@@ -172,15 +171,15 @@ def known_and_tolerance(watched: Forecast, histories: Histories) -> tuple[NDArra
     served = (values(items, "start_day") < last) & (values(items, "end_day") > first)
     n_items = np.bincount(account[(account >= 0) & served], minlength=len(watched.table))
     there = np.bincount(account[account >= 0], minlength=len(watched.table)) > 0
-    return there, CENT * (1.0 + n_items)
+    return there, np.asarray(CENT * (1 + n_items), dtype=np.float64)
 
 
 def compare(
     watched: Forecast, actual: Floats, window_end: date, checked_run: str, alarm: float, tolerance: Floats | None = None
 ) -> Check:
-    """What happened, (accounts,) in currency, beside the watch's draws; NaN where an account is no longer there, which is left out.
+    """What happened, (accounts,) in currency, beside the watch's draws; accounts that are no longer there, NaN, are left out.
 
-    Slipped is what has a probability of at most ``alarm`` where the forecast is right, in a third each for coverage, CRPS and sum.
+    Slipped is what has a probability of at most ``alarm`` where the forecast is right, a third each for coverage, CRPS and sum.
     Of D draws the k-th lowest is undercut with probability k / (D + 1): with few draws, 1 / (D + 1) is the least there is.
     """
     assert watched.kept is not None

@@ -176,7 +176,7 @@ class Streamed:
         return self._as_of_all(ledger)
 
     def _read_facts(self) -> dict[str, Any]:
-        """The latest booking that a ledger accepts, and which of the events' columns say something of the accounts of all buckets.
+        """The latest booking that a ledger accepts, and what its columns say of the accounts of all buckets.
 
         Only the ledgers can tell: a rejected row has a day too, and what is the same in all events of one bucket's accounts may
         not be so in another's.

@@ -336,3 +336,13 @@ def test_an_account_without_a_term_is_not_in_the_way(tmp_path: Path) -> None:
     more = replace(ledger(), accounts=pa.concat_tables([ledger().accounts, prospect.cast(ledger().accounts.schema)]))
     found = score(settings(tmp_path), events=more, posterior=posterior())
     assert found.manifest["accounts"] == len(clv.forecast(posterior(), ledger(), draws=2).table)
+
+
+@pytest.mark.parametrize("name", ["all", "origin"])
+def test_a_column_that_would_be_taken_for_the_portfolio_is_refused(name: str, tmp_path: Path) -> None:
+    """In `clv_portfolio`, which is ``segment = 'all'``, its levels would be counted once more."""
+    table = accounts().assign(**{name: "x"})
+    known = clv.read_ledger(events(), table, as_of=AS_OF)
+    asked = settings(tmp_path, forecast={"group_by": [name], "bridge": False})
+    with pytest.raises(clv.BatchError, match=f"column '{name}' has a name that the column segment has a meaning for"):
+        clv.batch.score(asked, events=known, posterior=posterior())

@@ -53,10 +53,8 @@ def test_buckets_give_what_memory_gives(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(a.drop(columns="raw"), b.drop(columns="raw"))
     assert a["row"].tolist() == [6, 118, 333]
     assert whole.manifest["inputs"]["rejected"] == parts.manifest["inputs"]["rejected"] == {"wrong_sign": 3}
-    assert sum(part["rows"] for part in parts.manifest["inputs"]["money"] if part["part"] == "read") + 1 == len(
-        broken()
-    )
-    assert parts.manifest["inputs"]["unusable_rows"] == 1
+    read = sum(part["rows"] for part in parts.manifest["inputs"]["money"] if part["part"] == "read")
+    assert read + parts.manifest["inputs"]["unusable_rows"] == len(broken())
     watches = [clv.load_forecast(next((run.folder.path / "watch").iterdir())) for run in (whole, parts)]
     assert watches[1].table["account_id"].isin(whole.table("account_ranges")["account_id"]).all()
     assert not list((tmp_path / "parts" / "work").iterdir()), "buckets are removed"
@@ -144,3 +142,68 @@ def test_other_files_than_parquet_are_refused(tmp_path: Path) -> None:
     asked = settings(tmp_path / "out", input={"events": str(tmp_path / "events.csv"), "stream": True})
     with pytest.raises(clv.BatchSettingsError, match="reads Parquet files"):
         clv.batch.score(asked, posterior=posterior())
+
+
+def of_all_and_in_buckets(folder: Path, table: pd.DataFrame, **asked: Any) -> list[clv.batch.Run]:
+    folder.mkdir()
+    table.to_parquet(folder / "events.parquet", index=False)
+    said = {"events": [str(folder / "events.parquet")], **asked}
+    return [
+        clv.batch.score(
+            settings(folder / f"out-{stream}", input={**said, "stream": stream}, watch={"accounts": 0}),
+            posterior=posterior(),
+        )
+        for stream in (False, True)
+    ]
+
+
+def assert_same_accounts(runs: list[clv.batch.Run]) -> None:
+    a, b = (run.table("account_ranges").drop(columns="run_id").sort_values("account_id") for run in runs)
+    pd.testing.assert_frame_equal(a.reset_index(drop=True), b.reset_index(drop=True))
+
+
+def test_the_day_is_not_that_of_a_rejected_row(tmp_path: Path) -> None:
+    days = events().assign(event_date=pd.to_datetime(events()["event_date"]))
+    days["segment"] = days["account_id"].map(accounts().set_index("account_id")["segment"])
+    wrong = days.iloc[[0]].assign(event_id="wrong", event_date=pd.Timestamp("2024-09-15"), amount=-5.0)
+    runs = of_all_and_in_buckets(tmp_path / "in", pd.concat([days, wrong], ignore_index=True))
+    assert runs[0].as_of == runs[1].as_of == days["event_date"].max().date()
+    assert_same_accounts(runs)
+
+
+@pytest.mark.parametrize("varies", ["observed_from", "region"])
+def test_columns_of_the_events_say_what_they_say_of_all(varies: str, tmp_path: Path) -> None:
+    """What is the same in all events of an account must be so in every bucket."""
+    table = events().assign(event_date=pd.to_datetime(events()["event_date"]))
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    table["observed_from"] = table["account_id"].str[-1].astype(int) % 3
+    table["region"] = "north"
+    of_one = table.index[table["account_id"] == table["account_id"].value_counts().index[0]]
+    table.loc[of_one[0], varies] = {"observed_from": 9, "region": "south"}[varies]
+    assert_same_accounts(of_all_and_in_buckets(tmp_path / "in", table, as_of=AS_OF))
+
+
+def test_days_are_those_of_the_files_zone(tmp_path: Path) -> None:
+    table = events().copy()
+    for name in ("event_date", "start_date"):
+        table[name] = pd.to_datetime(table[name]).dt.tz_localize("Asia/Tokyo")
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    assert_same_accounts(of_all_and_in_buckets(tmp_path / "in", table, as_of=AS_OF))
+    table.iloc[:9].to_parquet(tmp_path / "1.parquet")
+    other = table.iloc[9:].assign(event_date=table["event_date"].dt.tz_convert("UTC"))
+    other.to_parquet(tmp_path / "2.parquet")
+    asked = settings(tmp_path / "out", input={"events": [str(tmp_path / "*.parquet")], "stream": True, "as_of": AS_OF})
+    with pytest.raises(clv.BatchError, match="the zone of column event_date is UTC, in files before it Asia/Tokyo"):
+        clv.batch.score(asked, posterior=posterior())
+
+
+def test_buckets_of_which_nothing_is_known_yet_count_as_later(tmp_path: Path) -> None:
+    table = events().copy()
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    runs = of_all_and_in_buckets(tmp_path / "in", table, as_of="2016-01-20")
+    assert_same_accounts(runs)
+    rows = [
+        {(said["part"], said["currency"]): said["rows"] for said in run.manifest["inputs"]["money"] if said["rows"]}
+        for run in runs
+    ]
+    assert rows[0] == rows[1]

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 import clvforecast as clv
-from batch_company import ledger, posterior, settings
+from batch_company import accounts, events, ledger, posterior, settings
 from clvforecast.batch import posteriors
 from clvforecast.batch import run as run_module
-from clvforecast.batch.watch import Check, compare, judged
+from clvforecast.batch.watch import Check, compare, judged, known_and_tolerance
 from clvforecast.calibration import crps, randomised_pit
+from clvforecast.histories import build_histories
 from clvforecast.posterior_file import checksum
 from clvforecast.sampling import ESS_LIMIT
 
@@ -40,10 +41,10 @@ def test_scores_are_those_of_calibration() -> None:
     rng = np.random.default_rng(2)
     draws = np.where(rng.random((30, 80)) < 0.4, 0.0, rng.gamma(2.0, 500.0, (30, 80)))
     actual = np.where(rng.random(30) < 0.4, 0.0, rng.gamma(2.0, 500.0, 30))
-    pit, scores = judged(draws, np.column_stack([actual, draws]), seed=1)
+    pit, scores = judged(draws, np.column_stack([actual, draws]), 1, np.full(30, 0.01))
     assert scores[0] == pytest.approx(crps(draws, actual).mean(), rel=1e-12)
-    assert scores[8] == pytest.approx(crps(draws, draws[:, 7]).mean(), rel=1e-12)
     others = np.delete(draws, 7, axis=1)
+    assert scores[8] == pytest.approx(crps(others, draws[:, 7]).mean(), rel=1e-12)
     below = (others < draws[:, [7]] - 0.01).sum(axis=1) / 80
     above = 1.0 - (others > draws[:, [7]] + 0.01).sum(axis=1) / 80
     assert ((below <= pit[:, 8]) & (pit[:, 8] <= above)).all()
@@ -194,3 +195,91 @@ def test_the_settings_posterior_is_used_where_it_knows_more(tmp_path: Path, fitt
     run = clv.batch.score(asked, events=ledger(), posterior=newer)
     assert run.manifest["inputs"]["posterior_knows_until"] == newer.as_of
     assert pd.Timestamp(newer.as_of) > pd.Timestamp("2023-01-31")
+
+
+def test_few_draws_raise_hardly_more_alarms_than_said(watched: clv.Forecast) -> None:
+    rng = np.random.default_rng(8)
+    checks = [
+        compare(with_draws(watched, worlds[:, 1:]), worlds[:, 0], END, "run", alarm=0.05)
+        for worlds in (np.exp(rng.normal(0.0, 0.5, 120) + rng.normal(0.0, 1.0, (25, 120))) for _ in range(600))
+    ]
+    assert np.mean([check.slipped for check in checks]) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 600)
+    first = compare(
+        with_draws(watched, np.arange(1.0, 1000.0) * np.ones((40, 1))), np.full(40, 500.0), END, "run", 0.01
+    )
+    assert (first.columns["portfolio_lower"], first.columns["portfolio_upper"]) == (40.0, 40.0 * 999)
+
+
+def test_accounts_of_many_contracts_are_equal_to_as_many_cents(tmp_path: Path) -> None:
+    """A ledger rounds every contract to the cent, a forecast does not."""
+    rng = np.random.default_rng(3)
+    days = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(1, 300, 800), "D")
+    contracts = pd.DataFrame(
+        {
+            "event_id": [f"e{i}" for i in range(800)],
+            "account_id": [f"a{i // 8:03}" for i in range(800)],
+            "contract_id": [f"c{i}" for i in range(800)],
+            "event_date": days,
+            "kind": "initial",
+            "amount": rng.integers(100_000, 900_000, 800) / 100,
+            "currency": "USD",
+            "term_months": 60,
+        }
+    )
+    known = clv.read_ledger(contracts, as_of="2023-03-31")
+    found = clv.forecast(
+        posterior=clv.prior(known, draws=200, chains=2),
+        ledger=known.at("2022-12-31"),
+        horizon_months=3,
+        draws=400,
+        keep_draws=("revenue",),
+        ci_probs=(0.9,),
+        group_by=[],
+    )
+    there, tolerance = known_and_tolerance(found, build_histories(known))
+    actual = clv.actual_revenue(found, known)["revenue"].to_numpy()
+    assert there.all()
+    assert (tolerance == 0.09).all()
+    assert found.kept is not None
+    off = np.abs(found.kept["revenue"].to_numpy() - actual[:, None]).min(axis=1)
+    nothing_else = off < 1.0  # in some world, as in what happened
+    assert nothing_else.sum() > 30
+    assert off[nothing_else].max() < 0.09
+    assert np.mean(off[nothing_else] > 0.01) > 0.2
+
+
+def test_accounts_that_left_the_ledger_are_left_out_and_told(tmp_path: Path) -> None:
+    asked = settings(tmp_path, watch={"accounts": 1000, "months": 3}, forecast={"draws": 100})
+    clv.batch.score(asked, events=events(), accounts=accounts(), posterior=posterior(), as_of="2022-12-31")
+    left = set(accounts()["account_id"].iloc[::5])
+    fewer = events()[~events()["account_id"].isin(left)]
+    later = clv.batch.score(asked, events=fewer, accounts=accounts(), posterior=posterior(), as_of="2023-03-31")
+    whole = clv.batch.score(
+        settings(tmp_path, watch={"accounts": 1000, "months": 3}, forecast={"draws": 100, "seed": 8}),
+        events=events(),
+        accounts=accounts(),
+        posterior=posterior(),
+        as_of="2023-03-31",
+    )
+    (check,), (before,) = (run.table("range_checks").to_dict("records") for run in (later, whole))
+    gone = before["accounts"] - check["accounts"]
+    assert gone > 10
+    assert f"({gone} more are no longer there)" in check["message"]
+    assert check["coverage"] > 0.8
+
+
+def test_an_account_that_cannot_be_scored_is_in_no_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = "A000004"
+
+    def failing(posterior: clv.Posterior, ledger: clv.Ledger, **asked: object) -> clv.Forecast:
+        if bad in ledger.accounts["account_id"].to_pylist():
+            raise ValueError("a history like no other")
+        return clv.forecast(posterior, ledger, **asked)
+
+    for module in ("job", "watch"):
+        monkeypatch.setattr(f"clvforecast.batch.{module}.forecast", failing)
+    asked = settings(tmp_path, watch={"accounts": 1000}, run={"max_failed": 0.1})
+    run = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
+    (path,) = (tmp_path / "watch").iterdir()
+    assert run.failed == 1
+    assert len(clv.load_forecast(path).table) == run.manifest["accounts"]

@@ -178,6 +178,22 @@ def test_segments_can_be_columns_of_the_events(spark: Any, world: World) -> None
         clv_spark.score(world.posterior, spark.createDataFrame(events), **ASKED, group_by=["note"])
 
 
+def test_days_are_those_of_the_sessions_clock(spark: Any, world: World) -> None:
+    from pyspark.sql import functions as F
+
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    try:
+        days = {name: world.events[name].astype("string") for name in ("event_date", "start_date")}
+        table = spark.createDataFrame(world.events.assign(**days))
+        for name in days:
+            table = table.withColumn(name, F.to_timestamp(name))
+        found = clv.read_ledger(table, world.accounts, as_of=AS_OF)
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+    assert found.fingerprint == world.ledger().fingerprint
+
+
 def test_plans_count_as_on_one_machine(world: World, tables: Tables) -> None:
     ledger = world.ledger()
     ids = ledger.accounts["account_id"].to_pylist()[5:200:5]

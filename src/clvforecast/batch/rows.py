@@ -12,6 +12,8 @@ from clvforecast.batch.schema import RUNS, TABLES, TEXT, Column, Table
 from clvforecast.errors import BatchError, ClvError
 
 type Batches = Iterable[pa.RecordBatch] | pa.RecordBatchReader | pa.Table
+NOT_A_SEGMENT = ("all", "origin")
+"""What the column `segment` says of the portfolio, and of the split by origin."""
 LONGEST_NAME = 63
 """Bytes of a column's name: PostgreSQL cuts what is longer."""
 
@@ -93,6 +95,11 @@ def check_segment_names(table: Table, segments: tuple[str, ...]) -> None:
     """Raise BatchError for names that a database cannot tell from others, or would cut."""
     taken = {name.lower(): name for name in table.names}
     for name in segments:
+        if name.lower() in NOT_A_SEGMENT:
+            raise BatchError(
+                f"{table.name}: the accounts' column {name!r} has a name that the column segment has a meaning for. Rename it in "
+                "the accounts table, or leave it out of forecast.group_by."
+            )
         other = taken.get(name.lower())
         if other is not None:
             raise BatchError(

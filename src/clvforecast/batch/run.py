@@ -177,7 +177,8 @@ def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
         with clock.timing("scoring"):
             records = [job.part(number) for number in range(job.inputs.n_parts)]
         with clock.timing("assembling"):
-            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id)
+            failed = [failure["account_id"] for record in records for failure in record["failures"]]
+            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id, failed)
             job.assemble(records)
     keep = job.settings.output.keep_runs
     current = becomes_current(job.folder, job.inputs.as_of)

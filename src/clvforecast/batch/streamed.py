@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,7 @@ from clvforecast.batch.settings import BatchSettings
 from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
 from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
 from clvforecast.ledger import Ledger, read_ledger
+from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.checks import identity_sql
 from clvforecast.ledger.duck import connect, plain_name
 from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
@@ -44,13 +45,19 @@ BUCKETS = "buckets-"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of all events together."""
+    """What is true of all events together.
+
+    columns: segments that are columns of the events, those that are in every bucket; None where an accounts table has them.
+    has_observed_from: of the events' column of that name, whether it tells of every bucket.
+    """
 
     as_of: date
     currency: str
     n_accounts: int
     fingerprint: str
     buckets: int
+    columns: tuple[str, ...] | None = None
+    has_observed_from: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Streamed:
     folder: Path
     has_accounts: bool
     grace_days: int | None
+    zones: dict[str, str]
+    """Of the events' timestamps with a zone: the one that their files say, by column."""
 
     @staticmethod
     def open(settings: BatchSettings, folder: RunFolder) -> Streamed:
@@ -81,7 +90,22 @@ class Streamed:
         said = read_json(marker)
         day = asked.as_of or _known_day(said["latest"])
         facts = Facts(day, said["currency"], said["accounts"], fingerprint, said["buckets"])
-        return Streamed(facts, target, bool(accounts), asked.grace_days)
+        found = Streamed(facts, target, bool(accounts), asked.grace_days, said["zones"])
+        if asked.as_of is not None and accounts:
+            return found
+        read = target / "read.json"
+        if not read.exists():
+            write_json(read, found._read_facts())
+        of_all = read_json(read)
+        return replace(
+            found,
+            facts=replace(
+                facts,
+                as_of=asked.as_of or date.fromisoformat(of_all["latest"]),
+                columns=None if accounts else tuple(of_all["columns"]),
+                has_observed_from=of_all["has_observed_from"],
+            ),
+        )
 
     @property
     def as_of(self) -> date:
@@ -108,16 +132,16 @@ class Streamed:
         return self.facts.buckets
 
     def part(self, number: int) -> Part:
-        rows = _read(self.folder / "events", number)
+        rows = self._events(number)
         if not rows.num_rows:
             return Part(None)
         accounts = self._accounts(number)
         events = rows.drop_columns([FILE, FILE_ROW])
         try:
-            ledger = read_ledger(events, accounts, as_of=self.as_of, grace_days=self.grace_days)
+            ledger = self._as_of_all(read_ledger(events, accounts, as_of=self.as_of, grace_days=self.grace_days))
         except LedgerError as error:
             if error.rejected is None:
-                raise
+                return self._later(events, accounts, rows)
             rejected = _told_by_file(error.rejected, rows)
             return Part(None, rejected, {"rejected": rules_of(error.rejected), "unusable_rows": rows.num_rows})
         rejected = _told_by_file(ledger.rejected_rows, rows)
@@ -125,20 +149,70 @@ class Streamed:
         has_terms = any(kind in TERM_KINDS for kind in ledger.events["kind"].unique().to_pylist())
         return Part(ledger if has_terms else None, rejected, about)
 
+    def _later(self, events: pa.Table, accounts: pa.Table | None, rows: pa.Table) -> Part:
+        """A bucket of which nothing is known on the day. Raises LedgerError where that is not what is wrong with it."""
+        ledger = read_ledger(events, accounts, grace_days=self.grace_days)
+        if pc.min(ledger.events["event_date"]).as_py() <= self.as_of:
+            ledger = ledger.at(self.as_of)  # which says what is wrong
+        money = [{**said, "part": "later"} if said["part"] == "accepted" else said for said in placed(ledger)]
+        rejected = _told_by_file(ledger.rejected_rows, rows)
+        return Part(None, rejected, {"money": money, "rejected": rules_of(ledger.rejected_rows)})
+
     def account_ids(self) -> Iterator[pa.Array]:
         for number in range(self.n_parts):
             yield _read(self.folder / "events", number, ["account_id"])["account_id"].unique().drop_null()
 
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
-        events = pa.concat_tables(self._of(account_ids, "events"), promote_options="permissive")
-        accounts = (
-            pa.concat_tables(self._of(account_ids, "accounts"), promote_options="permissive")
-            if self.has_accounts
-            else None
-        )
-        return read_ledger(
+        wanted = pc.field("account_id").isin(account_ids)
+        numbers = range(self.n_parts)
+        events = pa.concat_tables([self._events(n).filter(wanted) for n in numbers], promote_options="permissive")
+        accounts = None
+        if self.has_accounts:
+            told = [_read(self.folder / "accounts", n).filter(wanted) for n in numbers]
+            accounts = pa.concat_tables(told, promote_options="permissive")
+        ledger = read_ledger(
             events.drop_columns([FILE, FILE_ROW]), accounts, as_of=self.as_of, grace_days=self.grace_days
         )
+        return self._as_of_all(ledger)
+
+    def _read_facts(self) -> dict[str, Any]:
+        """The latest booking that a ledger accepts, and what its columns say of the accounts of all buckets.
+
+        Only the ledgers can tell: a rejected row has a day too, and what is the same in all events of one bucket's accounts may
+        not be so in another's.
+        """
+        latest: list[str] = []
+        columns: list[list[str]] = []
+        observed: list[bool] = []
+        for number in range(self.n_parts):
+            rows = self._events(number)
+            if not rows.num_rows:
+                continue
+            try:
+                ledger = read_ledger(
+                    rows.drop_columns([FILE, FILE_ROW]), self._accounts(number), grace_days=self.grace_days
+                )
+            except LedgerError as error:
+                if error.rejected is None:
+                    raise
+                continue
+            latest.append(ledger.as_of.isoformat())
+            columns.append([name for name in ledger.accounts.column_names if name not in ("account_id", OBSERVED_FROM)])
+            observed.append(ledger.has_observed_from)
+        if not latest:
+            raise BatchError("input.events: no row can be used. Check the source and its filters.")
+        of_all = [name for name in columns[0] if all(name in others for others in columns)]
+        return {"latest": max(latest), "columns": of_all, "has_observed_from": all(observed)}
+
+    def _as_of_all(self, ledger: Ledger) -> Ledger:
+        """A bucket's ledger with the columns that say something of the accounts of all buckets."""
+        if self.facts.columns is None:
+            return ledger
+        accounts = ledger.accounts.select(["account_id", *self.facts.columns, OBSERVED_FROM])
+        if not self.facts.has_observed_from:
+            place = accounts.column_names.index(OBSERVED_FROM)
+            accounts = accounts.set_column(place, OBSERVED_FROM, pa.array([0] * accounts.num_rows, pa.int32()))
+        return replace(ledger, accounts=accounts, has_observed_from=self.facts.has_observed_from)
 
     def check_columns(self, columns: Sequence[str]) -> None:
         if columns and not self.has_accounts:
@@ -158,13 +232,17 @@ class Streamed:
         for folder in self.folder.parent.glob(f"{BUCKETS}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _events(self, number: int) -> pa.Table:
+        """A bucket's events, their timestamps in the zones of their files: DuckDB has left none but UTC."""
+        rows = _read(self.folder / "events", number)
+        for name, zone in self.zones.items():
+            place = rows.column_names.index(name)
+            kind = pa.timestamp(rows.schema.field(place).type.unit, tz=zone)
+            rows = rows.set_column(place, name, rows[name].cast(kind))
+        return rows
+
     def _accounts(self, number: int) -> pa.Table | None:
         return _read(self.folder / "accounts", number) if self.has_accounts else None
-
-    def _of(self, account_ids: pa.Array, what: str) -> Iterator[pa.Table]:
-        wanted = pc.field("account_id").isin(account_ids)
-        for number in range(self.n_parts):
-            yield _read(self.folder / what, number).filter(wanted)
 
 
 def _parquet_files(patterns: list[str], key: str) -> list[str]:
@@ -203,7 +281,21 @@ def _cut(events: list[str], accounts: list[str], target: Path, fingerprint: str)
     if accounts:
         with _files(accounts) as (connection, columns):
             _write(connection, "rows", columns["account_id"], target / "accounts", n_buckets, with_places=False)
-    return {**facts, "buckets": n_buckets, "fingerprint": fingerprint}
+    return {**facts, "buckets": n_buckets, "fingerprint": fingerprint, "zones": _zones(events)}
+
+
+def _zones(paths: list[str]) -> dict[str, str]:
+    """The zone of every column of timestamps that has one. Raises BatchError where files differ."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for field in pq.read_schema(path):
+            zone = field.type.tz if pa.types.is_timestamp(field.type) else None
+            if zone is not None and found.setdefault(field.name, zone) != zone:
+                raise BatchError(
+                    f"{path}: the zone of column {field.name} is {zone}, in files before it {found[field.name]}. Write days, or "
+                    "one zone, or leave out input.stream."
+                )
+    return found
 
 
 def _bytes_of(path: str) -> int:

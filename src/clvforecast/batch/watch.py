@@ -9,7 +9,7 @@ a world share its parameters, so that what is common to them is in the compariso
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clvforecast.actuals import actual_revenue
@@ -28,9 +29,11 @@ from clvforecast.batch.schema import RANGE_CHECKS
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.batch.tables import RunKey, conformed
 from clvforecast.calibration import CENT, in_central
-from clvforecast.errors import ForecastFileError, LedgerError
+from clvforecast.errors import ClvError, ForecastFileError, HistoryError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.forecast_file import load_forecast
+from clvforecast.histories import Histories, build_histories
+from clvforecast.histories.engine import values
 from clvforecast.posterior import Posterior
 from clvforecast.simulation.calendar import date_of, make_grid
 
@@ -59,12 +62,26 @@ class Check:
         return str(self.columns["message"])
 
 
-def make_watch(folder: RunFolder, inputs: Inputs, posterior: Posterior, settings: BatchSettings, run_id: str) -> None:
-    """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago."""
+def make_watch(
+    folder: RunFolder,
+    inputs: Inputs,
+    posterior: Posterior,
+    settings: BatchSettings,
+    run_id: str,
+    failed: Collection[str] = (),
+) -> None:
+    """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago.
+
+    Those that could not be scored are left out; where none of the others can be, it is told of, and the run goes on.
+    """
     path = folder.watch / f"{inputs.as_of}-{run_id}.clv"
     if settings.watch.accounts == 0 or path.exists() or not _is_due(folder, inputs.as_of, settings.watch.every_days):
         return
-    found = watched_forecast(inputs, posterior, settings)
+    try:
+        found = watched_forecast(inputs, posterior, settings, failed)
+    except ClvError as error:
+        alert(f"no watch is kept as of {inputs.as_of}: {error}")
+        return
     if found is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
@@ -73,12 +90,15 @@ def make_watch(folder: RunFolder, inputs: Inputs, posterior: Posterior, settings
                 other.unlink()
 
 
-def watched_forecast(inputs: Inputs, posterior: Posterior, settings: BatchSettings) -> Forecast | None:
-    """Of about `watch.accounts` accounts, with their draws, counting only what is booked when its months are over.
+def watched_forecast(
+    inputs: Inputs, posterior: Posterior, settings: BatchSettings, failed: Collection[str] = ()
+) -> Forecast | None:
+    """Of about `watch.accounts` accounts, none that failed, with their draws, counting only what is booked when its months end.
 
     None where none is drawn.
     """
     account_ids = sample_of(inputs.account_ids(), inputs.n_accounts, settings.watch.accounts)
+    account_ids = account_ids.filter(pc.invert(pc.is_in(account_ids, pa.array(failed, pa.string()))))
     if not len(account_ids):
         return None
     grid = make_grid(inputs.as_of, settings.watch.months, 0.0, None)
@@ -125,31 +145,58 @@ def check_watches(folder: RunFolder, inputs: Inputs, settings: BatchSettings) ->
             if end > inputs.as_of or found.currency != inputs.currency:
                 continue
             ledger = inputs.ledger_of(pa.array(found.table["account_id"], pa.string())).at(end)
-        except (ForecastFileError, LedgerError) as error:
+            histories = build_histories(ledger)
+        except (ForecastFileError, HistoryError, LedgerError) as error:
             alert(f"the watch {path.name} cannot be checked: {error}")
             continue
-        actual = actual_revenue(found, ledger)["revenue"].to_numpy()
+        there, tolerance = known_and_tolerance(found, histories)
+        if not there.any():
+            alert(f"the watch {path.name} cannot be checked: none of its accounts is there any more")
+            continue
+        actual = np.where(there, actual_revenue(found, ledger, histories=histories)["revenue"].to_numpy(), np.nan)
         checked_run = path.stem[11:]
-        checks.append(compare(found, actual, end, checked_run, settings.watch.alarm))
+        checks.append(compare(found, actual, end, checked_run, settings.watch.alarm, tolerance))
     return checks
 
 
-def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: str, alarm: float) -> Check:
-    """What happened, (accounts,) in currency, beside the watch's draws.
+def known_and_tolerance(watched: Forecast, histories: Histories) -> tuple[NDArray[np.bool_], Floats]:
+    """Of each of the watch's accounts, whether the ledger still has it, and within what two amounts of it are equal.
 
-    Slipped is what has a probability below ``alarm`` where the forecast is right, in a third each for coverage, CRPS and sum.
+    A ledger rounds each item to the cent at both ends of the window, a forecast does not: an account of many contracts may be off
+    by as many cents where nothing happened but what was committed.
+    """
+    items = histories.items
+    account = pd.Index(watched.table["account_id"]).get_indexer(items["account_id"].to_pandas())
+    first, last = watched.grid.bounds[0], watched.grid.bounds[-1]
+    served = (values(items, "start_day") < last) & (values(items, "end_day") > first)
+    n_items = np.bincount(account[(account >= 0) & served], minlength=len(watched.table))
+    there = np.bincount(account[account >= 0], minlength=len(watched.table)) > 0
+    return there, np.asarray(CENT * (1 + n_items), dtype=np.float64)
+
+
+def compare(
+    watched: Forecast, actual: Floats, window_end: date, checked_run: str, alarm: float, tolerance: Floats | None = None
+) -> Check:
+    """What happened, (accounts,) in currency, beside the watch's draws; accounts that are no longer there, NaN, are left out.
+
+    Slipped is what has a probability of at most ``alarm`` where the forecast is right, a third each for coverage, CRPS and sum.
+    Of D draws the k-th lowest is undercut with probability k / (D + 1): with few draws, 1 / (D + 1) is the least there is.
     """
     assert watched.kept is not None
     draws = watched.kept["revenue"].values
+    tolerance = np.full(len(draws), CENT) if tolerance is None else tolerance
+    there = np.isfinite(actual)
+    n_gone = int((~there).sum())
+    actual, draws, tolerance = actual[there], draws[there], tolerance[there]
     (ci_prob,) = watched.settings.ci_probs
     worlds = np.column_stack([actual, draws])  # what happened, and then each world as if it had
-    pit, scores = judged(draws, worlds, watched.settings.seed)
+    pit, scores = judged(draws, worlds, (watched.settings.seed, watched.as_of.toordinal()), tolerance)
     coverage = in_central(pit, ci_prob).mean(axis=0)
     total = worlds.sum(axis=0)
     share = alarm / TESTS
-    expected_low = np.quantile(coverage[1:], share, method="lower")
-    crps_high = np.quantile(scores[1:], 1.0 - share, method="higher")
-    sum_low, sum_high = np.quantile(total[1:], [share / 2.0, 1.0 - share / 2.0])
+    expected_low = _lowest(coverage[1:], share)
+    crps_high = -_lowest(-scores[1:], share)
+    sum_low, sum_high = _lowest(total[1:], share / 2.0), -_lowest(-total[1:], share / 2.0)
     further = f"CRPS {scores[0]:,.0f}, at most {crps_high:,.0f}"
     together = f"{total[0]:,.0f}, of {sum_low:,.0f} to {sum_high:,.0f}"
     wrong = [
@@ -158,6 +205,7 @@ def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: st
         *([f"their revenue together is outside its range ({together})"] if not sum_low <= total[0] <= sum_high else []),
     ]
     found = f"forecast as of {watched.as_of}, {watched.settings.horizon_months} months, {len(actual):,} accounts"
+    gone = f" ({n_gone:,} more are no longer there)" if n_gone else ""
     held = f"{coverage[0]:.1%} in their {ci_prob:.0%} ranges (at least {expected_low:.1%} expected)"
     return Check(
         {
@@ -175,17 +223,23 @@ def compare(watched: Forecast, actual: Floats, window_end: date, checked_run: st
             "portfolio_lower": float(sum_low),
             "portfolio_upper": float(sum_high),
             "slipped": bool(wrong),
-            "message": f"{found}: {'; '.join(wrong) if wrong else 'the ranges hold'}; {held}",
+            "message": f"{found}{gone}: {'; '.join(wrong) if wrong else 'the ranges hold'}; {held}",
         },
         posterior=watched.provenance.posterior,
     )
 
 
-def judged(draws: Floats, worlds: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Randomised PIT (A, 1 + D) and mean CRPS (1 + D,) of what happened and of each draw, against the draws (A, D).
+def _lowest(numbers: Floats, share: float) -> float:
+    """The k-th lowest, k = share · (D + 1) or the whole number below, but at least 1."""
+    place = max(int(share * (len(numbers) + 1) + 1e-9), 1) - 1
+    return float(np.partition(numbers, place)[place])
 
-    PIT = (L + u (E + 1)) / (D + 1) with L draws below and E equal to y to a cent, u ~ U(0, 1), as `calibration.randomised_pit`; a
-    draw is judged against the others, of which one fewer is equal to it.
+
+def judged(draws: Floats, worlds: Floats, seed: int | Sequence[int], tolerance: Floats) -> tuple[Floats, Floats]:
+    """Randomised PIT (A, 1 + D) and mean CRPS (1 + D,) of what happened and of each draw, against the (other) draws (A, D).
+
+    PIT = (L + u (E + 1)) / (D + 1) with L draws below and E equal to y within the tolerance (A,), u ~ U(0, 1), as
+    `calibration.randomised_pit`; a draw is judged against the others, of which one fewer is equal to it.
 
     CRPS(F, y) = E|X − y| − ½ E|X − X'| (Gneiting and Raftery 2007, eq. 21), with E|X − y| from sorted draws and their running
     sums: Σ|x − y| = y (2k − D) + S_D − 2 S_k where k draws are at most y and S_k is their sum.
@@ -194,14 +248,15 @@ def judged(draws: Floats, worlds: Floats, seed: int) -> tuple[Floats, Floats]:
     others = np.r_[n, np.full(n, n - 1)]
     uniform = np.random.default_rng(seed)
     pit, summed = np.empty(worlds.shape), np.zeros(worlds.shape[1])
-    for row, (own, asked) in enumerate(zip(np.sort(draws, axis=1), worlds, strict=True)):
-        below = np.searchsorted(own, asked - CENT, side="left")
-        equal = np.searchsorted(own, asked + CENT, side="right") - below - (others < n)
+    for row, (own, asked, near) in enumerate(zip(np.sort(draws, axis=1), worlds, tolerance, strict=True)):
+        below = np.searchsorted(own, asked - near, side="left")
+        equal = np.searchsorted(own, asked + near, side="right") - below - (others < n)
         pit[row] = (below + uniform.random(n + 1) * (equal + 1)) / (others + 1)
         k = np.searchsorted(own, asked, side="right")
         sums = np.concatenate([[0.0], np.cumsum(own)])
-        apart = (asked * (2 * k - n) + sums[-1] - 2.0 * sums[k]) / n
-        summed += apart - float((own * (2 * np.arange(1, n + 1) - n - 1)).sum()) / n**2  # ½ E|X − X'|
+        apart = asked * (2 * k - n) + sums[-1] - 2.0 * sums[k]
+        pairs = float((own * (2 * np.arange(1, n + 1) - n - 1)).sum())  # Σ over pairs of draws
+        summed += apart / others - (pairs - np.where(others < n, apart, 0.0)) / others**2
     return pit, summed / len(draws)
 
 

@@ -125,7 +125,22 @@ def _to_arrow(source: Any, label: str) -> pa.Table:
 def _native_to_arrow(source: Any, label: str) -> pa.Table:
     """Any table Narwhals knows; a lazy one (Polars, DuckDB, PySpark) is collected."""
     frame = _narwhals(source, label)
-    return frame.collect(backend="pyarrow").to_native() if isinstance(frame, nw.LazyFrame) else frame.to_arrow()
+    if not isinstance(frame, nw.LazyFrame):
+        return frame.to_arrow()
+    table: pa.Table = frame.collect(backend="pyarrow").to_native()
+    if not frame.implementation.is_pyspark():
+        return table
+    zone = frame.to_native().sparkSession.conf.get("spark.sql.session.timeZone")
+    return _in_zone(table, zone)
+
+
+def _in_zone(table: pa.Table, zone: str) -> pa.Table:
+    """Timestamps with a zone in this one: Spark shows them by its session's clock, but hands them over in UTC."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            zoned = table.column(position).cast(pa.timestamp(field.type.unit, tz=zone))
+            table = table.set_column(position, field.name, zoned)
+    return table
 
 
 def _narwhals(source: Any, label: str) -> Any:

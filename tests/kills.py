@@ -123,7 +123,8 @@ def compare(reference: Path, config: Path, uri: str | None) -> None:
     from batch_company import contents
 
     wanted, found = (Path(clv.batch.read_settings(path).output.folder) for path in (reference, config))
-    assert contents(found) == contents(wanted)
+    apart = set(contents(found).items()) ^ set(contents(wanted).items())
+    assert not apart, sorted(apart)
     assert not list((found / "work").glob("*")), "unfinished work is left"
     (run_id,) = clv.batch.runs(config)["run_id"]
     for sink in sinks_of(config, uri):

@@ -346,3 +346,24 @@ def test_a_column_that_would_be_taken_for_the_portfolio_is_refused(name: str, tm
     asked = settings(tmp_path, forecast={"group_by": [name], "bridge": False})
     with pytest.raises(clv.BatchError, match=f"column '{name}' has a name that the column segment has a meaning for"):
         clv.batch.score(asked, events=known, posterior=posterior())
+
+
+def test_what_was_mended_is_shown_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = settings(tmp_path, output={"duckdb": True}, watch={"accounts": 0})
+    sink = clv.batch.DuckSink(tmp_path / "clvforecast.duckdb")
+    good = score(asked, events=ledger(), posterior=posterior())
+    bad = score(asked, events=clv.read_ledger(events().iloc[:-9], accounts(), as_of=AS_OF), posterior=posterior())
+    assert (sink.current(), bad.folder.current_run()) == (bad.run_id, bad.run_id)
+    assert not score(asked, events=ledger(), posterior=posterior()).is_new
+    assert (sink.current(), bad.folder.current_run()) == (good.run_id, good.run_id)
+    clv.batch.activate(asked, bad.run_id)
+    score(asked, events=ledger(), posterior=posterior())
+    assert sink.current() == bad.run_id, "somebody chose it"
+    assert f"runs --activate {good.run_id}" in caplog.text
+
+
+def test_every_warning_of_the_manifest_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = score(settings(tmp_path), events=ledger(), posterior=posterior(), as_of="2023-03-31")
+    assert any("after the ledger's as_of" in warning for warning in run.warnings)
+    for warning in run.warnings:
+        assert caplog.text.count(warning) == 1, warning

@@ -117,12 +117,6 @@ def test_the_day_is_asked_for_where_bookings_are_texts(tmp_path: Path) -> None:
     assert str(run.as_of) == texts["event_date"].max()
 
 
-def test_columns_of_accounts_need_their_table(tmp_path: Path) -> None:
-    written(tmp_path / "in", events())
-    with pytest.raises(clv.BatchSettingsError, match="input.accounts is missing: the accounts' columns segment"):
-        scored(tmp_path / "in", tmp_path / "out", stream=True, accounts=None)
-
-
 @pytest.mark.parametrize(
     "tables",
     [

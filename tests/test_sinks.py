@@ -133,8 +133,8 @@ def test_views_have_their_rows_of_the_current_run(sink: Sink) -> None:
 def test_changes_put_the_run_before_beside_the_current_one(sink: Sink) -> None:
     before = run_tables("a", 1, accounts=5)["account_ranges"]
     after = run_tables("b", 2, accounts=6)["account_ranges"].slice(1)
-    for run_id, accounts in (("a", before), ("b", after)):
-        sink.publish(run_id, {**run_tables(run_id), "account_ranges": accounts}, 2)
+    for run_id, number, accounts in (("a", 1, before), ("b", 2, after)):
+        sink.publish(run_id, {**run_tables(run_id, number), "account_ranges": accounts}, 2)
     changes = sink.read("clv_changes").sort_by("account_id").to_pylist()
     assert [row["found_in"] for row in changes] == ["gone", "both", "both", "both", "both", "new"]
     old = {row["account_id"]: row for row in before.to_pylist()}

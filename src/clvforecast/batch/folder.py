@@ -68,8 +68,12 @@ class RunFolder:
     def current_run(self) -> str | None:
         return str(read_json(self.current)["run_id"]) if self.current.exists() else None
 
-    def make_current(self, run_id: str) -> None:
-        write_json(self.current, {"run_id": run_id})
+    def was_chosen(self) -> bool:
+        """Whether somebody made the current run that, and not its being the newest."""
+        return self.current.exists() and bool(read_json(self.current).get("chosen"))
+
+    def make_current(self, run_id: str, chosen: bool = False) -> None:
+        write_json(self.current, {"run_id": run_id, "chosen": chosen})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -80,11 +84,19 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path / ".lock", timeout=0):
+                self._sweep()
                 yield
         except Timeout as error:
             raise RunLockedError(
                 f"{self.path}: another run is writing there. Wait for it, or give another output.folder."
             ) from error
+
+    def _sweep(self) -> None:
+        """Remove what killed runs have left of files that they were writing: nobody else writes here now."""
+        for folder in (self.path, self.path / "runs", self.watch, self.posteriors):
+            for left in folder.glob(".*.part*"):
+                if left.is_file():
+                    left.unlink()
 
 
 def read_json(path: Path) -> Any:

@@ -52,7 +52,7 @@ def activate(config: Config, run_id: str) -> None:
             raise BatchError(f"run {run_id!r} is not in {folder.path}; there are {there}. Activate one of them.")
         for sink in open_sinks(settings.output, folder).values():
             sink.activate(run_id)
-        folder.make_current(run_id)
+        folder.make_current(run_id, chosen=True)
 
 
 def _folder(config: Config) -> RunFolder:

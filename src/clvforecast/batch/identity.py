@@ -1,4 +1,7 @@
-"""A run's id: the same for the same posterior, data, day and settings, and for nothing else."""
+"""A run's id: the same for the same posterior, data, day and settings.
+
+Data are what the ledger keeps: rows that it rejects are not in the id, and bookings after the day are.
+"""
 
 from __future__ import annotations
 

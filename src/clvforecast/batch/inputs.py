@@ -60,6 +60,10 @@ class Inputs(Protocol):
     def n_accounts(self) -> int: ...
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """Warnings that were told when the data were read."""
+
+    @property
     def seems_incomplete(self) -> bool:
         """Whether the data look as if events were missing, as far as it is known before the parts are read."""
 
@@ -74,9 +78,6 @@ class Inputs(Protocol):
 
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         """The ledger of these accounts; those that are not known are left out."""
-
-    def check_columns(self, columns: Sequence[str]) -> None:
-        """Raise BatchSettingsError where these columns of the accounts cannot be told."""
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         """What to know of the data beside this posterior; None where only the parts can tell."""
@@ -116,6 +117,10 @@ class InMemory:
         return sum(len(part.account_ids) for part in self._slices)
 
     @property
+    def told(self) -> tuple[str, ...]:
+        return as_told(self.ledger.warnings)
+
+    @property
     def seems_incomplete(self) -> bool:
         return any(INCOMPLETE in suspicion for suspicion in self.ledger.suspicions)
 
@@ -131,9 +136,6 @@ class InMemory:
 
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         return of_accounts(self.ledger, account_ids)
-
-    def check_columns(self, columns: Sequence[str]) -> None:
-        pass  # the forecast of the first part does
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         account_ids = pa.chunked_array(list(self.account_ids()))

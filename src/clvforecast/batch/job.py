@@ -23,12 +23,12 @@ from clvforecast.batch.inputs import Inputs, as_told
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.parts import PLANNED, REJECTED, Failure, PartFiles, digest_of, score_accounts, scored, write_part
 from clvforecast.batch.rows import check_segment_names
-from clvforecast.batch.schema import ACCOUNT_RANGES, TABLES
+from clvforecast.batch.schema import ACCOUNT_RANGES, ARR_RANGES, PERIOD_RANGES, RETENTION_RANGES, TABLES
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.batch.steps import PlannedSteps
 from clvforecast.batch.tables import RunKey
 from clvforecast.batch.watch import Check, described
-from clvforecast.errors import BatchError
+from clvforecast.errors import BatchError, BatchSettingsError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger import Ledger
 from clvforecast.machine import available_threads
@@ -39,6 +39,11 @@ from clvforecast.reduction import ForecastSettings
 
 MANIFEST_VERSION = 1
 MOST_WARNINGS = 20
+TAKEN = frozenset(
+    {"period", *(column.name for table in (PERIOD_RANGES, ARR_RANGES, RETENTION_RANGES) for column in table.columns)}
+    - {"run_id", "as_of", "segment", "level", "freq", "period_end", "value"}
+)
+"""Columns that a table of periods has of its own, beside the columns that it is split by."""
 FOLDERS = (*TABLES, PLANNED, REJECTED)
 """Tables of which a run leaves files."""
 
@@ -93,7 +98,7 @@ class Job:
     def begin(self) -> dict[str, Any]:
         """Note that the run is tried, and forget work that was cut otherwise, or done with other versions of the packages."""
         check_segment_names(ACCOUNT_RANGES, self.columns)
-        self.inputs.check_columns(self.columns)
+        check_split_names(self.columns)
         path = self.work / "attempts.json"
         fresh: dict[str, Any] = {
             "cut": self._cut(),
@@ -246,6 +251,15 @@ class Job:
         }
         write_json(self.folder.manifest(self.run_id), manifest)
         return manifest
+
+
+def check_split_names(columns: Sequence[str]) -> None:
+    """Raise BatchSettingsError for columns that a table of periods could not be split by."""
+    if taken := [name for name in columns if name in TAKEN]:
+        raise BatchSettingsError(
+            f"forecast.group_by: the accounts' column {taken[0]!r} has the name of a column of the tables of periods. "
+            "Rename it in the accounts table, or leave it out."
+        )
 
 
 def _some(warnings: tuple[str, ...]) -> tuple[str, ...]:

@@ -57,10 +57,11 @@ def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, given: 
     own = given
     if own is None and settings.file is not None:
         own = load_posterior(settings.file)
-    fitted = [path for path in sorted(folder.posteriors.glob("*.nc")) if date.fromisoformat(path.name[:10]) <= as_of]
-    if not fitted or settings.refit == "never" or (own is not None and own.as_of > fitted[-1].name[:10]):
+    fitted = [path for path in folder.posteriors.glob("*.nc") if date.fromisoformat(path.name[:10]) <= as_of]
+    if not fitted or settings.refit == "never":
         return own
-    return load_posterior(fitted[-1])
+    newest = max(fitted, key=lambda path: (path.name[:10], path.stat().st_mtime_ns))
+    return own if own is not None and own.as_of >= newest.name[:10] else load_posterior(newest)
 
 
 def _why_refit(settings: PosteriorSettings, inputs: Inputs, checks: list[Check], found: Posterior | None) -> str | None:

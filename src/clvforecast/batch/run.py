@@ -149,8 +149,13 @@ def score(
         job = Job(settings, folder, inputs, chosen, steps, tuple(checks))
         manifest = folder.manifest(job.run_id)
         if manifest.exists():
-            return _done_before(job, sinks, read_json(manifest))
-        return Run(_make(job, sinks, clock), folder, is_new=True)
+            run = _done_before(job, sinks, read_json(manifest))
+        else:
+            run = Run(_make(job, sinks, clock), folder, is_new=True)
+        for warning in run.warnings:
+            if warning not in inputs.told:
+                alert(warning)
+        return run
 
 
 def _on_day(settings: BatchSettings, as_of: date | str | None) -> BatchSettings:
@@ -178,7 +183,7 @@ def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
             records = [job.part(number) for number in range(job.inputs.n_parts)]
         with clock.timing("assembling"):
             failed = [failure["account_id"] for record in records for failure in record["failures"]]
-            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id, failed)
+            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id, job.steps, failed)
             job.assemble(records)
     keep = job.settings.output.keep_runs
     current = becomes_current(job.folder, job.inputs.as_of)
@@ -202,9 +207,27 @@ def _done_before(job: Job, sinks: Sinks, manifest: dict[str, Any]) -> Run:
     if job.folder_of(RUNS.name).exists():
         missing = {name: sink for name, sink in sinks.items() if job.run_id not in sink.runs()["run_id"].to_pylist()}
         publish(missing, job.run_id, job.folder_of, keep, job.folder.current_run() == job.run_id, Clock())
+        _show_again(job, sinks)
     job.clear()
     tell("done before", run_id=job.run_id, finished_at=manifest["finished_at"])
     return Run(manifest, job.folder, is_new=False)
+
+
+def _show_again(job: Job, sinks: Sinks) -> None:
+    """Make a run of before the current one again, where another was in between, as when bad data were mended: unless somebody
+    chose the current one."""
+    current = job.folder.current_run()
+    if current == job.run_id:
+        return
+    if job.folder.was_chosen() or not becomes_current(job.folder, job.inputs.as_of):
+        alert(
+            f"the run is there, but {current} is the current one. To show this one: clvforecast runs --activate {job.run_id}"
+        )
+        return
+    for sink in sinks.values():
+        sink.activate(job.run_id)
+    job.folder.make_current(job.run_id)
+    tell("current again", run_id=job.run_id, before=current)
 
 
 def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> None:

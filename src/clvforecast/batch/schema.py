@@ -172,7 +172,12 @@ ARR_RANGES = Table(
     "The bridge of annual recurring revenue (ARR): one row a period, segment level and line. Empty unless asked for.",
     (
         *RECURRING,
-        Column("line", TEXT, "start, new, expansion, reactivation, late_renewals, contraction, churn or end", filled=True),
+        Column(
+            "line",
+            TEXT,
+            "start + new + expansion + reactivation + late_renewals - contraction - churn = end: one of these",
+            filled=True,
+        ),
         *_range("the line", "currency a year"), *INTERVAL,
     ),
 )  # fmt: skip

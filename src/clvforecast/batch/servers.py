@@ -93,9 +93,17 @@ def redacted(text: str, uri: str) -> str:
     """The text without the passwords of the URI, as they stand there or as they read."""
     secrets = {secret for pattern in PASSWORDS for secret in re.findall(pattern, uri)}
     secrets |= {unquote(secret) for secret in secrets} | {secret.strip("'") for secret in secrets}
+    secrets |= _pieces(uri)
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
+
+
+def _pieces(uri: str) -> set[str]:
+    """The address itself, and what is before its last @ from the colon on, whole and cut as who misreads it cuts it."""
+    password = uri.rpartition("@")[0].partition("//")[2].partition(":")[2]
+    misspelt = set() if uri.startswith(("postgresql://", "postgres://")) else {uri}
+    return {*misspelt, password, *(piece for piece in re.split(r"[@#/?:]", password) if len(piece) > 1)} - {""}
 
 
 def _driver() -> ModuleType:

@@ -25,10 +25,13 @@ class PlannedSteps(NamedTuple):
         return planned_words(n_open, len(self.plans), self.reliability)
 
 
+NO_STEPS = PlannedSteps()
+
+
 def read_steps(options: ForecastOptions, ledger: Ledger) -> PlannedSteps:
     """Rows of the plan file that cannot be used are told of; where none can, the night goes on without plans."""
     if options.plans is None:
-        return PlannedSteps()
+        return NO_STEPS
     learned = None if options.reliability is None else load_plan_reliability(options.reliability)
     days = {}
     if learned is not None and learned.frame is not None:  # plans are read with the days that it was learned with
@@ -39,13 +42,13 @@ def read_steps(options: ForecastOptions, ledger: Ledger) -> PlannedSteps:
         if error.rejected is None:  # the file as a whole is wrong, not its rows
             raise
         alert(f"no row of {options.plans} can be used, so the run goes on without plans: {error}")
-        return PlannedSteps()
+        return NO_STEPS
     if len(plans.rejected):
         alert(
             f"{len(plans.rejected):,} rows of {options.plans} are rejected; clvforecast score --plan-outcomes tells why"
         )
     if not (plans.outcomes(ledger)["outcome"] == "open").any():
-        return PlannedSteps()
+        return NO_STEPS
     return PlannedSteps(
         plans, learned or PlanReliability.prior(plans.window_days, plans.renewal_days, seed=options.seed)
     )

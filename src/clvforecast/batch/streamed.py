@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -124,6 +124,10 @@ class Streamed:
         return self.facts.n_accounts
 
     @property
+    def told(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def seems_incomplete(self) -> bool:
         return False
 
@@ -213,13 +217,6 @@ class Streamed:
             place = accounts.column_names.index(OBSERVED_FROM)
             accounts = accounts.set_column(place, OBSERVED_FROM, pa.array([0] * accounts.num_rows, pa.int32()))
         return replace(ledger, accounts=accounts, has_observed_from=self.facts.has_observed_from)
-
-    def check_columns(self, columns: Sequence[str]) -> None:
-        if columns and not self.has_accounts:
-            raise BatchSettingsError(
-                f"input.accounts is missing: the accounts' columns {', '.join(columns)} are needed, and input.stream does "
-                "not take them from the events, of which each bucket holds but some. Give the accounts table as Parquet."
-            )
 
     def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
         return None

@@ -104,9 +104,17 @@ def _segment_columns(frame: pd.DataFrame, by: str | list[str] | None, freq: str)
         level = frame[names[0]].astype(object)
     elif names:
         texts = [frame[name].astype(object).where(frame[name].notna(), "") for name in names]
-        level = [JOINED.join(map(str, levels)) for levels in zip(*texts, strict=True)]
+        level = [joined(levels) for levels in zip(*texts, strict=True)]
     told = frame.drop(columns=names).rename(columns={"period": "period_end"})
     return told.assign(segment=JOINED.join(names) or PORTFOLIO, level=level, freq=freq)
+
+
+def joined(levels: Iterable[Any]) -> str:
+    """Levels of several columns as one text; one that has a comma or a quotation mark is quoted, so that no two are alike."""
+    plain = (str(level) for level in levels)
+    return JOINED.join(
+        f'"{level.replace(chr(34), 2 * chr(34))}"' if {",", '"'} & {*level} else level for level in plain
+    )
 
 
 def _together(parts: Iterable[pd.DataFrame], table: Table, key: RunKey) -> pa.Table:

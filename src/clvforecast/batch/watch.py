@@ -27,6 +27,7 @@ from clvforecast.batch.inputs import Inputs, sample_of
 from clvforecast.batch.logs import alert
 from clvforecast.batch.schema import RANGE_CHECKS
 from clvforecast.batch.settings import BatchSettings
+from clvforecast.batch.steps import NO_STEPS, PlannedSteps
 from clvforecast.batch.tables import RunKey, conformed
 from clvforecast.calibration import CENT, in_central
 from clvforecast.errors import ClvError, ForecastFileError, HistoryError, LedgerError
@@ -68,6 +69,7 @@ def make_watch(
     posterior: Posterior,
     settings: BatchSettings,
     run_id: str,
+    steps: PlannedSteps = NO_STEPS,
     failed: Collection[str] = (),
 ) -> None:
     """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago.
@@ -78,7 +80,7 @@ def make_watch(
     if settings.watch.accounts == 0 or path.exists() or not _is_due(folder, inputs.as_of, settings.watch.every_days):
         return
     try:
-        found = watched_forecast(inputs, posterior, settings, failed)
+        found = watched_forecast(inputs, posterior, settings, steps, failed)
     except ClvError as error:
         alert(f"no watch is kept as of {inputs.as_of}: {error}")
         return
@@ -91,7 +93,11 @@ def make_watch(
 
 
 def watched_forecast(
-    inputs: Inputs, posterior: Posterior, settings: BatchSettings, failed: Collection[str] = ()
+    inputs: Inputs,
+    posterior: Posterior,
+    settings: BatchSettings,
+    steps: PlannedSteps = NO_STEPS,
+    failed: Collection[str] = (),
 ) -> Forecast | None:
     """Of about `watch.accounts` accounts, none that failed, with their draws, counting only what is booked when its months end.
 
@@ -117,6 +123,8 @@ def watched_forecast(
         group_by=[],
         ci_probs=(asked.ci_prob,),
         keep_draws=("revenue",),
+        plans=steps.plans,
+        reliability=steps.reliability,
         threads=settings.run.threads,
     )
 

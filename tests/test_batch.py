@@ -367,3 +367,19 @@ def test_every_warning_of_the_manifest_is_told(tmp_path: Path, caplog: pytest.Lo
     assert any("after the ledger's as_of" in warning for warning in run.warnings)
     for warning in run.warnings:
         assert caplog.text.count(warning) == 1, warning
+
+
+def test_what_a_killed_write_leaves_is_swept(
+    done: clv.batch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "portfolio_of", killed)
+        with pytest.raises(Killed):
+            a_run(tmp_path)
+    for folder in (tmp_path, tmp_path / "work" / done.run_id / "account_ranges"):
+        (folder / ".part-00001.parquet.5bce98f7-26040-64f6e79a.part").write_bytes(b"half")
+    a_run(tmp_path)
+    assert contents(tmp_path) == contents(done.folder.path)

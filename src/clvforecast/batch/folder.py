@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from filelock import FileLock, Timeout
 
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError, RunLockedError
+
+
+LEFT = ".*.part*"
+"""Names of what `durable.put_in_place` writes to first, and of what DuckDB puts beside it."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,10 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what killed runs have left of files that they were writing: nobody else writes here now."""
-        for folder in (self.path, self.path / "runs", self.watch, self.posteriors):
-            for left in folder.glob(".*.part*"):
-                if left.is_file():
-                    left.unlink()
+        beside = (folder.glob(LEFT) for folder in (self.path, self.path / "runs", self.watch, self.posteriors))
+        for left in (*chain.from_iterable(beside), *(self.path / "work").rglob(LEFT)):
+            if left.is_file():
+                left.unlink()
 
 
 def read_json(path: Path) -> Any:

@@ -28,7 +28,6 @@ from filelock import FileLock, Timeout
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError, RunLockedError
 
-
 LEFT = ".*.part*"
 """Names of what `durable.put_in_place` writes to first, and of what DuckDB puts beside it."""
 

@@ -105,6 +105,18 @@ class Killed(BaseException):
     """As a signal that no step of the run catches."""
 
 
+def killed_once_scored(monkeypatch: pytest.MonkeyPatch, folder: Path, as_of: str | None = None) -> None:
+    """A run that has all its parts, and nothing of what is made of them."""
+
+    def killed(*args: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "portfolio_of", killed)
+        with pytest.raises(Killed):
+            score(settings(folder), events=ledger(), posterior=posterior(), as_of=as_of)
+
+
 STEPS = {
     "before the second part": (job_module, "score_accounts", 2),
     "before a part's record": (job_module, "write_part", 3),
@@ -145,13 +157,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 def test_a_part_that_is_damaged_meanwhile_is_done_again(
     done: clv.batch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def killed(*args: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job_module, "portfolio_of", killed)
-        with pytest.raises(Killed):
-            a_run(tmp_path)
+    killed_once_scored(monkeypatch, tmp_path)
     files = PartFiles(tmp_path / "work" / done.run_id, 1)
     content = bytearray(files.accounts.read_bytes())
     content[len(content) // 2] ^= 1
@@ -313,13 +319,7 @@ def test_a_day_to_come_is_refused(tmp_path: Path) -> None:
 
 
 def test_unfinished_work_of_other_data_goes_with_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*args: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job_module, "portfolio_of", killed)
-        with pytest.raises(Killed):
-            score(settings(tmp_path), events=ledger(), posterior=posterior(), as_of="2023-05-31")
+    killed_once_scored(monkeypatch, tmp_path, as_of="2023-05-31")
     assert list((tmp_path / "work").iterdir())
     a_run(tmp_path)
     assert not list((tmp_path / "work").iterdir())
@@ -372,13 +372,7 @@ def test_every_warning_of_the_manifest_is_told(tmp_path: Path, caplog: pytest.Lo
 def test_what_a_killed_write_leaves_is_swept(
     done: clv.batch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*args: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(job_module, "portfolio_of", killed)
-        with pytest.raises(Killed):
-            a_run(tmp_path)
+    killed_once_scored(monkeypatch, tmp_path)
     for folder in (tmp_path, tmp_path / "work" / done.run_id / "account_ranges"):
         (folder / ".part-00001.parquet.5bce98f7-26040-64f6e79a.part").write_bytes(b"half")
     a_run(tmp_path)

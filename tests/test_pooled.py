@@ -13,6 +13,7 @@ import pytest
 
 import clvforecast as clv
 from clvforecast.forecast_file import checksum
+from clvforecast.histories.slices import of_accounts
 from clvforecast.pooled import added, forecast_of, total_rows
 
 
@@ -27,12 +28,6 @@ def posterior() -> clv.Posterior:
 @pytest.fixture(scope="module")
 def ledger() -> clv.Ledger:
     return clv.datasets.load_phl_contracts(as_of="2018-06-30")
-
-
-def of_accounts(ledger: clv.Ledger, wanted: pa.Array) -> clv.Ledger:
-    """The ledger with the events of some accounts alone."""
-    keep = {name: pc.is_in(getattr(ledger, name)["account_id"], wanted) for name in ("events", "accounts")}
-    return replace(ledger, **{name: getattr(ledger, name).filter(mask) for name, mask in keep.items()})
 
 
 def in_parts(ledger: clv.Ledger, n_parts: int) -> list[clv.Ledger]:

@@ -29,12 +29,12 @@ if reason := missing():
     pytest.skip(reason, allow_module_level=True)
 
 import clvforecast.spark as clv_spark  # noqa: E402
+from clvforecast.histories.slices import of_accounts  # noqa: E402
 from clvforecast.spark import forecasts  # noqa: E402
 from clvforecast.spark.counting import Count, added_counts, count_part, counted_in_rounds  # noqa: E402
 from clvforecast.spark.facts import facts_of_part, joined_facts  # noqa: E402
 from clvforecast.spark.fitting import count_cells  # noqa: E402
 from clvforecast.spark.forecasts import FAILURE_SCHEMA, Job, score_part  # noqa: E402
-from clvforecast.spark.ledgers import of_accounts  # noqa: E402
 from clvforecast.spark.rows import PART_ROWS, bodies, frames_of, table_of, tables_of  # noqa: E402
 from clvforecast.spark.scoring import file_of  # noqa: E402
 

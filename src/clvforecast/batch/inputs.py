@@ -19,10 +19,9 @@ import pyarrow as pa
 
 from clvforecast.account_tables import account_levels
 from clvforecast.adapters import holds_events, read_export
-from clvforecast.batch.parts import of_accounts
 from clvforecast.batch.settings import InputSettings
 from clvforecast.errors import BatchSettingsError
-from clvforecast.histories.slices import Slice, account_slices
+from clvforecast.histories.slices import Slice, account_slices, of_accounts
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.ledger.suspicions import INCOMPLETE
 from clvforecast.posterior import Posterior

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clvforecast.batch.folder import read_json, write_json
@@ -23,7 +22,7 @@ from clvforecast.batch.tables import RunKey, account_rows
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
 from clvforecast.forecast import Forecast
-from clvforecast.histories.slices import account_slices
+from clvforecast.histories.slices import account_slices, of_accounts
 from clvforecast.ledger import Ledger
 from clvforecast.pooled import added, total_rows
 
@@ -152,14 +151,6 @@ def _tried(ledger: Ledger, score: ScoreLedger) -> Forecast | Exception:
 
 def _told(error: Exception) -> tuple[str, str]:
     return type(error).__name__, " ".join(str(error).split()) or "no message"
-
-
-def of_accounts(ledger: Ledger, account_ids: pa.Array) -> Ledger:
-    """The ledger with some of its accounts alone."""
-    kept = {
-        name: pc.is_in(getattr(ledger, name)["account_id"], account_ids) for name in ("events", "later", "accounts")
-    }
-    return replace(ledger, **{name: getattr(ledger, name).filter(mask) for name, mask in kept.items()})
 
 
 @dataclass(frozen=True)

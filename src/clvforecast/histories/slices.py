@@ -47,6 +47,14 @@ def account_slices(ledger: Ledger, accounts_each: int = ACCOUNTS_EACH) -> list[S
     ]
 
 
+def of_accounts(ledger: Ledger, account_ids: pa.Array) -> Ledger:
+    """The ledger with some of its accounts alone."""
+    kept = {
+        name: pc.is_in(getattr(ledger, name)["account_id"], account_ids) for name in ("events", "later", "accounts")
+    }
+    return replace(ledger, **{name: getattr(ledger, name).filter(mask) for name, mask in kept.items()})
+
+
 def _contract_accounts(ledger: Ledger) -> pa.Array:
     terms = pc.is_in(ledger.events["kind"], pa.array(TERM_KINDS))
     accounts = pc.unique(ledger.events["account_id"].filter(terms))

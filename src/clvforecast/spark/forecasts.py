@@ -17,6 +17,7 @@ from clvforecast.account_tables import account_levels, ranges_of
 from clvforecast.errors import SparkError
 from clvforecast.events import TERM_KINDS
 from clvforecast.forecast import Forecast, forecast
+from clvforecast.histories.slices import of_accounts
 from clvforecast.ledger import Ledger
 from clvforecast.ledger.records import Totals
 from clvforecast.pooled import added, total_rows
@@ -24,7 +25,7 @@ from clvforecast.posterior import Posterior, load_posterior
 from clvforecast.reduction import ForecastSettings
 from clvforecast.simulation.states import unseen_levels
 from clvforecast.spark.facts import part_number
-from clvforecast.spark.ledgers import Facts, PartLedger, of_accounts, read_part
+from clvforecast.spark.ledgers import Facts, PartLedger, read_part
 from clvforecast.spark.parts import part_tables
 from clvforecast.spark.rows import (
     ACCOUNTS,

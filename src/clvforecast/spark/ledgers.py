@@ -99,12 +99,6 @@ def without_row(ledger: Ledger, tables: PartTables) -> int:
     return int(pc.sum(pc.invert(pc.is_in(ledger.accounts["account_id"], tables.account_keys))).as_py() or 0)
 
 
-def of_accounts(ledger: Ledger, account_ids: pa.Array) -> Ledger:
-    """The ledger with these accounts alone."""
-    kept = {name: pc.is_in(getattr(ledger, name)["account_id"], account_ids) for name in ("events", "accounts")}
-    return replace(ledger, **{name: getattr(ledger, name).filter(mask) for name, mask in kept.items()})
-
-
 def _told_of_all(tables: PartTables) -> pa.Table | None:
     """The accounts table with a row of nulls for each account that it does not have: a null says what no row says.
 

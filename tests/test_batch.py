@@ -21,6 +21,7 @@ from batch_company import AS_OF, accounts, contents, events, ledger, posterior, 
 from clvforecast.batch import job as job_module
 from clvforecast.batch import publish as publish_module
 from clvforecast.batch import run as run_module
+from clvforecast.batch.logs import FIELDS
 from clvforecast.batch.parts import PartFiles
 
 score = clv.batch.score
@@ -67,6 +68,7 @@ def test_the_manifest_says_what_was_read_and_written(done: clv.batch.Run) -> Non
     for path, said in manifest["outputs"].items():
         assert (done.folder.path / path).stat().st_size == said["bytes"]
     assert manifest["seconds_of_last_attempt"]["total"] > 0.0
+    assert manifest["first_started_at"] < manifest["finished_at"]
     assert json.loads(done.folder.manifest(done.run_id).read_text()) == manifest
 
 
@@ -101,6 +103,19 @@ def test_the_id_tells_runs_apart(name: str, done: clv.batch.Run, tmp_path: Path)
     assert other.run_id != done.run_id
 
 
+def test_rejected_rows_are_a_table_of_the_run_and_in_its_id(done: clv.batch.Run, tmp_path: Path) -> None:
+    broken = events().head(2).assign(event_id=["x1", "x2"], kind="rumour")
+    rows = pd.concat([events(), broken], ignore_index=True)
+    read = clv.read_ledger(rows, accounts(), as_of=AS_OF)
+    assert (read.fingerprint, len(read.rejected)) == (ledger().fingerprint, 2)
+    found = score(settings(tmp_path), events=rows, accounts=accounts(), posterior=posterior(), as_of=AS_OF)
+    assert found.run_id != done.run_id
+    assert found.table("rejected_rows")["event_id"].tolist() == ["x1", "x2"]
+    assert found.manifest["inputs"]["rejected"] == {"unknown_kind": 2}
+    turned = score(settings(tmp_path), events=rows[::-1], accounts=accounts(), posterior=posterior(), as_of=AS_OF)
+    assert (turned.run_id, turned.is_new) == (found.run_id, False), "the order of rows is not in it"
+
+
 class Killed(BaseException):
     """As a signal that no step of the run catches."""
 
@@ -125,7 +140,7 @@ STEPS = {
     "before the watch": (run_module, "make_watch", 1),
     "before publishing": (publish_module, "tables_in", 1),
     "between two tables put in place": (job_module, "move_folder", 4),
-    "before the manifest": (job_module, "now", 2),
+    "before the manifest": (job_module, "now", 1),
     "before it is the current one": (run_module, "retire", 1),
 }
 
@@ -158,12 +173,15 @@ def test_a_part_that_is_damaged_meanwhile_is_done_again(
     done: clv.batch.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     killed_once_scored(monkeypatch, tmp_path)
+    caplog.set_level(logging.INFO, "clvforecast.batch")
     files = PartFiles(tmp_path / "work" / done.run_id, 1)
     content = bytearray(files.accounts.read_bytes())
     content[len(content) // 2] ^= 1
     files.accounts.write_bytes(content)
     a_run(tmp_path)
     assert "its part is done again" in caplog.text
+    (said,) = (vars(record)[FIELDS] for record in caplog.records if record.getMessage() == "going on")
+    assert said == {"attempt": 2, "parts_done": 4, "of": 4}
     assert contents(tmp_path) == contents(done.folder.path)
 
 

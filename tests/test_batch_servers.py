@@ -163,12 +163,21 @@ def test_a_user_without_permission_is_told_what_to_do(postgres_uri: str, schema:
             refused()
     with pytest.raises(BatchError, match="permission denied.*have it granted"):
         PostgresSink(reader, "another").publish("b", run_tables("b"), 2)
+    with pytest.raises(BatchError, match="may not make tables there.*CREATE ON DATABASE"):
+        PostgresSink(reader, "another").check()
+    with pytest.raises(BatchError, match="may not make tables there.*CREATE ON SCHEMA"):
+        PostgresSink(reader, schema).check()
+    in_server(postgres_uri, f'GRANT CREATE ON SCHEMA "{schema}" TO {user}')
+    with pytest.raises(BatchError, match="its tables belong to another user"):
+        PostgresSink(reader, schema).check()
+    PostgresSink(postgres_uri, schema).check()
+    PostgresSink(postgres_uri, "not there yet").check()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clv.duckdb"
     path.write_bytes(b"not a database" * 1000)
-    for way in (DuckSink(path).current, lambda: DuckSink(path).publish("a", run_tables("a"), 1)):
+    for way in (DuckSink(path).check, lambda: DuckSink(path).publish("a", run_tables("a"), 1)):
         with pytest.raises(BatchError, match="not a valid DuckDB database file"):
             way()
     assert path.read_bytes() == b"not a database" * 1000

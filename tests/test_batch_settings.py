@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no table": ({"run": 3}, "run = 3: "),
     "an interval of more than all": ({"forecast": {"ci_prob": 1.5}}, "forecast.ci_prob = 1.5: "),
     "a schema without a name": ({"output": {"schema": ""}}, "output.schema = '': "),
+    "streaming what needs all events": (
+        {"input": {"stream": True}, "forecast": {"plans": "plans.csv"}},
+        "forecast.plans needs all events in memory",
+    ),
     "two queries": ({"input": {"database": "URI", "events": ["a", "b"]}}, "input: with database, events is one SELECT"),
     "a day that is none": ({"input": {"as_of": "30.6.2023"}}, "input.as_of = '30.6.2023': "),
 }
@@ -40,6 +46,17 @@ def test_an_error_names_the_key(name: str) -> None:
     with pytest.raises(clv.BatchSettingsError) as error:
         clv.batch.read_settings(said)
     assert f"settings: {words}" in str(error.value)
+    assert ": :" not in str(error.value) and "Value error" not in str(error.value)
+
+
+@pytest.mark.parametrize("day", [AS_OF, date.fromisoformat(AS_OF), pd.Timestamp(AS_OF)])
+def test_a_day_may_be_a_text_a_date_or_what_pandas_has(day: Any) -> None:
+    assert clv.batch.read_settings({"input": {"as_of": day}}).input.as_of == date.fromisoformat(AS_OF)
+
+
+def test_a_moment_is_no_day() -> None:
+    with pytest.raises(clv.BatchSettingsError, match="input.as_of"):
+        clv.batch.read_settings({"input": {"as_of": pd.Timestamp(AS_OF) + pd.Timedelta("3h")}})
 
 
 def test_paths_are_looked_for_from_the_files_folder(tmp_path: Path) -> None:
@@ -117,6 +134,54 @@ def test_exit_codes_tell_a_scheduler_what_happened(
         run = run_module.Run({**found.manifest, **changed}, found.folder, is_new=True)
         monkeypatch.setattr("clvforecast.batch.score", lambda *args, run=run, **kwargs: run)
         assert called(monkeypatch, *asked) == code
+
+
+IMPOSSIBLE = {
+    "more draws than there are": ("draws = 20", "draws = 201", "forecast.draws = 201: the posterior holds 200 draws"),
+    "a column that is not there": (
+        "draws = 20",
+        'draws = 20\ngroup_by = "plan"',
+        "forecast.group_by: the accounts have no column 'plan'; they have segment",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_posterior_and_accounts_cannot_give_is_told_before_the_work(
+    name: str, config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after, words = IMPOSSIBLE[name]
+    config.write_text(config.read_text().replace(before, after))
+    assert called(monkeypatch, "score", "--config", str(config), "-q") == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert not (config.parent / "scores" / "work").exists()
+
+
+def test_a_posterior_that_is_not_there_is_told_before_the_events_are_read(config: Path) -> None:
+    config.write_text(config.read_text().replace("posterior.nc", "nowhere.nc").replace("events.csv", "none.csv"))
+    with pytest.raises(clv.PosteriorFileError, match="nowhere.nc"):
+        clv.batch.score(config)
+
+
+def test_a_posterior_may_be_a_path_and_streamed_events_none_of_python(config: Path) -> None:
+    text = config.read_text()
+    config.write_text(text.replace("posterior.nc", "nowhere.nc"))
+    run = clv.batch.score(config, posterior=config.parent / "posterior.nc")
+    config.write_text(text.replace("[input]", "[input]\nstream = true"))
+    assert run.is_new
+    with pytest.raises(clv.BatchSettingsError, match="input.stream reads files"):
+        clv.batch.score(config, events=events())
+
+
+def test_the_manifest_names_the_files_that_were_read(config: Path) -> None:
+    files = clv.batch.score(config).manifest["inputs"]["files"]
+    assert [(file["input"], Path(file["path"]).name) for file in files] == [
+        ("events", "events.csv"),
+        ("accounts", "accounts.csv"),
+    ]
+    for file in files:
+        content = Path(file["path"]).read_bytes()
+        assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_an_argument_that_is_needed_is_asked_for(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -74,6 +74,15 @@ def test_before_the_first_publication_there_is_nothing(sink: Sink) -> None:
 
 
 # --- exactly once, and back again ----------------------------------------------------------------------------
+
+
+def test_the_moment_is_utc_without_a_zone(sink: Sink) -> None:
+    """So that every reader takes it: DuckDB's own wants another package for moments with a zone."""
+    before = datetime.now(UTC).replace(tzinfo=None)
+    sink.publish("a", run_tables("a"), 2)
+    published = sink.read("clv_runs")["published_at"]
+    assert published.type.tz is None
+    assert abs(published[0].as_py() - before) < timedelta(minutes=5)
 
 
 def test_a_run_is_published_once(sink: Sink) -> None:

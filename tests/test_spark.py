@@ -147,6 +147,11 @@ def test_another_number_of_partitions_and_a_folder_change_nothing(world: World, 
     assert one.forecast.as_of == whole.as_of, "the latest accepted booking of all parts"
 
 
+def test_a_folder_that_is_there_is_refused_before_the_work(world: World, tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(clv.SparkError, match="is there already"):
+        clv_spark.score(world.posterior, *tables, **ASKED, path=str(tmp_path))
+
+
 def test_every_row_and_cent_is_told(world: World, tables: Tables) -> None:
     ledger = world.ledger()
     scored = clv_spark.score(world.posterior, *tables, as_of=AS_OF, **ASKED, partitions=2)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from clvforecast.errors import PlanError as PlanError
     from clvforecast.errors import PosteriorFileError as PosteriorFileError
     from clvforecast.errors import RunLockedError as RunLockedError
+    from clvforecast.errors import SparkError as SparkError
     from clvforecast.forecast import Forecast as Forecast
     from clvforecast.forecast import forecast as forecast
     from clvforecast.forecast_file import load_forecast as load_forecast
@@ -135,6 +136,7 @@ _HOME = {
     "PlanError": "errors",
     "PosteriorFileError": "errors",
     "RunLockedError": "errors",
+    "SparkError": "errors",
     "Forecast": "forecast",
     "forecast": "forecast",
     "load_forecast": "forecast_file",

@@ -25,6 +25,8 @@ from clvforecast.reduction import ForecastSettings
 ONE_FILE = "part-00000.parquet"
 ADDED_AT_A_TIME = 8
 """Parts whose totals are in memory."""
+ASKED = ("draws", "horizon_months", "timing", "annual_discount_rate", "gross_margin", "seed")
+"""Settings of the forecast that are columns of `runs`."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,7 @@ def run_row(about: About, n_accounts: int, n_failed: int) -> pa.Table:
         "currency": about.currency,
         "accounts": n_accounts,
         "failed": n_failed,
-        "draws": about.settings.draws,
-        "horizon_months": about.settings.horizon_months,
-        "seed": about.settings.seed,
+        **{name: getattr(about.settings, name) for name in ASKED},
         "posterior": about.provenance.posterior,
         "ledger": about.provenance.ledger,
         "settings": about.settings.model_dump_json(exclude={"threads", "batch_accounts"}),

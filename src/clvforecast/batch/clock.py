@@ -15,6 +15,7 @@ class Clock:
 
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    started_at: str = field(default_factory=lambda: now())
 
     @contextmanager
     def timing(self, step: str) -> Iterator[None]:
@@ -30,6 +31,11 @@ class Clock:
 
     def rounded(self) -> dict[str, float]:
         return {**{step: round(seconds, 3) for step, seconds in self.seconds.items()}, "total": round(self.total, 3)}
+
+
+def utc(seconds: float) -> str:
+    """A moment in seconds since 1970 as UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def now() -> str:

@@ -50,7 +50,10 @@ def activate(config: Config, run_id: str) -> None:
         if run_id not in found.index or not found.loc[run_id, "has_files"]:
             there = ", ".join(found.index[found["has_files"]]) or "none"
             raise BatchError(f"run {run_id!r} is not in {folder.path}; there are {there}. Activate one of them.")
-        for sink in open_sinks(settings.output, folder).values():
+        sinks = open_sinks(settings.output, folder)
+        for sink in sinks.values():
+            sink.current()  # all are there, before the first is changed
+        for sink in sinks.values():
             sink.activate(run_id)
         folder.make_current(run_id, chosen=True)
 

@@ -1,6 +1,6 @@
 """A run's id: the same for the same posterior, data, day and settings.
 
-Data are what the ledger keeps: rows that it rejects are not in the id, and bookings after the day are.
+Data are the ledger's: bookings after the day, too, and the rows that it rejects, which are a table of the run.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def run_id_of(posterior: str, inputs: Inputs, options: ForecastOptions) -> str:
     said = {
         "posterior": posterior,
         "ledger": inputs.fingerprint,
+        "rejects": inputs.rejects,
         "as_of": inputs.as_of.isoformat(),
         "forecast": described(options),
         "version": version("clvforecast"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
@@ -19,16 +20,22 @@ import pyarrow as pa
 
 from clvforecast.account_tables import account_levels
 from clvforecast.adapters import holds_events, read_export
+from clvforecast.batch.clock import utc
+from clvforecast.batch.parts import digest_of
 from clvforecast.batch.settings import InputSettings
 from clvforecast.errors import BatchSettingsError
+from clvforecast.histories.lines import segment_columns
 from clvforecast.histories.slices import Slice, account_slices, of_accounts
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.ledger.suspicions import INCOMPLETE
+from clvforecast.ledger.tables import is_path, matching
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import scoring_warnings
 from clvforecast.simulation.states import unseen_levels
 
 SUMMED = ("rows", "rows_with_amount", "amount_cents")
+PLACES = ("source", "row", "line")
+"""Where a rejected row was, in files that may be cut and named otherwise another time."""
 
 
 class Part(NamedTuple):
@@ -54,6 +61,14 @@ class Inputs(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def rejects(self) -> str:
+        """A mark of the rejected rows; empty where the fingerprint is of them, too."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """What the accounts can be split by; None where only the parts can tell."""
 
     @property
     def n_accounts(self) -> int: ...
@@ -94,6 +109,8 @@ class InMemory:
 
     ledger: Ledger
     accounts_each: int
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """Those that it was read from (`files_read`)."""
 
     @property
     def as_of(self) -> date:
@@ -106,6 +123,19 @@ class InMemory:
     @property
     def fingerprint(self) -> str:
         return self.ledger.fingerprint
+
+    @cached_property
+    def rejects(self) -> str:
+        rejected = self.ledger.rejected_rows
+        if not rejected.num_rows:
+            return ""
+        said = rejected.drop_columns(list(PLACES)).to_pandas().astype(str)
+        total = int(pd.util.hash_pandas_object(said, index=False).sum())  # in any order, as the fingerprint
+        return f"{len(said)} rows {total:016x}"
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        return segment_columns(self.ledger.accounts)
 
     @cached_property
     def _slices(self) -> list[Slice]:
@@ -142,7 +172,8 @@ class InMemory:
         return as_told(scoring_warnings(posterior, self.ledger, unseen_levels(levels, posterior.frame)))
 
     def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"money": placed(self.ledger), "rejected": rules_of(self.ledger.rejected_rows)}
+        rejected = rules_of(self.ledger.rejected_rows)
+        return {"files": self.files, "money": placed(self.ledger), "rejected": rejected}
 
     def close(self) -> None:
         pass
@@ -231,6 +262,36 @@ def _queried(settings: InputSettings, accounts: Any) -> tuple[pa.Table, Any]:
         queries["accounts"] = settings.accounts
     found = read_queries(address_in(settings.database or "", "input.database"), queries, settings.time_zone)
     return found["events"], found.get("accounts", accounts)
+
+
+def files_read(settings: InputSettings, events: Any = None, accounts: Any = None) -> list[dict[str, Any]]:
+    """The files that a ledger was read from, as they are now: path, bytes, day and time of the last change, SHA-256."""
+    in_files = settings.database is None
+    sources = {
+        "events": events if events is not None else list(settings.events) if in_files else None,
+        "accounts": accounts if accounts is not None else settings.accounts if in_files else None,
+        "mapping": settings.mapping,
+        "rates": settings.rates,
+    }
+    return [
+        described_file(path, key) for key, source in sources.items() if is_path(source) for path in _paths(source, key)
+    ]
+
+
+def _paths(source: Any, key: str) -> list[str]:
+    return [str(source)] if key in ("mapping", "rates") else matching(source, f"input.{key}")
+
+
+def described_file(path: str, key: str) -> dict[str, Any]:
+    """For the manifest."""
+    found = os.stat(path)
+    return {
+        "input": key,
+        "path": path,
+        "bytes": found.st_size,
+        "modified_at": utc(found.st_mtime),
+        "sha256": digest_of(Path(path)),
+    }
 
 
 def address_in(variable: str, key: str) -> str:

@@ -95,7 +95,7 @@ class Job:
         """Whether all tables are made, and only to be published and put in place."""
         return self._assembled.exists()
 
-    def begin(self) -> dict[str, Any]:
+    def begin(self, started_at: str) -> dict[str, Any]:
         """Note that the run is tried, and forget work that was cut otherwise, or done with other versions of the packages."""
         check_segment_names(ACCOUNT_RANGES, self.columns)
         check_split_names(self.columns)
@@ -103,7 +103,7 @@ class Job:
         fresh: dict[str, Any] = {
             "cut": self._cut(),
             "attempts": 0,
-            "first_started_at": now(),
+            "first_started_at": started_at,
             "as_of": str(self.inputs.as_of),
         }
         before: dict[str, Any] = read_json(path) if path.exists() else fresh
@@ -111,6 +111,9 @@ class Job:
             alert("what was done of this run is done again: the settings of run, or package versions, have changed")
             shutil.rmtree(self.work)
             before = fresh
+        if before["attempts"]:
+            done = len(list((self.work / "records").glob("*.json")))
+            tell("going on", attempt=before["attempts"] + 1, parts_done=done, of=self.inputs.n_parts)
         attempts = {**before, "attempts": before["attempts"] + 1}
         write_json(path, attempts)
         return attempts

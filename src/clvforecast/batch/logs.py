@@ -38,13 +38,13 @@ class AsJson(logging.Formatter):
 
 
 class AsText(logging.Formatter):
-    """Clock, event and fields as ``name value``; of a warning its message."""
+    """Day and clock of this machine, event and fields as ``name value``; of a warning its message."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, FIELDS, {}))
         message = " ".join(str(fields.pop("message", "")).splitlines())
         said = ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in fields.items())
-        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        clock = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S")
         return f"{clock}  {_event(record)}" + "".join(f": {part}" for part in (message, said) if part)
 
 

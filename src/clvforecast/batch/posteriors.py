@@ -6,6 +6,7 @@ What is fitted is kept as ``posteriors/DAY-LEDGER-SETTINGS.nc``, so that a run w
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import date
 from pathlib import Path
 
@@ -19,19 +20,31 @@ from clvforecast.posterior import Posterior, fit, load_posterior
 from clvforecast.posterior_file import checksum
 
 
-def choose_posterior(
-    settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, checks: list[Check], given: Posterior | None = None
-) -> Posterior:
-    """The posterior to score with; ``given`` stands for the settings' file.
+def own_posterior(settings: PosteriorSettings, given: Posterior | str | os.PathLike[str] | None) -> Posterior | None:
+    """The one that is given, or the settings' file; None where the run is to fit one.
 
-    A fit that fails is told of and the one before is used. Raises BatchSettingsError where there is none, and what fitting raises
-    where there was none before.
+    Raises BatchSettingsError where there is none and none is to be fitted, and what `load_posterior` raises.
     """
-    found = _newest(settings, folder, inputs.as_of, given)
-    if found is None and settings.refit == "never":
+    if isinstance(given, Posterior):
+        return given
+    path = settings.file if given is None else given
+    if path is not None:
+        return load_posterior(path)
+    if settings.refit == "never":
         raise BatchSettingsError(
             "posterior.file is missing: give a posterior from `clvforecast fit`, or say with posterior.refit when to fit one."
         )
+    return None
+
+
+def choose_posterior(
+    settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, checks: list[Check], own: Posterior | None
+) -> Posterior:
+    """The posterior to score with; ``own`` is that of the settings (`own_posterior`).
+
+    A fit that fails is told of and the one before is used. Raises what fitting raises where there was none before.
+    """
+    found = _newest(settings, folder, inputs.as_of, own)
     reason = _why_refit(settings, inputs, checks, found)
     if reason is None:
         assert found is not None
@@ -52,11 +65,8 @@ def choose_posterior(
         return found
 
 
-def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, given: Posterior | None) -> Posterior | None:
+def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, own: Posterior | None) -> Posterior | None:
     """Of the settings' own and those that runs have fitted, the one that knows the latest day, up to `as_of`."""
-    own = given
-    if own is None and settings.file is not None:
-        own = load_posterior(settings.file)
     fitted = [path for path in folder.posteriors.glob("*.nc") if date.fromisoformat(path.name[:10]) <= as_of]
     if not fitted or settings.refit == "never":
         return own

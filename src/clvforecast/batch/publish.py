@@ -19,15 +19,13 @@ Sinks = dict[str, Sink]
 
 
 def open_sinks(settings: OutputSettings, folder: RunFolder) -> Sinks:
-    """The databases by name, each asked for its current run, so that one that is not there is told of before hours of work."""
+    """The databases by name."""
     sinks: Sinks = {}
     # The server first: where it refuses a run, the file beside it still has the one before, too.
     if settings.database is not None:
         sinks["postgres"] = PostgresSink(address_in(settings.database, "output.database"), settings.db_schema)
     if settings.duckdb:
         sinks["duckdb"] = DuckSink(folder.duckdb)
-    for sink in sinks.values():
-        sink.current()
     return sinks
 
 

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from clvforecast.batch.clock import Clock
 from clvforecast.batch.folder import RunFolder, read_json
-from clvforecast.batch.inputs import InMemory, Inputs, as_told, read_input
+from clvforecast.batch.inputs import InMemory, Inputs, as_told, files_read, read_input
 from clvforecast.batch.job import Job
 from clvforecast.batch.logs import alert, tell
-from clvforecast.batch.posteriors import choose_posterior
+from clvforecast.batch.posteriors import choose_posterior, own_posterior
 from clvforecast.batch.publish import Sinks, becomes_current, open_sinks, publish, retire
 from clvforecast.batch.schema import RUNS
 from clvforecast.batch.settings import BatchSettings, read_settings
@@ -96,7 +96,7 @@ def score(
     *,
     events: Any = None,
     accounts: Any = None,
-    posterior: Posterior | None = None,
+    posterior: Posterior | str | os.PathLike[str] | None = None,
     as_of: date | str | None = None,
 ) -> Run:
     """Score every account and publish the ranges: once, whatever happens meanwhile.
@@ -106,7 +106,8 @@ def score(
     config
         The path of a TOML file, a dict of the same tables, or `BatchSettings`.
     events, accounts, posterior
-        In place of ``input.events`` (a table or a `Ledger`), ``input.accounts`` and ``posterior.file``.
+        In place of ``input.events`` (a table, a path, or a `Ledger`), ``input.accounts``, and ``posterior.file`` (a `Posterior`
+        or a path).
     as_of
         In place of ``input.as_of``.
 
@@ -134,6 +135,10 @@ def score(
     folder, clock = RunFolder(Path(settings.output.folder)), Clock()
     with folder.locked():
         sinks = open_sinks(settings.output, folder)
+        for sink in sinks.values():
+            sink.check()
+        with clock.timing("posterior"):
+            own = own_posterior(settings.posterior, posterior)
         with clock.timing("reading"):
             inputs, steps = _opened(settings, folder, events, accounts)
         _check_day(inputs)
@@ -145,7 +150,8 @@ def score(
             level = logging.WARNING if check.slipped else logging.INFO
             tell("check", level, message=check.message, slipped=check.slipped)
         with clock.timing("posterior"):
-            chosen = choose_posterior(settings.posterior, folder, inputs, checks, posterior)
+            chosen = choose_posterior(settings.posterior, folder, inputs, checks, own)
+        _check_asked(settings, chosen, inputs)
         job = Job(settings, folder, inputs, chosen, steps, tuple(checks))
         manifest = folder.manifest(job.run_id)
         if manifest.exists():
@@ -166,18 +172,21 @@ def _on_day(settings: BatchSettings, as_of: date | str | None) -> BatchSettings:
 
 
 def _opened(settings: BatchSettings, folder: RunFolder, events: Any, accounts: Any) -> tuple[Inputs, PlannedSteps]:
-    if settings.input.stream and events is None:
+    if settings.input.stream:
+        if events is not None or accounts is not None:
+            raise BatchSettingsError("input.stream reads files: name them in input, or leave out input.stream.")
         return Streamed.open(settings, folder), PlannedSteps()
     ledger = read_input(settings.input, events, accounts)
+    files = files_read(settings.input, events, accounts)
     for warning in as_told(ledger.warnings):
         alert(warning)
-    return InMemory(ledger, settings.run.accounts_each), read_steps(settings.forecast, ledger)
+    return InMemory(ledger, settings.run.accounts_each, files), read_steps(settings.forecast, ledger)
 
 
 def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
     """All that is left to do of a run, and its manifest."""
     tell("run", run_id=job.run_id, posterior=job.posterior.as_of)
-    attempts = job.begin()
+    attempts = job.begin(clock.started_at)
     if not job.is_assembled:
         with clock.timing("scoring"):
             records = [job.part(number) for number in range(job.inputs.n_parts)]
@@ -228,6 +237,21 @@ def _show_again(job: Job, sinks: Sinks) -> None:
         sink.activate(job.run_id)
     job.folder.make_current(job.run_id)
     tell("current again", run_id=job.run_id, before=current)
+
+
+def _check_asked(settings: BatchSettings, posterior: Posterior, inputs: Inputs) -> None:
+    """Raise BatchSettingsError for a forecast that this posterior or these accounts cannot give."""
+    asked, sizes = settings.forecast, posterior.draws.sizes
+    if asked.draws > (held := sizes["chain"] * sizes["draw"]):
+        raise BatchSettingsError(
+            f"forecast.draws = {asked.draws}: the posterior holds {held:,} draws. Ask for up to {held:,}, or fit with more."
+        )
+    unknown = [name for name in asked.group_by or () if inputs.columns is not None and name not in inputs.columns]
+    if unknown:
+        raise BatchSettingsError(
+            f"forecast.group_by: the accounts have no column {unknown[0]!r}; they have "
+            f"{', '.join(inputs.columns or ()) or 'none'}."
+        )
 
 
 def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> None:

@@ -15,6 +15,8 @@ from clvforecast.intervals import QUANTILES
 from clvforecast.simulation.slots import ORIGINS
 
 TEXT, DAY, NUMBER, COUNT, FLAG = pa.string(), pa.date32(), pa.float64(), pa.int64(), pa.bool_()
+MOMENT = pa.timestamp("us")
+"""UTC without a zone: DuckDB's own reader of zones asks for a package that few have."""
 SMALL = pa.int32()
 MONEY, SHARE = "currency", "share, 0 to 1"
 NO_SEGMENT = ("all", "origin")
@@ -121,6 +123,11 @@ RUNS = Table(
         Column("failed", COUNT, "accounts that could not be scored, see account_failures", "accounts"),
         Column("draws", SMALL, "posterior draws that every account was simulated under", "draws"),
         Column("horizon_months", SMALL, "length of the window from the day after as_of", "months"),
+        Column(
+            "timing", TEXT, 'what counts as revenue, and when: "recognised" as served, "booked", or "cash" when due'
+        ),
+        Column("annual_discount_rate", NUMBER, "of all discounted numbers", "share a year"),
+        Column("gross_margin", NUMBER, "in all discounted numbers; revenue is without it", SHARE),
         Column("seed", COUNT, "key of the random numbers"),
         Column("posterior", TEXT, "checksum of the posterior"),
         Column("ledger", TEXT, "fingerprint of the ledger"),
@@ -236,12 +243,11 @@ TABLES = {
 }  # fmt: skip
 ADDED = (
     Column("publication", COUNT, "1, 2, 3, ...: the order in which runs were published", filled=True),
-    Column("published_at", pa.timestamp("us", "UTC"), "when the run was published", filled=True),
+    Column("published_at", MOMENT, "when the run was published, UTC", filled=True),
 )
 """Columns that the databases add to `runs`."""
 TYPE_WORDS = {
-    TEXT: "text", DAY: "date", NUMBER: "double", COUNT: "int64", SMALL: "int32", FLAG: "bool",
-    pa.timestamp("us", "UTC"): "timestamp",
+    TEXT: "text", DAY: "date", NUMBER: "double", COUNT: "int64", SMALL: "int32", FLAG: "bool", MOMENT: "timestamp",
 }  # fmt: skip
 
 

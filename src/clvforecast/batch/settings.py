@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,7 +26,9 @@ def _listed(value: Any) -> Any:
 
 
 def _as_date(value: Any) -> Any:
-    """Days of TOML are days already; in Python they may be texts."""
+    """Days of TOML are days already; in Python they may be texts, or moments at midnight, as pandas has them."""
+    if isinstance(value, datetime) and value.time() == time.min and value.tzinfo is None:
+        return value.date()
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
@@ -277,7 +279,7 @@ def _in_words(found: ErrorDetails) -> str:
     if found["type"] == "extra_forbidden":
         return f"{key} is not known; {_known(found['loc'][:-1])}"
     if isinstance(found["input"], dict | BaseModel):  # of several keys together: the message names them
-        return f"{key}: {message}"
+        return f"{key}: {message}" if key else message
     return f"{key} = {found['input']!r}: {message}"
 
 

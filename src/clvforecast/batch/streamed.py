@@ -22,9 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clvforecast.batch.folder import RunFolder, read_json, write_json
-from clvforecast.batch.inputs import Part, counted, placed, rules_of
+from clvforecast.batch.inputs import Part, counted, files_read, placed, rules_of
 from clvforecast.batch.logs import tell
-from clvforecast.batch.parts import digest_of
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
 from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
@@ -70,6 +69,7 @@ class Streamed:
     grace_days: int | None
     zones: dict[str, str]
     """Of the events' timestamps with a zone: the one that their files say, by column."""
+    files: list[dict[str, Any]]
 
     @staticmethod
     def open(settings: BatchSettings, folder: RunFolder) -> Streamed:
@@ -81,7 +81,8 @@ class Streamed:
         asked = settings.input
         events = _parquet_files(list(asked.events), "input.events")
         accounts = [] if asked.accounts is None else _parquet_files([asked.accounts], "input.accounts")
-        fingerprint = _fingerprint(events, accounts, asked.grace_days)
+        files = files_read(asked)
+        fingerprint = _fingerprint(files, asked.grace_days)
         target = folder.path / "work" / f"{BUCKETS}{fingerprint[:16]}"
         marker = target / "facts.json"
         if not marker.exists():
@@ -90,7 +91,7 @@ class Streamed:
         said = read_json(marker)
         day = asked.as_of or _known_day(said["latest"])
         facts = Facts(day, said["currency"], said["accounts"], fingerprint, said["buckets"])
-        found = Streamed(facts, target, bool(accounts), asked.grace_days, said["zones"])
+        found = Streamed(facts, target, bool(accounts), asked.grace_days, said["zones"], files)
         if asked.as_of is not None and accounts:
             return found
         read = target / "read.json"
@@ -118,6 +119,14 @@ class Streamed:
     @property
     def fingerprint(self) -> str:
         return self.facts.fingerprint
+
+    @property
+    def rejects(self) -> str:
+        return ""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        return self.facts.columns
 
     @property
     def n_accounts(self) -> int:
@@ -222,7 +231,7 @@ class Streamed:
         return None
 
     def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"buckets": self.n_parts, **counted(parts)}
+        return {"files": self.files, "buckets": self.n_parts, **counted(parts)}
 
     def close(self) -> None:
         """Remove the buckets, also those of data that were never scored to the end."""
@@ -251,10 +260,10 @@ def _parquet_files(patterns: list[str], key: str) -> list[str]:
     return files
 
 
-def _fingerprint(events: list[str], accounts: list[str], grace_days: int | None) -> str:
+def _fingerprint(files: list[dict[str, Any]], grace_days: int | None) -> str:
     digest = hashlib.sha256(repr(grace_days).encode())
-    for what, files in (("events", events), ("accounts", accounts)):
-        for found in sorted(digest_of(Path(path)) for path in files):
+    for what in ("events", "accounts"):
+        for found in sorted(file["sha256"] for file in files if file["input"] == what):
             digest.update(f"{what} {found}\n".encode())
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from clvforecast.calendars import FiscalCalendar
+from clvforecast.errors import SparkError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.ledger.known import as_day
 from clvforecast.metrics.recurring import Pending
@@ -29,7 +30,7 @@ from clvforecast.spark.result import SparkForecast, gathered
 from clvforecast.spark.rows import PART_ROWS_SQL
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def score(
@@ -92,7 +93,7 @@ group_by, ci_probs, calendar, bridge, pending, plans, reliability
     LedgerError
         For tables that `read_ledger` refuses as a whole, and for an event_id of several accounts.
     SparkError
-        For what is no DataFrame of a SparkSession with a SparkContext, and events without event_id.
+        For what is no DataFrame of a SparkSession with a SparkContext, events without event_id, and a ``path`` that is there.
 
     Examples
     --------
@@ -120,9 +121,11 @@ group_by, ci_probs, calendar, bridge, pending, plans, reliability
         "bridge": bridge,
         "pending": pending,
     }
-    session_of(events, accounts)
+    session = session_of(events, accounts)
     check_tables(events, accounts)
     check_partitions(partitions)
+    if path is not None:
+        _check_new(session, path)
     day = None if as_of is None else as_day(as_of, "as_of")
     _try_settings(posterior, events, accounts, day, asked, plans, reliability)
     refuse_shared_ids(events)
@@ -164,6 +167,19 @@ def _scored(
         return gathered(rows, parts.rdd.getNumPartitions(), facts, posterior, told, plans, reliability)
     finally:
         parts.unpersist()
+
+
+def _check_new(session: SparkSession, path: str) -> None:
+    """Raise SparkError, before the work, where results would go into a folder that is there."""
+    from pyspark.errors import AnalysisException
+
+    try:
+        session.read.format("binaryFile").load(path)  # no task runs: Spark looks for the files when it plans
+    except AnalysisException as error:
+        if error.getCondition() != "PATH_NOT_FOUND":
+            raise
+        return
+    raise SparkError(f"path={path!r} is there already. Give a new folder, or remove that one.")
 
 
 def _try_settings(

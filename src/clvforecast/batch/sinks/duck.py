@@ -39,6 +39,7 @@ CONFIG: dict[str, Any] = {"memory_limit": "750MB", "storage_compatibility_versio
 """What DuckDB holds in memory while it writes, the same for any number of accounts, and the oldest DuckDB that reads the file."""
 LEFT_BESIDE = (".wal", ".tmp")
 """What DuckDB puts beside the file that it writes, by the end of the name."""
+UTC_NOW = "make_timestamp(epoch_us(now()))"
 
 
 class _Unchanged(Exception):
@@ -77,6 +78,13 @@ class DuckSink:
         except _Unchanged:
             return False
         return True
+
+    def check(self) -> None:
+        """See `Sink`."""
+        self.current()
+        folder = self.path.parent
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise BatchError(f"{folder}: nothing can be written there. Have it made writable, or name another path.")
 
     def activate(self, run_id: str) -> None:
         """See `Sink`."""
@@ -124,7 +132,8 @@ class DuckSink:
         except duckdb.Error as error:
             raise BatchError(
                 f"{self.path}: cannot be read ({error}). If a program has it open to write, close it there: everybody opens it "
-                "read-only. If it is another program's file, name another path."
+                "read-only. If it is another program's file, name another path. If it is damaged, move it away: the next run "
+                "makes a new one."
             ) from error
 
     @contextmanager
@@ -229,7 +238,7 @@ def _load(connection: duckdb.DuckDBPyConnection, run_id: str, rows: Mapping[str,
     for name, of_table in rows.items():
         added = ""
         if name == RUNS.name:
-            added = ", (SELECT coalesce(max(publication), 0) + 1 FROM runs) AS publication, now() AS published_at"
+            added = f", (SELECT coalesce(max(publication), 0) + 1 FROM runs) AS publication, {UTC_NOW} AS published_at"
         connection.register("incoming", of_table.reader())
         try:
             connection.execute(f"INSERT INTO {name} BY NAME SELECT *{added} FROM incoming")

@@ -26,6 +26,11 @@ class Sink(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Raise BatchError where a run could not be published, as far as can be told before: a server that is not there, rights
+        that are missing, a file that is something else."""
+        ...
+
     def activate(self, run_id: str) -> None:
         """Make a run that is there the current one, such as an earlier one after a bad night."""
         ...

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from clvforecast.batch.rows import check_segment_names
 from clvforecast.batch.schema import (
     ACCOUNT_RANGES,
@@ -20,6 +18,7 @@ from clvforecast.batch.schema import (
     COUNT,
     DAY,
     FLAG,
+    MOMENT,
     NUMBER,
     RUNS,
     SMALL,
@@ -34,9 +33,11 @@ from clvforecast.sql import literal, quoted
 
 SQL_TYPES = {
     TEXT: "text", DAY: "date", NUMBER: "double precision", COUNT: "bigint", SMALL: "integer", FLAG: "boolean",
-    pa.timestamp("us", "UTC"): "timestamp with time zone",
+    MOMENT: "timestamp without time zone",
 }  # fmt: skip
-SAME_TYPE = {"varchar": "text", "character varying": "text", "double": "double precision"}
+SAME_TYPE = {
+    "varchar": "text", "character varying": "text", "double": "double precision", "timestamp": "timestamp without time zone",
+}  # fmt: skip
 """Other names that databases have for a type."""
 CURRENT_RUN = "current_run"
 CREATE_CURRENT_RUN = (

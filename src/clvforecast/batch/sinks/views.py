@@ -71,7 +71,7 @@ def views(segments: tuple[str, ...]) -> tuple[View, ...]:
         ),
         _of_current(
             "clv_segments",
-            "The whole window of the current run by segment level, revenue and discounted.",
+            "The whole window of the current run by segment level, revenue and discounted; origins are in period_ranges.",
             PERIOD_RANGES,
             f"{OF_SEGMENTS} AND freq = 'total'",
         ),

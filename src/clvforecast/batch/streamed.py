@@ -35,8 +35,8 @@ from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
 from clvforecast.posterior import Posterior
 from clvforecast.sql import literal, quoted
 
-BYTES_EACH = 256 << 20
-"""Of a bucket's events as Parquet has them in memory; a ledger takes some times that."""
+EVENTS_EACH, BYTES_EACH = 1_000_000, 256 << 20
+"""Of a bucket at most: events, which decide how much memory its ledger takes, and bytes in Parquet, where texts are long."""
 FILE, FILE_ROW, BUCKET = "__clv_file", "__clv_row", "__clv_bucket"
 SHOWN = 3
 BUCKETS = "buckets-"
@@ -278,9 +278,10 @@ def _known_day(latest: str | None) -> date:
 
 def _cut(events: list[str], accounts: list[str], target: Path, fingerprint: str) -> dict[str, Any]:
     """Write the buckets and return the facts."""
-    size = sum(_bytes_of(path) for path in events)
-    n_buckets = max(1, ceil(size / BYTES_EACH))
-    tell("cutting", files=len(events), gigabytes=size / 2**30, buckets=n_buckets)
+    sizes = [_size_of(path) for path in events]
+    n_events, n_bytes = (sum(of_files) for of_files in zip(*sizes, strict=True))
+    n_buckets = max(1, ceil(n_events / EVENTS_EACH), ceil(n_bytes / BYTES_EACH))
+    tell("cutting", files=len(events), events=n_events, gigabytes=n_bytes / 2**30, buckets=n_buckets)
     with _files(events) as (connection, columns):
         facts = _facts(connection, columns)
         _write(connection, "rows", columns["account_id"], target / "events", n_buckets)
@@ -304,9 +305,11 @@ def _zones(paths: list[str]) -> dict[str, str]:
     return found
 
 
-def _bytes_of(path: str) -> int:
+def _size_of(path: str) -> tuple[int, int]:
+    """Rows and bytes."""
     metadata = pq.read_metadata(path)
-    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    n_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return metadata.num_rows, n_bytes
 
 
 @contextmanager

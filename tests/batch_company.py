@@ -32,9 +32,9 @@ def ledger(as_of: str = AS_OF) -> clv.Ledger:
 
 
 @cache
-def posterior(seed: int = 3) -> clv.Posterior:
+def posterior(seed: int = 3, as_of: str = AS_OF) -> clv.Posterior:
     """Draws of the prior: as good as any for what a run does with them."""
-    return clv.prior(ledger(), ["segment"], draws=100, seed=seed, chains=2)
+    return clv.prior(ledger(as_of), ["segment"], draws=100, seed=seed, chains=2)
 
 
 def settings(folder: Path, **tables: dict[str, Any]) -> dict[str, Any]:

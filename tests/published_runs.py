@@ -64,6 +64,8 @@ def _values(table: Table, column: Column, place: int, run_id: str, number: int, 
     if column.type == NUMBER:
         values = np.round(1000.0 * number + place + 0.01 * (row % 9973), 2)
         return pa.array(values, NUMBER, mask=None if column.filled else (row + place) % 11 == 0)
+    if column.name == "horizon_months":
+        return pa.array([24] * rows, SMALL)
     if column.type in (COUNT, SMALL):
         return pa.array(number * 100_000 + place * 1_000 + row, column.type)
     if column.type == FLAG:
@@ -80,6 +82,8 @@ def _texts(table: Table, column: Column, number: int, row: np.ndarray) -> list[s
         "freq": ("quarter", "quarter", "total", "month"),
         "value": ("revenue", "revenue", "discounted"),
         "ci_kind": ("eti",),
+        "currency": ("USD",),
+        "timing": ("recognised",),
     }
     values = cycles.get(column.name, (f"{column.name} {number} a", f"{column.name}\n{number}\tb\\c"))
     return [values[each % len(values)] for each in row]

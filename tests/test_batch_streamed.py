@@ -191,6 +191,52 @@ def test_days_are_those_of_the_files_zone(tmp_path: Path) -> None:
         clv.batch.score(asked, posterior=posterior())
 
 
+def test_files_are_read_in_the_order_that_they_are_given_in(tmp_path: Path) -> None:
+    """Without ids, which of two equal bookings counts is told by their order."""
+    table = events().drop(columns="event_id").assign(region=events()["account_id"].map(lambda name: f"r{name}"))
+    table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])
+    halves = {"z.parquet": table.iloc[300:], "a.parquet": table.iloc[:300]}
+    for name, half in halves.items():
+        half.to_parquet(tmp_path / name, index=False)
+    runs = {
+        (first, stream): clv.batch.score(
+            settings(
+                tmp_path / f"{first}-{stream}",
+                input={"events": [str(tmp_path / name) for name in names], "stream": stream, "as_of": AS_OF},
+                watch={"accounts": 0},
+            ),
+            posterior=posterior(),
+        )
+        for first, names in (("z", ("z.parquet", "a.parquet")), ("a", ("a.parquet", "z.parquet")))
+        for stream in (False, True)
+    }
+    for first in "az":
+        assert_same_accounts([runs[first, False], runs[first, True]])
+    assert runs["a", True].run_id != runs["z", True].run_id
+
+
+def few_accounts(folder: Path, table: pd.DataFrame) -> None:
+    written(folder, events())
+    table.to_parquet(folder / "accounts.parquet", index=False)
+
+
+def test_a_bucket_may_lack_all_rows_of_the_accounts_table(tmp_path: Path) -> None:
+    """As in memory: only where not one account of the table has events is it another table."""
+    some = accounts().iloc[:2]
+    others = pd.concat([some, *(some.assign(account_id=[f"X{n}", f"Y{n}"]) for n in range(40))], ignore_index=True)
+    few_accounts(tmp_path / "in", others)
+    assert_same_accounts(
+        [scored(tmp_path / "in", tmp_path / f"out-{stream}", stream=stream) for stream in (False, True)]
+    )
+
+
+def test_an_accounts_table_of_other_accounts_is_refused(tmp_path: Path) -> None:
+    few_accounts(tmp_path / "in", accounts().assign(account_id=[f"X{n}" for n in range(len(accounts()))]))
+    for stream in (False, True):
+        with pytest.raises(clv.ClvError, match="not one of the 120 accounts"):
+            scored(tmp_path / "in", tmp_path / f"out-{stream}", stream=stream)
+
+
 def test_buckets_of_which_nothing_is_known_yet_count_as_later(tmp_path: Path) -> None:
     table = events().copy()
     table["segment"] = table["account_id"].map(accounts().set_index("account_id")["segment"])

@@ -15,12 +15,14 @@ from batch_company import accounts, events, ledger, posterior, settings
 from clvforecast.batch import posteriors
 from clvforecast.batch import run as run_module
 from clvforecast.batch.watch import Check, compare, judged, known_and_tolerance
-from clvforecast.calibration import crps, randomised_pit
+from clvforecast.calibration import crps, in_central, randomised_pit
 from clvforecast.histories import build_histories
 from clvforecast.posterior_file import checksum
 from clvforecast.sampling import ESS_LIMIT
 
 END = date(2023, 9, 30)
+EARLY = "2022-12-31"
+"""What posteriors know, for watches from that day on."""
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +43,14 @@ def test_scores_are_those_of_calibration() -> None:
     rng = np.random.default_rng(2)
     draws = np.where(rng.random((30, 80)) < 0.4, 0.0, rng.gamma(2.0, 500.0, (30, 80)))
     actual = np.where(rng.random(30) < 0.4, 0.0, rng.gamma(2.0, 500.0, 30))
-    pit, scores = judged(draws, np.column_stack([actual, draws]), 1, np.full(30, 0.01))
+    coverage, scores = judged(draws, np.column_stack([actual, draws]), 0.8, np.full(30, 0.01))
     assert scores[0] == pytest.approx(crps(draws, actual).mean(), rel=1e-12)
     others = np.delete(draws, 7, axis=1)
     assert scores[8] == pytest.approx(crps(others, draws[:, 7]).mean(), rel=1e-12)
-    below = (others < draws[:, [7]] - 0.01).sum(axis=1) / 80
-    above = 1.0 - (others > draws[:, [7]] + 0.01).sum(axis=1) / 80
-    assert ((below <= pit[:, 8]) & (pit[:, 8] <= above)).all()
-    alone = randomised_pit(draws, actual)
-    single = np.array([np.abs(row - value).min() > 0.01 for row, value in zip(draws, actual, strict=True)])
-    assert np.abs(pit[single, 0] - alone[single]).max() <= 1 / 81
+    randomised = [in_central(randomised_pit(draws, actual, seed=seed), 0.8).mean() for seed in range(400)]
+    assert coverage[0] == pytest.approx(np.mean(randomised), abs=4 * np.std(randomised) / 20)
+    randomised = [in_central(randomised_pit(others, draws[:, 7], seed=seed), 0.8).mean() for seed in range(400)]
+    assert coverage[8] == pytest.approx(np.mean(randomised), abs=4 * np.std(randomised) / 20)
 
 
 def test_right_forecasts_raise_as_many_alarms_as_said(watched: clv.Forecast) -> None:
@@ -81,16 +81,18 @@ def test_wrong_forecasts_raise_the_alarm(name: str, watched: clv.Forecast) -> No
 
 def test_a_later_run_checks_what_an_earlier_one_said(tmp_path: Path) -> None:
     asked = settings(tmp_path, watch={"accounts": 1000, "months": 3})
-    first = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
-    soon = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-01-31")
+    first = clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2022-12-31")
+    soon = clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2023-01-31")
     assert soon.table("range_checks").empty, "the three months are not over"
-    later = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-03-31")
+    later = clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2023-03-31")
     (check,) = later.table("range_checks").to_dict("records")
     assert check["checked_run"] == first.run_id
     assert (str(check["checked_as_of"]), str(check["window_end"])) == ("2022-12-31", "2023-03-31")
     assert check["accounts"] == first.manifest["accounts"]
     known = ledger().at("2023-03-31")
-    forecast = clv.forecast(posterior(), ledger().at("2022-12-31"), horizon_months=3, draws=5, known_by="2023-03-31")
+    forecast = clv.forecast(
+        posterior(as_of=EARLY), ledger().at("2022-12-31"), horizon_months=3, draws=5, known_by="2023-03-31"
+    )
     actual = clv.actual_revenue(forecast, known)["revenue"].sum()
     assert check["portfolio_actual"] == pytest.approx(actual, rel=1e-12)
     assert later.manifest["checks"][0]["coverage"] == check["coverage"]
@@ -99,19 +101,52 @@ def test_a_later_run_checks_what_an_earlier_one_said(tmp_path: Path) -> None:
 def test_watches_are_made_every_so_often(tmp_path: Path) -> None:
     asked = settings(tmp_path, watch={"every_days": 28})
     for day in ("2023-05-01", "2023-05-02", "2023-05-28", "2023-05-29"):
-        clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of=day)
+        clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of=day)
     assert [path.name[:10] for path in sorted((tmp_path / "watch").iterdir())] == ["2023-05-01", "2023-05-29"]
     none = settings(tmp_path / "none", watch={"accounts": 0})
-    clv.batch.score(none, events=ledger(), posterior=posterior())
+    clv.batch.score(none, events=ledger(), posterior=posterior(as_of=EARLY))
     assert not (tmp_path / "none" / "watch").exists()
+
+
+def test_no_watch_is_kept_where_the_posterior_has_seen_what_comes(tmp_path: Path) -> None:
+    clv.batch.score(settings(tmp_path), events=ledger(), posterior=posterior(), as_of="2023-05-31")
+    assert not (tmp_path / "watch").exists()
+
+
+def cut_off(day: str) -> clv.Ledger:
+    """As known on a day, but without most of what was booked in the two months before."""
+    rows = events()
+    booked = pd.to_datetime(rows["event_date"])
+    last = (booked > pd.Timestamp(day) - pd.Timedelta(60, "D")) & (booked <= pd.Timestamp(day))
+    return clv.read_ledger(rows[~last], accounts(), as_of=day)
+
+
+def test_no_watch_is_kept_of_events_that_are_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clv.batch.score(settings(tmp_path), events=cut_off("2023-05-31"), posterior=posterior(as_of=EARLY))
+    assert not (tmp_path / "watch").exists()
+    assert "no watch is kept as of 2023-05-31: the last events seem to be missing" in caplog.text
+
+
+def test_watches_of_superseded_runs_do_not_count(tmp_path: Path) -> None:
+    """Neither a run of data that were mended the same day, nor one that was gone back from, is checked."""
+    asked, given = settings(tmp_path), {"posterior": posterior(as_of=EARLY)}
+    half = clv.read_ledger(events()[::2], accounts(), as_of="2023-01-31")
+    bad = clv.batch.score(asked, events=half, **given)
+    good = clv.batch.score(asked, events=ledger(), as_of="2023-01-31", **given)
+    assert len(list((tmp_path / "watch").iterdir())) == 2
+    (check,) = clv.batch.score(asked, events=ledger(), as_of="2023-04-30", **given).table("range_checks")["checked_run"]
+    assert check == good.run_id
+    clv.batch.activate(asked, bad.run_id)
+    (check,) = clv.batch.score(asked, events=ledger(), as_of="2023-05-01", **given).table("range_checks")["checked_run"]
+    assert check == bad.run_id, "who shows a run says that it is the right one"
 
 
 def test_a_watch_that_is_damaged_is_told_of_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     asked = settings(tmp_path)
-    clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
+    clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2022-12-31")
     (path,) = (tmp_path / "watch").iterdir()
     path.write_bytes(path.read_bytes()[:-100])
-    later = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2023-06-30")
+    later = clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2023-06-30")
     assert later.is_new
     assert f"the watch {path.name} cannot be checked" in caplog.text
 
@@ -142,6 +177,24 @@ def test_a_posterior_is_fitted_when_it_is_too_old(tmp_path: Path, fitted: list[s
     assert fitted == ["2023-03-31", "2023-05-11"]
     knows = [run.manifest["inputs"]["posterior_knows_until"] for run in runs]
     assert knows == ["2023-03-31"] * 3 + ["2023-05-11"] * 2
+
+
+def test_nothing_is_fitted_to_events_that_are_cut_off(
+    tmp_path: Path, fitted: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = settings(tmp_path, posterior={"refit": "age", "max_age_days": 40}, watch={"accounts": 0})
+    for known in (ledger("2023-03-31"), cut_off("2023-05-31"), ledger("2023-05-31")):
+        clv.batch.score(asked, events=known, posterior=None)
+    assert fitted == ["2023-03-31", "2023-05-31"]
+    assert "events seem to be missing: nothing is fitted to these" in caplog.text
+
+
+def test_mended_data_of_a_day_are_fitted_anew(tmp_path: Path, fitted: list[str]) -> None:
+    asked = settings(tmp_path, posterior={"refit": "age"}, watch={"accounts": 0})
+    half = clv.read_ledger(events()[::2], accounts(), as_of="2023-03-31")
+    for known in (half, ledger("2023-03-31"), ledger("2023-03-31")):
+        clv.batch.score(asked, events=known)
+    assert fitted == ["2023-03-31", "2023-03-31"]
 
 
 def test_a_killed_run_does_not_fit_twice(tmp_path: Path, fitted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +260,9 @@ def test_few_draws_raise_hardly_more_alarms_than_said(watched: clv.Forecast) -> 
     first = compare(
         with_draws(watched, np.arange(1.0, 1000.0) * np.ones((40, 1))), np.full(40, 500.0), END, "run", 0.01
     )
-    assert (first.columns["portfolio_lower"], first.columns["portfolio_upper"]) == (40.0, 40.0 * 999)
+    assert (first.columns["portfolio_lower"], first.columns["portfolio_upper"]) == pytest.approx(
+        (39.6, 40.0 * 999 + 0.4)
+    )
 
 
 def test_accounts_of_many_contracts_are_equal_to_as_many_cents(tmp_path: Path) -> None:
@@ -250,15 +305,17 @@ def test_accounts_of_many_contracts_are_equal_to_as_many_cents(tmp_path: Path) -
 
 def test_accounts_that_left_the_ledger_are_left_out_and_told(tmp_path: Path) -> None:
     asked = settings(tmp_path, watch={"accounts": 1000, "months": 3}, forecast={"draws": 100})
-    clv.batch.score(asked, events=events(), accounts=accounts(), posterior=posterior(), as_of="2022-12-31")
+    clv.batch.score(asked, events=events(), accounts=accounts(), posterior=posterior(as_of=EARLY), as_of="2022-12-31")
     left = set(accounts()["account_id"].iloc[::5])
     fewer = events()[~events()["account_id"].isin(left)]
-    later = clv.batch.score(asked, events=fewer, accounts=accounts(), posterior=posterior(), as_of="2023-03-31")
+    later = clv.batch.score(
+        asked, events=fewer, accounts=accounts(), posterior=posterior(as_of=EARLY), as_of="2023-03-31"
+    )
     whole = clv.batch.score(
         settings(tmp_path, watch={"accounts": 1000, "months": 3}, forecast={"draws": 100, "seed": 8}),
         events=events(),
         accounts=accounts(),
-        posterior=posterior(),
+        posterior=posterior(as_of=EARLY),
         as_of="2023-03-31",
     )
     (check,), (before,) = (run.table("range_checks").to_dict("records") for run in (later, whole))
@@ -279,7 +336,7 @@ def test_an_account_that_cannot_be_scored_is_in_no_watch(tmp_path: Path, monkeyp
     for module in ("job", "watch"):
         monkeypatch.setattr(f"clvforecast.batch.{module}.forecast", failing)
     asked = settings(tmp_path, watch={"accounts": 1000}, run={"max_failed": 0.1})
-    run = clv.batch.score(asked, events=ledger(), posterior=posterior(), as_of="2022-12-31")
+    run = clv.batch.score(asked, events=ledger(), posterior=posterior(as_of=EARLY), as_of="2022-12-31")
     (path,) = (tmp_path / "watch").iterdir()
     assert run.failed == 1
     assert len(clv.load_forecast(path).table) == run.manifest["accounts"]

@@ -49,7 +49,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     events, truth = clv.simulate_events(n_accounts=60, seed=2)
     accounts = truth.accounts.rename(columns={"segment": "plan"})
     ledger = clv.read_ledger(events, accounts, as_of=truth.as_of)
-    posterior = clv.prior(ledger, ["plan"], draws=50)
+    posterior = clv.prior(ledger.at("2023-08-31"), ["plan"], draws=50)
     settings = {
         "forecast": {"horizon_months": 24, "draws": 50, "bridge": True, "fiscal_start": 2},
         "output": {"folder": str(folder / "scores")},

@@ -19,7 +19,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     events, truth = clv.simulate_events(n_accounts=40, seed=2)
     events.to_csv(folder / "events.csv", index=False)
     truth.accounts.to_csv(folder / "accounts.csv", index=False)
-    clv.prior(clv.read_ledger(events, truth.accounts), ["segment"], draws=50).save(folder / "posterior.nc")
+    known = clv.read_ledger(events, truth.accounts, as_of="2023-08-31")
+    clv.prior(known, ["segment"], draws=50).save(folder / "posterior.nc")
     config = folder / "clvforecast.toml"
     config.write_text(
         """

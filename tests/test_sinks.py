@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from clvforecast.batch.folder import RunFolder, write_json
 from clvforecast.batch.schema import ACCOUNT_RANGES, RUNS, TABLES, as_markdown
 from clvforecast.batch.sinks import DuckSink, Sink
 from clvforecast.batch.sinks.views import VIEW_NAMES, views
 from clvforecast.errors import BatchError
 from postgres_server import postgres_uri as postgres_uri
-from published_runs import account_batches, run_tables
+from published_runs import FIRST_DAY, account_batches, run_tables
 from sink_fixtures import in_server, same
 from sink_fixtures import schema as schema
 from sink_fixtures import sink as sink
@@ -143,7 +145,9 @@ def test_changes_put_the_run_before_beside_the_current_one(sink: Sink) -> None:
     before = run_tables("a", 1, accounts=5)["account_ranges"]
     after = run_tables("b", 2, accounts=6)["account_ranges"].slice(1)
     for run_id, number, accounts in (("a", 1, before), ("b", 2, after)):
-        sink.publish(run_id, {**run_tables(run_id, number), "account_ranges": accounts}, 2)
+        tables = run_tables(run_id, number)
+        none = tables["account_failures"].slice(0, 0)
+        sink.publish(run_id, {**tables, "account_ranges": accounts, "account_failures": none}, 2)
     changes = sink.read("clv_changes").sort_by("account_id").to_pylist()
     assert [row["found_in"] for row in changes] == ["gone", "both", "both", "both", "both", "new"]
     old = {row["account_id"]: row for row in before.to_pylist()}
@@ -154,6 +158,59 @@ def test_changes_put_the_run_before_beside_the_current_one(sink: Sink) -> None:
         assert (row["lower"], row["previous_upper"]) == (now["lower"], then["upper"])
         assert row["q50_change"] == (None if None in (now["q50"], then["q50"]) else now["q50"] - then["q50"])
         assert (row["run_id"], row["previous_run_id"]) == ("b", "a")
+
+
+def changed(table: pa.Table, name: str, value: object) -> pa.Table:
+    place = table.column_names.index(name)
+    return table.set_column(place, table.schema.field(name), pa.array([value] * table.num_rows, table[name].type))
+
+
+@pytest.mark.parametrize("name, value", [("horizon_months", 60), ("timing", "booked"), ("currency", "EUR")])
+def test_changes_compare_with_what_can_be_compared(name: str, value: object, sink: Sink) -> None:
+    for number, run_id in enumerate("abc"):
+        tables = run_tables(run_id, number)
+        runs = changed(tables["runs"], name, value) if run_id == "b" else tables["runs"]
+        sink.publish(run_id, {**tables, "runs": runs}, 3)
+    assert set(sink.read("clv_changes")["previous_run_id"].to_pylist()) == {"a"}
+
+
+def test_changes_tell_accounts_that_failed_from_those_that_are_gone(sink: Sink) -> None:
+    before, tables = run_tables("a", 1, accounts=6), run_tables("b", 2, accounts=4)
+    failures = tables["account_failures"].slice(0, 1)
+    tables["account_failures"] = changed(failures, "account_id", before["account_ranges"]["account_id"][5].as_py())
+    sink.publish("a", {**before, "account_failures": failures.slice(0, 0)}, 2)
+    sink.publish("b", tables, 2)
+    changes = sink.read("clv_changes").sort_by("account_id")
+    assert changes["found_in"].to_pylist() == ["both", "both", "both", "both", "gone", "failed"]
+
+
+def test_superseded_runs_are_those_that_the_folder_says(sink: Sink, tmp_path: Path) -> None:
+    """Day 1 twice, the second mended, then day 2 and 3; back to day 2, to day 3 again, to the bad run, and on to day 4."""
+    folder, days = RunFolder(tmp_path / "runs"), {"bad": 1, "mended": 1, "second": 2, "third": 3, "fourth": 4}
+
+    def shown(run_id: str) -> dict[str, str]:
+        folder.make_current(run_id)
+        if run_id not in sink.runs()["run_id"].to_pylist():
+            sink.publish(run_id, run_tables(run_id, days[run_id]), 9)
+        sink.activate(run_id)
+        runs = sink.runs()
+        told = dict(zip(runs["run_id"].to_pylist(), runs["superseded_by"].to_pylist(), strict=True))
+        assert {run: by for run, by in told.items() if by is not None} == folder.superseded()
+        return folder.superseded()
+
+    def finished(run_id: str) -> dict[str, str]:
+        said = {"run_id": run_id, "as_of": str(FIRST_DAY + timedelta(days=days[run_id])), "finished_at": run_id}
+        write_json(folder.manifest(run_id), said)
+        return shown(run_id)
+
+    assert finished("bad") == {}
+    assert finished("mended") == finished("second") == finished("third") == {"bad": "mended"}
+    assert shown("mended") == {"bad": "mended", "second": "mended", "third": "mended"}
+    assert shown("third") == {"bad": "mended"}, "on again: those between come back"
+    assert shown("second") == {"bad": "mended", "third": "second"}
+    assert finished("fourth") == {"bad": "mended", "third": "second"}
+    assert set(sink.read("clv_changes")["previous_run_id"].to_pylist()) == {"second"}
+    assert shown("bad") == {"mended": "bad", "second": "bad", "third": "second", "fourth": "bad"}
 
 
 # --- columns that grow ---------------------------------------------------------------------------------------
@@ -271,7 +328,7 @@ def test_the_schema_prints_as_a_table() -> None:
     for table in TABLES.values():
         lines = as_markdown(table).splitlines()
         assert all(line.count("|") == 5 for line in lines)
-        assert len(lines) == 2 + len(table.columns) + (2 if table is RUNS else 0) + table.has_segments
+        assert len(lines) == 2 + len(table.columns) + (3 if table is RUNS else 0) + table.has_segments
 
 
 def test_every_table_begins_with_its_run_and_day() -> None:

@@ -1,10 +1,10 @@
 """The folder that runs write to, and its lock.
 
 runs/RUN.json                        the manifest of each run
-current.json                         which run is the current one
+current.json                         which run is the current one, and which were superseded
 account_ranges/day=DAY/run=RUN/       Parquet files, and the other tables (`schema`) likewise
 clvforecast.duckdb                   the same tables and views, for SQL
-watch/DAY-RUN/                       draws that later runs hold against what happened
+watch/DAY-RUN.clv                    draws that later runs hold against what happened
 posteriors/                          what runs have fitted
 work/RUN/                            a run that is not finished: its parts
 .lock                                held while a run writes
@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError, RunLockedError
 
+LAST_DAY = "9999-12-31"
 LEFT = ".*.part*"
 """Names of what `durable.put_in_place` writes to first, and of what DuckDB puts beside it."""
 
@@ -76,8 +77,26 @@ class RunFolder:
         """Whether somebody made the current run that, and not its being the newest."""
         return self.current.exists() and bool(read_json(self.current).get("chosen"))
 
+    def superseded(self) -> dict[str, str]:
+        """Of each run whose place another took, which one: its data were mended, or it was gone back from."""
+        return dict(read_json(self.current).get("superseded", {})) if self.current.exists() else {}
+
     def make_current(self, run_id: str, chosen: bool = False) -> None:
-        write_json(self.current, {"run_id": run_id, "chosen": chosen})
+        """Those of its day and of later ones are superseded by it, as `sinks.layout.SUPERSEDE` says it in SQL."""
+        days = {manifest["run_id"]: manifest["as_of"] for manifest in self.manifests()}
+        superseded = self.superseded()
+        undone = superseded.pop(run_id, None)  # the run that was gone back to, if this one is gone on to again
+        first = days.get(run_id, LAST_DAY)
+        for other, day in days.items():
+            if day >= first and other != run_id:
+                superseded.setdefault(other, run_id)
+            elif superseded.get(other) == undone and day > days.get(undone or "", LAST_DAY):
+                superseded.pop(other, None)
+        write_json(self.current, {"run_id": run_id, "chosen": chosen, "superseded": superseded})
+
+    def counts(self, run_id: str) -> bool:
+        """Whether a run is finished and not superseded."""
+        return self.manifest(run_id).exists() and run_id not in self.superseded()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

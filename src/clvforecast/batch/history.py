@@ -16,9 +16,10 @@ from clvforecast.errors import BatchError
 
 def runs(config: Config) -> pd.DataFrame:
     """One row a finished run, the last finished first: run_id, as_of, finished_at, accounts, failed, slipped (checks of earlier
-    ranges that no longer hold), warnings (how many), is_current, has_files (not removed by ``output.keep_runs``)."""
+    ranges that no longer hold), warnings (how many), is_current, superseded_by (the run that took its place, None where none
+    did), has_files (not removed by ``output.keep_runs``)."""
     folder = _folder(config)
-    current = folder.current_run()
+    current, superseded = folder.current_run(), folder.superseded()
     rows = [
         {
             "run_id": manifest["run_id"],
@@ -29,11 +30,14 @@ def runs(config: Config) -> pd.DataFrame:
             "slipped": sum(check["slipped"] for check in manifest["checks"]),
             "warnings": len(manifest["warnings"]),
             "is_current": manifest["run_id"] == current,
+            "superseded_by": superseded.get(manifest["run_id"]),
             "has_files": folder.table(RUNS.name, manifest["as_of"], manifest["run_id"]).exists(),
         }
         for manifest in folder.manifests()
     ]
-    names = ("run_id", "as_of", "finished_at", "accounts", "failed", "slipped", "warnings", "is_current", "has_files")
+    names = (
+        "run_id", "as_of", "finished_at", "accounts", "failed", "slipped", "warnings", "is_current", "superseded_by", "has_files"
+    )  # fmt: skip
     return pd.DataFrame(rows, columns=list(names))
 
 
@@ -49,7 +53,10 @@ def activate(config: Config, run_id: str) -> None:
         found = runs(settings).set_index("run_id")
         if run_id not in found.index or not found.loc[run_id, "has_files"]:
             there = ", ".join(found.index[found["has_files"]]) or "none"
-            raise BatchError(f"run {run_id!r} is not in {folder.path}; there are {there}. Activate one of them.")
+            where = (
+                f"its files are no longer in {folder.path}" if run_id in found.index else f"it is not in {folder.path}"
+            )
+            raise BatchError(f"run {run_id!r}: {where}; there are {there}. Activate one of them.")
         sinks = open_sinks(settings.output, folder)
         for sink in sinks.values():
             sink.current()  # all are there, before the first is changed

@@ -27,7 +27,7 @@ from clvforecast.errors import BatchSettingsError
 from clvforecast.histories.lines import segment_columns
 from clvforecast.histories.slices import Slice, account_slices, of_accounts
 from clvforecast.ledger import Ledger, read_ledger
-from clvforecast.ledger.suspicions import INCOMPLETE
+from clvforecast.ledger.suspicions import CUT_OFF
 from clvforecast.ledger.tables import is_path, matching
 from clvforecast.posterior import Posterior
 from clvforecast.readiness import scoring_warnings
@@ -78,8 +78,8 @@ class Inputs(Protocol):
         """Warnings that were told when the data were read."""
 
     @property
-    def seems_incomplete(self) -> bool:
-        """Whether the data look as if events were missing, as far as it is known before the parts are read."""
+    def seems_cut_off(self) -> bool:
+        """Whether the last events seem to be missing, as far as it is known before the parts are read."""
 
     @property
     def n_parts(self) -> int: ...
@@ -150,8 +150,8 @@ class InMemory:
         return as_told(self.ledger.warnings)
 
     @property
-    def seems_incomplete(self) -> bool:
-        return any(INCOMPLETE in suspicion for suspicion in self.ledger.suspicions)
+    def seems_cut_off(self) -> bool:
+        return any(CUT_OFF in suspicion for suspicion in self.ledger.suspicions)
 
     @property
     def n_parts(self) -> int:

@@ -19,6 +19,9 @@ from clvforecast.errors import BatchSettingsError, FitError
 from clvforecast.posterior import Posterior, fit, load_posterior
 from clvforecast.posterior_file import checksum
 
+FINGERPRINT = 12
+"""Digits of the ledger's in a file's name."""
+
 
 def own_posterior(settings: PosteriorSettings, given: Posterior | str | os.PathLike[str] | None) -> Posterior | None:
     """The one that is given, or the settings' file; None where the run is to fit one.
@@ -44,7 +47,7 @@ def choose_posterior(
 
     A fit that fails is told of and the one before is used. Raises what fitting raises where there was none before.
     """
-    found = _newest(settings, folder, inputs.as_of, own)
+    found = _newest(settings, folder, inputs, own)
     reason = _why_refit(settings, inputs, checks, found)
     if reason is None:
         assert found is not None
@@ -65,13 +68,23 @@ def choose_posterior(
         return found
 
 
-def _newest(settings: PosteriorSettings, folder: RunFolder, as_of: date, own: Posterior | None) -> Posterior | None:
-    """Of the settings' own and those that runs have fitted, the one that knows the latest day, up to `as_of`."""
-    fitted = [path for path in folder.posteriors.glob("*.nc") if date.fromisoformat(path.name[:10]) <= as_of]
-    if not fitted or settings.refit == "never":
+def _newest(settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, own: Posterior | None) -> Posterior | None:
+    """Of the settings' own and those that runs have fitted, the one that knows the latest day, up to that of the inputs."""
+    if settings.refit == "never":
+        return own
+    of_ledger = f"{inputs.as_of}-{inputs.fingerprint[:FINGERPRINT]}-"
+    # What was fitted to other data of the same day was fitted before these were mended.
+    fitted = [
+        path
+        for path in folder.posteriors.glob("*.nc")
+        if path.name[:10] < str(inputs.as_of) or path.name.startswith(of_ledger)
+    ]
+    if not fitted:
         return own
     newest = max(fitted, key=lambda path: (path.name[:10], path.stat().st_mtime_ns))
-    return own if own is not None and own.as_of >= newest.name[:10] else load_posterior(newest)
+    if own is not None and newest.name[:10] <= own.as_of <= str(inputs.as_of):
+        return own
+    return load_posterior(newest)
 
 
 def _why_refit(settings: PosteriorSettings, inputs: Inputs, checks: list[Check], found: Posterior | None) -> str | None:
@@ -79,12 +92,17 @@ def _why_refit(settings: PosteriorSettings, inputs: Inputs, checks: list[Check],
         return "there is none yet"
     age = (inputs.as_of - date.fromisoformat(found.as_of)).days
     if settings.refit == "age" and age > settings.max_age_days:
-        return f"it knows {age} days less than the events"
-    if settings.refit == "drift" and drifted(checks, checksum(found.idata)) and age > 0:
-        if not inputs.seems_incomplete:
-            return "earlier ranges no longer hold"
-        alert("earlier ranges do not hold, but events seem to be missing: nothing is fitted to these")
-    return None
+        reason = f"it knows {age} days less than the events"
+    elif settings.refit == "drift" and drifted(checks, checksum(found.idata)) and age > 0:
+        reason = "earlier ranges no longer hold"
+    else:
+        return None
+    if inputs.seems_cut_off:
+        alert(
+            f"the posterior was to be fitted anew ({reason}), but events seem to be missing: nothing is fitted to these"
+        )
+        return None
+    return reason
 
 
 def _fitted(
@@ -112,4 +130,4 @@ def _fitted(
 def _path(settings: PosteriorSettings, folder: RunFolder, inputs: Inputs, segments: tuple[str, ...]) -> Path:
     asked = (settings.seed, settings.draws, settings.tune, settings.chains, segments)
     of_settings = hashlib.sha256(repr(asked).encode()).hexdigest()[:8]
-    return folder.posteriors / f"{inputs.as_of}-{inputs.fingerprint[:12]}-{of_settings}.nc"
+    return folder.posteriors / f"{inputs.as_of}-{inputs.fingerprint[:FINGERPRINT]}-{of_settings}.nc"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from clvforecast.batch.clock import Clock
 from clvforecast.batch.folder import RunFolder, read_json
 from clvforecast.batch.inputs import InMemory, Inputs, as_told, files_read, read_input
-from clvforecast.batch.job import Job
+from clvforecast.batch.job import FOLDERS, Job
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.posteriors import choose_posterior, own_posterior
 from clvforecast.batch.publish import Sinks, becomes_current, open_sinks, publish, retire
@@ -82,11 +82,17 @@ class Run:
 
         Raises BatchError for another name, and where the files were removed to keep fewer runs.
         """
+        if name not in FOLDERS:
+            raise BatchError(f"there is no table {name!r}; a run has {', '.join(FOLDERS)}.")
         files = sorted(self.folder.table(name, self.as_of, self.run_id).glob("*.parquet"))
         if not files:
             raise BatchError(
-                f"run {self.run_id} has no table {name!r} in {self.folder.path}: it is another name, or its files were removed "
-                "because output.keep_runs newer runs are there."
+                f"run {self.run_id} has no table {name!r} in {self.folder.path}: "
+                + (
+                    "it was made without plans."
+                    if self.folder.table(RUNS.name, self.as_of, self.run_id).exists()
+                    else "its files were removed because output.keep_runs newer runs are there."
+                )
             )
         return pd.concat([pq.ParquetFile(file).read().to_pandas() for file in files], ignore_index=True)
 
@@ -133,6 +139,7 @@ def score(
     """
     settings = _on_day(read_settings(config), as_of)
     folder, clock = RunFolder(Path(settings.output.folder)), Clock()
+    _check_day(settings.input.as_of)
     with folder.locked():
         sinks = open_sinks(settings.output, folder)
         for sink in sinks.values():
@@ -141,7 +148,7 @@ def score(
             own = own_posterior(settings.posterior, posterior)
         with clock.timing("reading"):
             inputs, steps = _opened(settings, folder, events, accounts)
-        _check_day(inputs)
+        _check_day(inputs.as_of)
         _check_size(inputs, settings, folder)
         tell("read", accounts=inputs.n_accounts, as_of=inputs.as_of, parts=inputs.n_parts)
         with clock.timing("checking"):
@@ -267,10 +274,10 @@ def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> N
         )
 
 
-def _check_day(inputs: Inputs) -> None:
+def _check_day(as_of: date | None) -> None:
     """Raise BatchSettingsError for a day to come: its run would be the current one until then."""
-    if inputs.as_of > date.today():
+    if as_of is not None and as_of > date.today():
         raise BatchSettingsError(
-            f"input.as_of = {inputs.as_of} is a day to come. Give one up to today; without it the latest booking is taken, which "
+            f"input.as_of = {as_of} is a day to come. Give one up to today; without it the latest booking is taken, which "
             "may be mistyped."
         )

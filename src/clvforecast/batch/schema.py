@@ -98,7 +98,7 @@ GROUP = (
     Column(
         "segment", TEXT, 'what the portfolio is split by: "all", "origin", or a column of the accounts', filled=True
     ),
-    Column("level", TEXT, 'the level of that column, "all" of the portfolio; NULL where the accounts have none'),
+    Column("level", TEXT, 'the level of that column, "all" of the portfolio; "not recorded" where an account has none'),
 )
 PERIOD = (
     Column("freq", TEXT, "month, quarter or year of the fiscal calendar, or total: the whole window", filled=True),
@@ -155,7 +155,13 @@ ACCOUNT_RANGES = Table(
         Column("beyond_horizon", NUMBER, "mean discounted value after the window; NULL without discounting", MONEY),
         Column("beyond_share", NUMBER, "part of beyond_horizon in the discounted value of window and beyond", SHARE),
         *(_active(months) for months in (12, 24, 36)),
-        Column("p_next_renewal", NUMBER, "probability of the next renewal; NULL where no decision is open", SHARE),
+        Column(
+            "p_next_renewal",
+            NUMBER,
+            "probability of the next renewal (of several contracts: of the one that ends first); NULL where no decision is "
+            "open",
+            SHARE,
+        ),
         Column("p_next_renewal_q05", NUMBER, "its 5% posterior quantile", SHARE),
         Column("p_next_renewal_q95", NUMBER, "its 95% posterior quantile", SHARE),
         Column("active_months", NUMBER, "mean time under contract in the window", "months"),
@@ -220,7 +226,8 @@ RANGE_CHECKS = Table(
         Column(
             "coverage",
             NUMBER,
-            "part of the accounts whose revenue fell into its interval; what is equal to draws at its end counts in part",
+            "part of the accounts whose revenue fell into its interval (equal tails); what is equal to draws at its end counts "
+            "in part",
             SHARE,
         ),
         Column("expected_low", NUMBER, "coverage below this would be a surprise if the ranges were right", SHARE),
@@ -244,6 +251,11 @@ TABLES = {
 ADDED = (
     Column("publication", COUNT, "1, 2, 3, ...: the order in which runs were published", filled=True),
     Column("published_at", MOMENT, "when the run was published, UTC", filled=True),
+    Column(
+        "superseded_by",
+        TEXT,
+        "the run that took its place: of mended data of the same day, or gone back to; NULL where none did",
+    ),
 )
 """Columns that the databases add to `runs`."""
 TYPE_WORDS = {

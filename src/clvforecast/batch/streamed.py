@@ -137,7 +137,7 @@ class Streamed:
         return ()
 
     @property
-    def seems_incomplete(self) -> bool:
+    def seems_cut_off(self) -> bool:
         return False
 
     @property
@@ -239,8 +239,12 @@ class Streamed:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _events(self, number: int) -> pa.Table:
-        """A bucket's events, their timestamps in the zones of their files: DuckDB has left none but UTC."""
+        """A bucket's events in the order of their files, their timestamps in the zones of these: DuckDB has left none but UTC."""
         rows = _read(self.folder / "events", number)
+        names = pa.array([file["path"] for file in self.files if file["input"] == "events"], pa.string())
+        place = pc.index_in(rows[FILE].cast(pa.string()), names)
+        order = pa.table({"file": place, "row": rows[FILE_ROW]})
+        rows = rows.take(pc.sort_indices(order, sort_keys=[("file", "ascending"), ("row", "ascending")]))
         for name, zone in self.zones.items():
             place = rows.column_names.index(name)
             kind = pa.timestamp(rows.schema.field(place).type.unit, tz=zone)
@@ -248,7 +252,12 @@ class Streamed:
         return rows
 
     def _accounts(self, number: int) -> pa.Table | None:
-        return _read(self.folder / "accounts", number) if self.has_accounts else None
+        """A bucket's accounts; without any where none of them has events, which one bucket may be by chance, but no table."""
+        if not self.has_accounts:
+            return None
+        told = _read(self.folder / "accounts", number)
+        booked = _read(self.folder / "events", number, ["account_id"])["account_id"]
+        return told if pc.any(pc.is_in(told["account_id"], booked)).as_py() else told.slice(0, 0)
 
 
 def _parquet_files(patterns: list[str], key: str) -> list[str]:
@@ -262,9 +271,8 @@ def _parquet_files(patterns: list[str], key: str) -> list[str]:
 
 def _fingerprint(files: list[dict[str, Any]], grace_days: int | None) -> str:
     digest = hashlib.sha256(repr(grace_days).encode())
-    for what in ("events", "accounts"):
-        for found in sorted(file["sha256"] for file in files if file["input"] == what):
-            digest.update(f"{what} {found}\n".encode())
+    for file in files:  # in their order: events without an id are told apart by it
+        digest.update(f"{file['input']} {file['sha256']}\n".encode())
     return digest.hexdigest()
 
 
@@ -288,6 +296,7 @@ def _cut(events: list[str], accounts: list[str], target: Path, fingerprint: str)
     if accounts:
         with _files(accounts) as (connection, columns):
             _write(connection, "rows", columns["account_id"], target / "accounts", n_buckets, with_places=False)
+            _refuse_others_accounts(connection, target)
     return {**facts, "buckets": n_buckets, "fingerprint": fingerprint, "zones": _zones(events)}
 
 
@@ -367,6 +376,21 @@ def _refuse_shared(connection: duckdb.DuckDBPyConnection, event_id: str, account
         )
 
 
+def _refuse_others_accounts(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    places = (literal(str(target / name / "*" / "*.parquet")) for name in ("accounts", "events"))
+    given, booked = (f"(SELECT account_id FROM read_parquet({place}, union_by_name=true))" for place in places)
+    found = connection.execute(
+        f"SELECT count(*), count(*) FILTER (account_id IN {booked}), min(account_id), (SELECT min(account_id) FROM {booked}) "
+        f"FROM {given}"
+    ).fetchall()
+    n_rows, n_matched, one, other = found[0]
+    if n_rows and not n_matched:
+        raise BatchError(
+            f"input.accounts: not one of the {n_rows:,} accounts has events (the events have accounts such as {other!r}, the "
+            f"table {one!r}). Write the ids alike: letters, leading zeros, text or number."
+        )
+
+
 def _identity(connection: duckdb.DuckDBPyConnection, column: str) -> str:
     """The expression of an id as the ledger reads it."""
     kind = str(connection.execute(f"SELECT typeof({quoted(column)}) FROM rows LIMIT 1").fetchall()[0][0])
@@ -394,16 +418,13 @@ def _write(
 
 
 def _read(folder: Path, number: int, columns: list[str] | None = None) -> pa.Table:
-    """A bucket's rows, in the order of their files where these are told."""
+    """A bucket's rows in any order."""
     files = sorted((folder / f"{BUCKET}={number}").glob("*.parquet"))
     if not files:
         some = next(folder.glob("*/*.parquet"))
         schema = pq.read_schema(some)
         return (schema if columns is None else pa.schema([schema.field(name) for name in columns])).empty_table()
-    table = pa.concat_tables([pq.ParquetFile(file).read(columns) for file in files], promote_options="permissive")
-    if FILE in table.column_names:
-        table = table.sort_by([(FILE, "ascending"), (FILE_ROW, "ascending")])
-    return table
+    return pa.concat_tables([pq.ParquetFile(file).read(columns) for file in files], promote_options="permissive")
 
 
 def _told_by_file(rejected: pa.Table, rows: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ a world share its parameters, so that what is common to them is in the compariso
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,7 +29,7 @@ from clvforecast.batch.schema import RANGE_CHECKS
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.batch.steps import NO_STEPS, PlannedSteps
 from clvforecast.batch.tables import RunKey, conformed
-from clvforecast.calibration import CENT, in_central
+from clvforecast.calibration import CENT
 from clvforecast.errors import ClvError, ForecastFileError, HistoryError, LedgerError
 from clvforecast.forecast import Forecast, forecast
 from clvforecast.forecast_file import load_forecast
@@ -74,10 +74,18 @@ def make_watch(
 ) -> None:
     """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago.
 
-    Those that could not be scored are left out; where none of the others can be, it is told of, and the run goes on.
+    Those that could not be scored are left out; where none of the others can be, or the last events seem to be missing, it is
+    told of, and the run goes on. None is kept of a posterior that has seen what is to come.
     """
     path = folder.watch / f"{inputs.as_of}-{run_id}.clv"
     if settings.watch.accounts == 0 or path.exists() or not _is_due(folder, inputs.as_of, settings.watch.every_days):
+        return
+    if posterior.as_of > str(inputs.as_of):
+        return
+    if inputs.seems_cut_off:
+        alert(
+            f"no watch is kept as of {inputs.as_of}: the last events seem to be missing, and would look like a slip later"
+        )
         return
     try:
         found = watched_forecast(inputs, posterior, settings, steps, failed)
@@ -88,7 +96,7 @@ def make_watch(
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
         for other in folder.watch.glob(f"{inputs.as_of}-*.clv"):
-            if other != path:  # of a run of the same day that this one corrects
+            if other != path and not folder.manifest(_run_of(other)).exists():  # of a run that never ended
                 other.unlink()
 
 
@@ -129,6 +137,10 @@ def watched_forecast(
     )
 
 
+def _run_of(watch: Path) -> str:
+    return watch.stem[11:]
+
+
 def _is_due(folder: RunFolder, as_of: date, every_days: int) -> bool:
     """Whether no other watch is of so recent a day, or of a later one."""
     days = [day for day, _ in _watches(folder) if day != as_of]
@@ -136,8 +148,8 @@ def _is_due(folder: RunFolder, as_of: date, every_days: int) -> bool:
 
 
 def _watches(folder: RunFolder) -> Iterator[tuple[date, Path]]:
-    """All that are kept, the latest first."""
-    paths = sorted(folder.watch.glob("*.clv"), reverse=True)
+    """Those of finished runs that were not superseded, the latest first."""
+    paths = [path for path in sorted(folder.watch.glob("*.clv"), reverse=True) if folder.counts(_run_of(path))]
     return ((date.fromisoformat(path.name[:10]), path) for path in paths)
 
 
@@ -162,8 +174,7 @@ def check_watches(folder: RunFolder, inputs: Inputs, settings: BatchSettings) ->
             alert(f"the watch {path.name} cannot be checked: none of its accounts is there any more")
             continue
         actual = np.where(there, actual_revenue(found, ledger, histories=histories)["revenue"].to_numpy(), np.nan)
-        checked_run = path.stem[11:]
-        checks.append(compare(found, actual, end, checked_run, settings.watch.alarm, tolerance))
+        checks.append(compare(found, actual, end, _run_of(path), settings.watch.alarm, tolerance))
     return checks
 
 
@@ -198,13 +209,14 @@ def compare(
     actual, draws, tolerance = actual[there], draws[there], tolerance[there]
     (ci_prob,) = watched.settings.ci_probs
     worlds = np.column_stack([actual, draws])  # what happened, and then each world as if it had
-    pit, scores = judged(draws, worlds, (watched.settings.seed, watched.as_of.toordinal()), tolerance)
-    coverage = in_central(pit, ci_prob).mean(axis=0)
+    coverage, scores = judged(draws, worlds, ci_prob, tolerance)
     total = worlds.sum(axis=0)
     share = alarm / TESTS
     expected_low = _lowest(coverage[1:], share)
-    crps_high = -_lowest(-scores[1:], share)
+    # What is rounded to the cent may be off by the tolerance where nothing but the committed happened.
+    crps_high = -_lowest(-scores[1:], share) + tolerance.mean()
     sum_low, sum_high = _lowest(total[1:], share / 2.0), -_lowest(-total[1:], share / 2.0)
+    sum_low, sum_high = sum_low - tolerance.sum(), sum_high + tolerance.sum()
     further = f"CRPS {scores[0]:,.0f}, at most {crps_high:,.0f}"
     together = f"{total[0]:,.0f}, of {sum_low:,.0f} to {sum_high:,.0f}"
     wrong = [
@@ -243,29 +255,31 @@ def _lowest(numbers: Floats, share: float) -> float:
     return float(np.partition(numbers, place)[place])
 
 
-def judged(draws: Floats, worlds: Floats, seed: int | Sequence[int], tolerance: Floats) -> tuple[Floats, Floats]:
-    """Randomised PIT (A, 1 + D) and mean CRPS (1 + D,) of what happened and of each draw, against the (other) draws (A, D).
+def judged(draws: Floats, worlds: Floats, ci_prob: float, tolerance: Floats) -> tuple[Floats, Floats]:
+    """Coverage and mean CRPS, each (1 + D,), of what happened and of each draw, against the (other) draws (A, D).
 
-    PIT = (L + u (E + 1)) / (D + 1) with L draws below and E equal to y within the tolerance (A,), u ~ U(0, 1), as
-    `calibration.randomised_pit`; a draw is judged against the others, of which one fewer is equal to it.
+    With L draws below and E equal to y within the tolerance (A,), the randomised PIT (`calibration.randomised_pit`) is uniform
+    between L / (D + 1) and (L + E + 1) / (D + 1): y counts by that part of it which is inside the central interval, its
+    expectation, which is without the noise of the randomisation. A draw is judged against the others, of which one fewer is equal
+    to it.
 
     CRPS(F, y) = E|X − y| − ½ E|X − X'| (Gneiting and Raftery 2007, eq. 21), with E|X − y| from sorted draws and their running
     sums: Σ|x − y| = y (2k − D) + S_D − 2 S_k where k draws are at most y and S_k is their sum.
     """
     n = draws.shape[1]
     others = np.r_[n, np.full(n, n - 1)]
-    uniform = np.random.default_rng(seed)
-    pit, summed = np.empty(worlds.shape), np.zeros(worlds.shape[1])
-    for row, (own, asked, near) in enumerate(zip(np.sort(draws, axis=1), worlds, tolerance, strict=True)):
+    low, high = (others + 1) * (1.0 - ci_prob) / 2.0, (others + 1) * (1.0 + ci_prob) / 2.0
+    inside, summed = np.zeros(worlds.shape[1]), np.zeros(worlds.shape[1])
+    for own, asked, near in zip(np.sort(draws, axis=1), worlds, tolerance, strict=True):
         below = np.searchsorted(own, asked - near, side="left")
         equal = np.searchsorted(own, asked + near, side="right") - below - (others < n)
-        pit[row] = (below + uniform.random(n + 1) * (equal + 1)) / (others + 1)
+        inside += np.clip(np.minimum(below + equal + 1, high) - np.maximum(below, low), 0.0, None) / (equal + 1)
         k = np.searchsorted(own, asked, side="right")
         sums = np.concatenate([[0.0], np.cumsum(own)])
         apart = asked * (2 * k - n) + sums[-1] - 2.0 * sums[k]
         pairs = float((own * (2 * np.arange(1, n + 1) - n - 1)).sum())  # Σ over pairs of draws
         summed += apart / others - (pairs - np.where(others < n, apart, 0.0)) / others**2
-    return pit, summed / len(draws)
+    return inside / len(draws), summed / len(draws)
 
 
 def check_rows(checks: list[Check], key: RunKey) -> pa.Table:

@@ -130,6 +130,8 @@ def runs(
     if found.empty:
         typer.echo("no run yet")
         return
-    shown = found.assign(is_current=found["is_current"].map({True: "current", False: ""}))
+    shown = found.drop(columns="superseded_by")
+    state = found["superseded_by"].isna().map({True: "", False: "superseded"})
+    shown["is_current"] = state.where(~found["is_current"], "current")
     shown["has_files"] = shown["has_files"].map({True: "", False: "files removed"})
     typer.echo(shown.rename(columns={"is_current": "", "has_files": " "}).to_string(index=False))

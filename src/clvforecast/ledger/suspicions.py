@@ -25,6 +25,8 @@ Flags = NDArray[np.bool_]
 
 INCOMPLETE = "check that the export is complete"
 """What is said where events seem to be missing."""
+CUT_OFF = f"{INCOMPLETE}, or give an earlier as_of"
+"""What is said where they seem to be missing at the end."""
 UNIT_SLIP = 100.0
 """A renewal this many times the price a month of the term before, or the same part of it: cents for units, a year's for a
 month's and a slipped digit, not a customer's growth."""
@@ -255,8 +257,7 @@ def _truncated(rows: Rows, bookings: Bookings, as_of: date) -> Iterator[str]:
     )
     yield (
         f"events: {short.booked} are booked from {short.since} to {as_of}, where {usual} (last: account "
-        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); {INCOMPLETE}, or "
-        "give an earlier as_of"
+        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); {CUT_OFF}"
     )
 
 

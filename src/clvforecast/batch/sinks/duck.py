@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import RUNS, TABLES
 from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list
+from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list, supersede
 from clvforecast.batch.sinks.views import RUNS_VIEW
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
@@ -238,7 +238,10 @@ def _load(connection: duckdb.DuckDBPyConnection, run_id: str, rows: Mapping[str,
     for name, of_table in rows.items():
         added = ""
         if name == RUNS.name:
-            added = f", (SELECT coalesce(max(publication), 0) + 1 FROM runs) AS publication, {UTC_NOW} AS published_at"
+            added = (
+                f", (SELECT coalesce(max(publication), 0) + 1 FROM runs) AS publication, {UTC_NOW} AS published_at, "
+                "CAST(NULL AS text) AS superseded_by"
+            )
         connection.register("incoming", of_table.reader())
         try:
             connection.execute(f"INSERT INTO {name} BY NAME SELECT *{added} FROM incoming")
@@ -264,3 +267,4 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
 def _make_current(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
     connection.execute("INSERT OR REPLACE INTO current_run (only_row, run_id) VALUES (true, ?)", [run_id])
+    connection.execute(supersede("", run_id))

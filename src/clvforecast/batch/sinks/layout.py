@@ -43,6 +43,22 @@ CURRENT_RUN = "current_run"
 CREATE_CURRENT_RUN = (
     "CREATE TABLE {at}current_run (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), run_id text NOT NULL)"
 )
+SUPERSEDE = """
+    UPDATE {at}runs SET superseded_by = CASE
+        WHEN run_id = {run_id} OR as_of < (SELECT as_of FROM {at}runs WHERE run_id = {run_id}) THEN NULL
+        ELSE coalesce(superseded_by, {run_id})
+    END
+    WHERE as_of >= (SELECT as_of FROM {at}runs WHERE run_id = {run_id})
+       OR superseded_by = (SELECT superseded_by FROM {at}runs WHERE run_id = {run_id})
+          AND as_of > (SELECT b.as_of FROM {at}runs AS b WHERE b.run_id = runs.superseded_by)
+"""
+"""What making a run current does to others: those of its day and of later ones are superseded by it, and where it had been
+superseded itself, by going back, those between come back that went with it."""
+
+
+def supersede(at: str, run_id: str) -> str:
+    """The statement for a run that becomes the current one."""
+    return SUPERSEDE.replace("{at}", at).replace("{run_id}", literal(run_id))
 
 
 class Layout(NamedTuple):

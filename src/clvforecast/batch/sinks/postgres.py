@@ -26,7 +26,7 @@ from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import ACCOUNT_RANGES, RUNS, TABLES
 from clvforecast.batch.servers import Session, given_uri, redacted, session
 from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list
+from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list, supersede
 from clvforecast.batch.sinks.views import RUNS_VIEW, VIEW_NAMES
 from clvforecast.errors import BatchError
 from clvforecast.sql import literal, quoted
@@ -273,6 +273,7 @@ class PostgresSink:
             f"INSERT INTO {self.at}{CURRENT_RUN} (run_id) VALUES ($1) ON CONFLICT (only_row) DO UPDATE SET run_id = $1",
             [run_id],
         )
+        server.run(supersede(self.at, run_id))
 
     # --- old runs' way out ----------------------------------------------------------------------------------
 

@@ -27,9 +27,10 @@ from clvforecast.sql import quoted
 
 CURRENT = "(SELECT run_id FROM {at}current_run)"
 PREVIOUS = """(
-    SELECT run_id FROM {at}runs
-    WHERE as_of < (SELECT as_of FROM {at}runs WHERE run_id = (SELECT run_id FROM {at}current_run))
-    ORDER BY as_of DESC, publication DESC LIMIT 1
+    SELECT r.run_id FROM {at}runs AS r JOIN {at}runs AS c ON r.as_of < c.as_of AND r.horizon_months = c.horizon_months
+        AND r.currency = c.currency AND r.timing = c.timing
+    WHERE c.run_id = (SELECT run_id FROM {at}current_run) AND r.superseded_by IS NULL
+    ORDER BY r.as_of DESC, r.publication DESC LIMIT 1
 )"""
 OF_SEGMENTS = "segment NOT IN ('all', 'origin')"
 
@@ -102,7 +103,7 @@ RUNS_VIEW = View(
 )
 CHANGES_VIEW = View(
     "clv_changes",
-    "Each account in the current run beside the last one of an earlier day.",
+    "Each account in the current run beside the last one of an earlier day with the same currency, timing and horizon.",
     (
         (CURRENT, Column("run_id", TEXT, "the current run")),
         ("n.as_of", Column("as_of", DAY, "last day of what the current run knew; NULL for an account that is gone")),
@@ -110,9 +111,13 @@ CHANGES_VIEW = View(
         ("p.as_of", Column("previous_as_of", DAY, "last day of what it knew; NULL for an account that is new")),
         ("coalesce(n.account_id, p.account_id)", Column("account_id", TEXT, "the account")),
         (
-            "CASE WHEN p.account_id IS NULL THEN 'new' WHEN n.account_id IS NULL THEN 'gone' ELSE 'both' END",
+            "CASE WHEN n.account_id = p.account_id THEN 'both' WHEN f.account_id IS NOT NULL THEN 'failed' "
+            "WHEN p.account_id IS NULL THEN 'new' ELSE 'gone' END",
             Column(
-                "found_in", TEXT, '"both" runs, or "new": only in the current one, or "gone": only in the one before'
+                "found_in",
+                TEXT,
+                '"both" runs, or "new": only in the current one, "gone": only in the one before, or "failed": it could not '
+                "be scored in one of them",
             ),
         ),
         ("n.q50", Column("q50", NUMBER, "median of forward revenue", MONEY)),
@@ -125,6 +130,8 @@ CHANGES_VIEW = View(
     ),
     f"""FROM (SELECT as_of, account_id, q50, lower, upper FROM {{at}}account_ranges WHERE run_id = {CURRENT}) AS n
 FULL JOIN (SELECT as_of, account_id, q50, lower, upper FROM {{at}}account_ranges WHERE run_id = {PREVIOUS}) AS p
-ON n.account_id = p.account_id""",
+ON n.account_id = p.account_id
+LEFT JOIN (SELECT DISTINCT account_id FROM {{at}}account_failures WHERE run_id IN ({CURRENT}, {PREVIOUS})) AS f
+ON f.account_id = coalesce(n.account_id, p.account_id)""",
 )
 VIEW_NAMES = tuple(view.name for view in views(()))

@@ -181,3 +181,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         with pytest.raises(BatchError, match="not a valid DuckDB database file"):
             way()
     assert path.read_bytes() == b"not a database" * 1000
+
+
+def test_no_statement_shows_a_run_that_is_not_there(postgres_uri: str, schema: str) -> None:
+    sink = PostgresSink(postgres_uri, schema)
+    for number, run_id in enumerate("ab"):
+        sink.publish(run_id, run_tables(run_id, number), 2)
+    in_server(postgres_uri, f"UPDATE \"{schema}\".current_run SET run_id = 'a'")
+    assert sink.current() == "a"
+    with pytest.raises(Exception, match="foreign key"):
+        in_server(postgres_uri, f"UPDATE \"{schema}\".current_run SET run_id = 'z'")
+    assert sink.current() == "a"

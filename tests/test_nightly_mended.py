@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import clvforecast as clv
 from clvforecast.batch import read_settings
@@ -36,3 +37,16 @@ def test_the_current_runs_manifest_is_gone(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.make_current("gone")
     assert becomes_current(folder, date(2027, 1, 31))
+
+
+@pytest.mark.parametrize("address, said", [(None, "no such environment variable"), ("secret@host", "no address of")])
+def test_an_address_that_is_none_is_a_wrong_setting(
+    address: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLV_TARGET", raising=False)
+    if address is not None:
+        monkeypatch.setenv("CLV_TARGET", address)
+    asked = {"output": {"folder": str(tmp_path), "database": "CLV_TARGET"}}
+    with pytest.raises(clv.BatchSettingsError, match=said) as error:
+        clv.batch.score(asked, events=pd.DataFrame())
+    assert "secret" not in str(error.value)

@@ -295,11 +295,16 @@ def described_file(path: str, key: str) -> dict[str, Any]:
 
 
 def address_in(variable: str, key: str) -> str:
-    """A server's address from an environment variable, which the key names."""
-    if not (address := os.environ.get(variable, "").strip()):
+    """A server's address from an environment variable, which the key names. Messages do not tell it: it may hold a password."""
+    address = os.environ.get(variable, "").strip()
+    if not address.startswith(("postgresql://", "postgres://")) and "=" not in address:
+        wrong = (
+            "it is no address of a PostgreSQL server"
+            if address
+            else "there is no such environment variable, or it is empty"
+        )
         raise BatchSettingsError(
-            f"{key} = {variable!r}: there is no such environment variable, or it is empty. Set it to the server's address, as "
-            "postgresql://user:password@host:5432/database."
+            f"{key} = {variable!r}: {wrong}. Set it to the server's address, as postgresql://user:password@host:5432/database."
         )
     return address
 

@@ -221,6 +221,7 @@ class PostgresSink:
                 yield f"CREATE INDEX ON {self.at}{table.name} (run_id)"
         if CURRENT_RUN not in layout.found:
             yield CREATE_CURRENT_RUN.replace("{at}", self.at)
+            yield f"ALTER TABLE {self.at}{CURRENT_RUN} ADD FOREIGN KEY (run_id) REFERENCES {self.at}{RUNS.name} (run_id)"
 
     def _partition_of(self, server: Session, run_id: str) -> str:
         """The empty partition of a run's accounts: a new one, or one that was left when it was killed or removed."""

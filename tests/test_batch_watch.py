@@ -43,9 +43,10 @@ def test_scores_are_those_of_calibration() -> None:
     rng = np.random.default_rng(2)
     draws = np.where(rng.random((30, 80)) < 0.4, 0.0, rng.gamma(2.0, 500.0, (30, 80)))
     actual = np.where(rng.random(30) < 0.4, 0.0, rng.gamma(2.0, 500.0, 30))
-    coverage, scores = judged(draws, np.column_stack([actual, draws]), 0.8, np.full(30, 0.01))
+    worlds = np.column_stack([actual, draws])
+    coverage, scores = judged(worlds, 0.8, np.full(30, 0.01))
     assert scores[0] == pytest.approx(crps(draws, actual).mean(), rel=1e-12)
-    others = np.delete(draws, 7, axis=1)
+    others = np.delete(worlds, 8, axis=1)
     assert scores[8] == pytest.approx(crps(others, draws[:, 7]).mean(), rel=1e-12)
     randomised = [in_central(randomised_pit(draws, actual, seed=seed), 0.8).mean() for seed in range(400)]
     assert coverage[0] == pytest.approx(np.mean(randomised), abs=4 * np.std(randomised) / 20)
@@ -62,6 +63,24 @@ def test_right_forecasts_raise_as_many_alarms_as_said(watched: clv.Forecast) -> 
         check = compare(with_draws(watched, worlds[:, 1:]), worlds[:, 0], END, "run", alarm=0.1)
         alarms += check.slipped
     assert alarms / n == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n)) or alarms / n < 0.1
+
+
+@pytest.mark.parametrize("n_uncertain, probability", [(0, 0.0), (1, 0.97), (1, 0.5), (2, 0.95)])
+def test_books_without_surprises_raise_no_more_alarms_than_said(
+    n_uncertain: int, probability: float, watched: clv.Forecast
+) -> None:
+    """Nearly all that comes is committed: equal in all worlds, and what happened is rounded to the cent."""
+    rng = np.random.default_rng(9)
+    n, alarms = 300, 0
+    for _ in range(n):
+        revenue = np.where(rng.random((60, 1)) < 0.4, 0.0, rng.gamma(1.0, 3000.0, (60, 1)))
+        worlds = np.repeat(revenue, 201, axis=1)
+        worlds[:n_uncertain] = 500.0 * (rng.random((n_uncertain, 201)) < probability)
+        check = compare(
+            with_draws(watched, worlds[:, 1:]), worlds[:, 0].round(2), END, "run", 0.1, tolerance=np.full(60, 0.02)
+        )
+        alarms += check.slipped
+    assert alarms / n < 0.1 + 4 * np.sqrt(0.1 * 0.9 / n)
 
 
 WRONG = {

@@ -61,6 +61,8 @@ def _values(table: Table, column: Column, place: int, run_id: str, number: int, 
         return pa.array([FIRST_DAY + timedelta(days=number)] * rows, DAY)
     if column.name == "account_id":
         return pa.array([f"account {each:07d}" for each in row], TEXT)
+    if column.name == "ci_prob":
+        return pa.array([0.9] * rows, NUMBER)
     if column.type == NUMBER:
         values = np.round(1000.0 * number + place + 0.01 * (row % 9973), 2)
         return pa.array(values, NUMBER, mask=None if column.filled else (row + place) % 11 == 0)

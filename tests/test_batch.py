@@ -377,7 +377,7 @@ def test_what_was_mended_is_shown_again(tmp_path: Path, caplog: pytest.LogCaptur
     clv.batch.activate(asked, bad.run_id)
     score(asked, events=ledger(), posterior=posterior())
     assert sink.current() == bad.run_id, "somebody chose it"
-    assert f"runs --activate {good.run_id}" in caplog.text
+    assert f"--activate {good.run_id}" in caplog.text
 
 
 def test_every_warning_of_the_manifest_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -130,7 +130,8 @@ def test_exit_codes_tell_a_scheduler_what_happened(
     assert called(monkeypatch, *asked) == 1
     config.write_text(text)
     found = clv.batch.score(config)
-    for changed, code in (({"failed": 2}, 3), ({"checks": [{"slipped": True}]}, 4)):
+    slipped = {"checks": [{"slipped": True, "posterior": "one"}], "inputs": {"posterior": "one"}}
+    for changed, code in (({"failed": 2}, 3), (slipped, 4)):
         run = run_module.Run({**found.manifest, **changed}, found.folder, is_new=True)
         monkeypatch.setattr("clvforecast.batch.score", lambda *args, run=run, **kwargs: run)
         assert called(monkeypatch, *asked) == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,54 @@ def test_files_are_read_in_the_order_that_they_are_given_in(tmp_path: Path) -> N
     for first in "az":
         assert_same_accounts([runs[first, False], runs[first, True]])
     assert runs["a", True].run_id != runs["z", True].run_id
+
+
+@pytest.mark.parametrize("months", [2, 0])
+def test_a_stream_knows_what_a_ledger_knows_of_bookings(months: int, tmp_path: Path) -> None:
+    """Where the last ones are missing, no watch is kept, and the whole book's warning is told, none of single buckets."""
+    table = events().assign(event_date=pd.to_datetime(events()["event_date"]))
+    table = table[table["event_date"] <= pd.Timestamp(AS_OF) - pd.DateOffset(months=months)]
+    folder = tmp_path / "in"
+    written(folder, table)
+    early = clv.prior(clv.read_ledger(events(), accounts(), as_of="2022-12-31"), ["segment"], draws=100, chains=2)
+    said = {"events": [str(folder / "events-*.parquet")], "accounts": str(folder / "accounts.parquet"), "as_of": AS_OF}
+    told: dict[bool, list[str]] = {}
+    for stream in (False, True):
+        asked = settings(tmp_path / str(stream), input={**said, "stream": stream})
+        run = clv.batch.score(asked, posterior=early)
+        told[stream] = [
+            re.sub(r" \(last: .*?\)", "", text)
+            for text in run.warnings
+            if "are booked from" in text or "no watch" in text
+        ]
+        assert (run.folder.path / "watch").exists() == (months == 0)
+    assert told[True] == told[False]
+    assert len(told[True]) == (2 if months else 0)
+
+
+def test_buckets_are_found_again_where_the_files_have_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "in", broken())
+    with monkeypatch.context() as patch:
+        patch.setattr(clv.batch.run.Job, "part", lambda job, number: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            scored(tmp_path / "in", tmp_path / "out", stream=True)
+    (tmp_path / "in").rename(tmp_path / "moved")
+    run = scored(tmp_path / "moved", tmp_path / "out", stream=True)
+    sources = run.table("rejected_rows")["source"].unique()
+    assert set(sources) == {str(tmp_path / "moved" / f"events-{number}.parquet") for number in (1, 2)}
+
+
+def test_an_accounts_table_without_rows_is_one_without_rows(tmp_path: Path) -> None:
+    few_accounts(tmp_path / "in", accounts().iloc[:0])
+    assert_same_accounts(
+        [scored(tmp_path / "in", tmp_path / f"out-{stream}", stream=stream) for stream in (False, True)]
+    )
+
+
+def test_events_without_rows_are_refused(tmp_path: Path) -> None:
+    written(tmp_path / "in", events().iloc[:0])
+    with pytest.raises(clv.ClvError, match="no currency"):
+        scored(tmp_path / "in", tmp_path / "out", stream=True)
 
 
 def few_accounts(folder: Path, table: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ import clvforecast as clv
 from batch_company import accounts, events, ledger, posterior, settings
 from clvforecast.batch import posteriors
 from clvforecast.batch import run as run_module
+from clvforecast.batch.folder import RunFolder
 from clvforecast.batch.watch import Check, compare, judged, known_and_tolerance
 from clvforecast.calibration import crps, in_central, randomised_pit
 from clvforecast.histories import build_histories
@@ -206,6 +207,38 @@ def test_nothing_is_fitted_to_events_that_are_cut_off(
         clv.batch.score(asked, events=known, posterior=None)
     assert fitted == ["2023-03-31", "2023-05-31"]
     assert "events seem to be missing: nothing is fitted to these" in caplog.text
+    noted = [len([w for w in m["warnings"] if "to be fitted anew" in w]) for m in RunFolder(tmp_path).manifests()]
+    assert sorted(noted) == [0, 0, 1]
+
+
+def test_no_first_posterior_is_fitted_to_events_that_are_cut_off(tmp_path: Path, fitted: list[str]) -> None:
+    asked = settings(tmp_path, posterior={"refit": "age"}, watch={"accounts": 0})
+    with pytest.raises(clv.BatchError, match="give an input.as_of before the gap"):
+        clv.batch.score(asked, events=cut_off("2023-05-31"), posterior=None)
+    assert not fitted
+    run = clv.batch.score(asked, events=cut_off("2023-05-31"), posterior=None, as_of="2023-03-31")
+    assert (fitted, run.is_new) == (["2023-03-31"], True)
+
+
+def test_what_was_fitted_to_data_that_were_mended_or_gone_back_from_is_left(tmp_path: Path, fitted: list[str]) -> None:
+    """By day 40 the posterior is too old, and the data are bad: they are mended on that day, or gone back from on the next."""
+    for way in ("mended", "gone back from"):
+        fitted.clear()
+        folder = tmp_path / way
+        asked = settings(
+            folder, posterior={"refit": "age", "max_age_days": 40, "segments": ["segment"]}, watch={"accounts": 0}
+        )
+        bad = clv.read_ledger(events()[::2], accounts(), as_of="2023-05-11")
+        first = clv.batch.score(asked, events=ledger(), as_of="2023-03-31")
+        clv.batch.score(asked, events=bad)
+        if way == "mended":
+            own = {**asked, "posterior": {"refit": "age", "max_age_days": 99}}
+            clv.batch.score(own, events=ledger(), as_of="2023-05-11")
+        else:
+            clv.batch.activate(asked, first)
+        assert fitted == ["2023-03-31", "2023-05-11"]
+        clv.batch.score(asked, events=ledger(), as_of="2023-05-12")
+        assert fitted[2:] == ["2023-05-12"], way
 
 
 def test_mended_data_of_a_day_are_fitted_anew(tmp_path: Path, fitted: list[str]) -> None:
@@ -250,9 +283,13 @@ def test_drift_is_answered_by_one_fit(
     found = compare(watched, np.full(len(watched.table), 1e9), END, "run", alarm=0.01)
     slipped = Check(found.columns, posterior=checksum(old.idata))
     monkeypatch.setattr(run_module, "check_watches", lambda *args: [slipped])
-    for day in ("2022-09-30", "2022-12-31", "2023-01-31"):
-        assert clv.batch.score(asked, events=ledger(), posterior=old, as_of=day).drifted
+    runs = [
+        clv.batch.score(asked, events=ledger(), posterior=old, as_of=day)
+        for day in ("2022-09-30", "2022-12-31", "2023-01-31")
+    ]
     assert fitted == ["2022-12-31"], "nothing is newer on the first day; later another posterior is in use"
+    assert all(run.table("range_checks")["slipped"].all() for run in runs)
+    assert [run.drifted for run in runs] == [True, False, False], "the posterior that slipped is no longer in use"
 
 
 def test_without_a_posterior_the_settings_are_at_fault(tmp_path: Path) -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from clvforecast.batch.folder import RunFolder, write_json
 from clvforecast.batch.schema import ACCOUNT_RANGES, RUNS, TABLES, as_markdown
 from clvforecast.batch.sinks import DuckSink, Sink
 from clvforecast.batch.sinks.views import VIEW_NAMES, views
 from clvforecast.errors import BatchError
 from postgres_server import postgres_uri as postgres_uri
-from published_runs import FIRST_DAY, account_batches, run_tables
+from published_runs import account_batches, run_tables
 from sink_fixtures import in_server, same
 from sink_fixtures import schema as schema
 from sink_fixtures import sink as sink
@@ -165,7 +163,10 @@ def changed(table: pa.Table, name: str, value: object) -> pa.Table:
     return table.set_column(place, table.schema.field(name), pa.array([value] * table.num_rows, table[name].type))
 
 
-@pytest.mark.parametrize("name, value", [("horizon_months", 60), ("timing", "booked"), ("currency", "EUR")])
+@pytest.mark.parametrize(
+    "name, value",
+    [("horizon_months", 60), ("timing", "booked"), ("currency", "EUR"), ("ci_prob", 0.5), ("ci_kind", "hdi")],
+)
 def test_changes_compare_with_what_can_be_compared(name: str, value: object, sink: Sink) -> None:
     for number, run_id in enumerate("abc"):
         tables = run_tables(run_id, number)
@@ -184,33 +185,37 @@ def test_changes_tell_accounts_that_failed_from_those_that_are_gone(sink: Sink) 
     assert changes["found_in"].to_pylist() == ["both", "both", "both", "both", "gone", "failed"]
 
 
-def test_superseded_runs_are_those_that_the_folder_says(sink: Sink, tmp_path: Path) -> None:
-    """Day 1 twice, the second mended, then day 2 and 3; back to day 2, to day 3 again, to the bad run, and on to day 4."""
-    folder, days = RunFolder(tmp_path / "runs"), {"bad": 1, "mended": 1, "second": 2, "third": 3, "fourth": 4}
+def test_superseded_runs_are_those_that_are_said(sink: Sink) -> None:
+    """Day 1 twice, the second mended, then day 2; back to day 1 and on again. A run that nobody speaks of stays as it is, unless
+    it is of a day that the current one takes the place of."""
 
-    def shown(run_id: str) -> dict[str, str]:
-        folder.make_current(run_id)
-        if run_id not in sink.runs()["run_id"].to_pylist():
-            sink.publish(run_id, run_tables(run_id, days[run_id]), 9)
-        sink.activate(run_id)
+    def told() -> dict[str, str]:
         runs = sink.runs()
-        told = dict(zip(runs["run_id"].to_pylist(), runs["superseded_by"].to_pylist(), strict=True))
-        assert {run: by for run, by in told.items() if by is not None} == folder.superseded()
-        return folder.superseded()
+        found = zip(runs["run_id"].to_pylist(), runs["superseded_by"].to_pylist(), strict=True)
+        return {run_id: by for run_id, by in found if by is not None}
 
-    def finished(run_id: str) -> dict[str, str]:
-        said = {"run_id": run_id, "as_of": str(FIRST_DAY + timedelta(days=days[run_id])), "finished_at": run_id}
-        write_json(folder.manifest(run_id), said)
-        return shown(run_id)
-
-    assert finished("bad") == {}
-    assert finished("mended") == finished("second") == finished("third") == {"bad": "mended"}
-    assert shown("mended") == {"bad": "mended", "second": "mended", "third": "mended"}
-    assert shown("third") == {"bad": "mended"}, "on again: those between come back"
-    assert shown("second") == {"bad": "mended", "third": "second"}
-    assert finished("fourth") == {"bad": "mended", "third": "second"}
-    assert set(sink.read("clv_changes")["previous_run_id"].to_pylist()) == {"second"}
-    assert shown("bad") == {"mended": "bad", "second": "bad", "third": "second", "fourth": "bad"}
+    places: dict[str, str | None] = {"bad": "mended", "mended": None}
+    for run_id, number in (("unknown", 0), ("bad", 1), ("mended", 1)):
+        sink.publish(run_id, run_tables(run_id, number), 9, places=places)
+    assert told() == {"bad": "mended"}
+    sink.publish("next", run_tables("next", 2), 9, places={**places, "next": None})
+    assert set(sink.read("clv_changes")["previous_run_id"].to_pylist()) == {"mended"}
+    back = {**places, "next": "mended"}
+    sink.activate("mended", back)
+    assert (told(), sink.current()) == ({"bad": "mended", "next": "mended"}, "mended")
+    sink.activate("next", {**places, "next": None})
+    assert (told(), sink.current()) == ({"bad": "mended"}, "next")
+    sink.activate("next", {**places, "next": None, "unknown": "mended"})
+    assert told() == {"bad": "mended", "unknown": "mended"}, "no other run becomes current, and the places change"
+    sink.publish(
+        "filled", run_tables("filled", 1), 9, False, {**places, "mended": "filled", "bad": "filled", "filled": None}
+    )
+    assert (told(), sink.current()) == ({"bad": "filled", "mended": "filled", "unknown": "mended"}, "next")
+    assert set(sink.read("clv_changes")["previous_run_id"].to_pylist()) == {"filled"}
+    sink.activate("bad")
+    assert told() == dict.fromkeys(["filled", "mended", "next"], "bad") | {"unknown": "mended"}, (
+        "nothing is said of any"
+    )
 
 
 # --- columns that grow ---------------------------------------------------------------------------------------

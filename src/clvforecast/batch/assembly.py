@@ -88,6 +88,8 @@ def run_row(about: About, n_accounts: int, n_failed: int) -> pa.Table:
         "currency": about.currency,
         "accounts": n_accounts,
         "failed": n_failed,
+        "ci_prob": about.key.ci_prob,
+        "ci_kind": about.key.ci_kind,
         **{name: getattr(about.settings, name) for name in ASKED},
         "posterior": about.provenance.posterior,
         "ledger": about.provenance.ledger,

@@ -1,7 +1,7 @@
 """The folder that runs write to, and its lock.
 
 runs/RUN.json                        the manifest of each run
-current.json                         which run is the current one, and which were superseded
+current.json                         which run is the current one
 account_ranges/day=DAY/run=RUN/       Parquet files, and the other tables (`schema`) likewise
 clvforecast.duckdb                   the same tables and views, for SQL
 watch/DAY-RUN.clv                    draws that later runs hold against what happened
@@ -25,10 +25,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from clvforecast.batch.lineage import Finished, Lineage
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError, RunLockedError
 
-LAST_DAY = "9999-12-31"
 LEFT = ".*.part*"
 """Names of what `durable.put_in_place` writes to first, and of what DuckDB puts beside it."""
 
@@ -77,26 +77,16 @@ class RunFolder:
         """Whether somebody made the current run that, and not its being the newest."""
         return self.current.exists() and bool(read_json(self.current).get("chosen"))
 
-    def superseded(self) -> dict[str, str]:
-        """Of each run whose place another took, which one: its data were mended, or it was gone back from."""
-        return dict(read_json(self.current).get("superseded", {})) if self.current.exists() else {}
+    def is_told(self) -> bool:
+        """Whether the databases know of the current run, as far as they were there."""
+        return not self.current.exists() or bool(read_json(self.current).get("told", True))
 
-    def make_current(self, run_id: str, chosen: bool = False) -> None:
-        """Those of its day and of later ones are superseded by it, as `sinks.layout.SUPERSEDE` says it in SQL."""
-        days = {manifest["run_id"]: manifest["as_of"] for manifest in self.manifests()}
-        superseded = self.superseded()
-        undone = superseded.pop(run_id, None)  # the run that was gone back to, if this one is gone on to again
-        first = days.get(run_id, LAST_DAY)
-        for other, day in days.items():
-            if day >= first and other != run_id:
-                superseded.setdefault(other, run_id)
-            elif superseded.get(other) == undone and day > days.get(undone or "", LAST_DAY):
-                superseded.pop(other, None)
-        write_json(self.current, {"run_id": run_id, "chosen": chosen, "superseded": superseded})
+    def make_current(self, run_id: str, chosen: bool = False, told: bool = True) -> None:
+        write_json(self.current, {"run_id": run_id, "chosen": chosen, "told": told})
 
-    def counts(self, run_id: str) -> bool:
-        """Whether a run is finished and not superseded."""
-        return self.manifest(run_id).exists() and run_id not in self.superseded()
+    def lineage(self) -> Lineage:
+        """Which runs count, and which were superseded."""
+        return Lineage(tuple(map(Finished.of, self.manifests())), self.current_run())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -108,6 +98,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path / ".lock", timeout=0):
                 self._sweep()
+                self._end_finished()
                 yield
         except Timeout as error:
             raise RunLockedError(
@@ -120,6 +111,14 @@ class RunFolder:
         for left in (*chain.from_iterable(beside), *(self.path / "work").rglob(LEFT)):
             if left.is_file():
                 left.unlink()
+
+    def _end_finished(self) -> None:
+        """What is left to do of a run that was killed after its manifest was written: before anything else is done."""
+        for work in (self.path / "work").glob("*"):
+            if self.manifest(work.name).exists():
+                if not Finished.of(read_json(self.manifest(work.name))).is_backfill:
+                    self.make_current(work.name)
+                shutil.rmtree(work)
 
 
 def read_json(path: Path) -> Any:

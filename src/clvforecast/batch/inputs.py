@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ from clvforecast.posterior import Posterior
 from clvforecast.readiness import scoring_warnings
 from clvforecast.simulation.states import unseen_levels
 
+Records = Sequence[dict[str, Any]]
+"""What was noted of parts that are done (`parts.write_part`)."""
+VARIABLE = re.compile(r"\w+")
+"""Names of environment variables; what is none may be an address with a password, put in the place of its variable."""
 SUMMED = ("rows", "rows_with_amount", "amount_cents")
 PLACES = ("source", "row", "line")
 """Where a rejected row was, in files that may be cut and named otherwise another time."""
@@ -77,9 +82,8 @@ class Inputs(Protocol):
     def told(self) -> tuple[str, ...]:
         """Warnings that were told when the data were read."""
 
-    @property
-    def seems_cut_off(self) -> bool:
-        """Whether the last events seem to be missing, as far as it is known before the parts are read."""
+    def seems_cut_off(self, parts: Records = ()) -> bool:
+        """Whether the last events seem to be missing; only the records of all ``parts`` may be able to tell."""
 
     @property
     def n_parts(self) -> int: ...
@@ -93,10 +97,10 @@ class Inputs(Protocol):
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         """The ledger of these accounts; those that are not known are left out."""
 
-    def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
-        """What to know of the data beside this posterior; None where only the parts can tell."""
+    def warnings(self, posterior: Posterior, parts: Records) -> tuple[str, ...]:
+        """What to know of the data beside this posterior."""
 
-    def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def about(self, parts: Records) -> dict[str, Any]:
         """Rows and money read and where they went, for the manifest; ``parts`` are the records of all parts."""
 
     def close(self) -> None:
@@ -149,9 +153,8 @@ class InMemory:
     def told(self) -> tuple[str, ...]:
         return as_told(self.ledger.warnings)
 
-    @property
-    def seems_cut_off(self) -> bool:
-        return any(CUT_OFF in suspicion for suspicion in self.ledger.suspicions)
+    def seems_cut_off(self, parts: Records = ()) -> bool:
+        return says_cut_off(self.ledger.suspicions)
 
     @property
     def n_parts(self) -> int:
@@ -166,17 +169,22 @@ class InMemory:
     def ledger_of(self, account_ids: pa.Array) -> Ledger:
         return of_accounts(self.ledger, account_ids)
 
-    def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
+    def warnings(self, posterior: Posterior, parts: Records) -> tuple[str, ...]:
         account_ids = pa.chunked_array(list(self.account_ids()))
         levels = account_levels(self.ledger, account_ids, posterior.frame.segments)
         return as_told(scoring_warnings(posterior, self.ledger, unseen_levels(levels, posterior.frame)))
 
-    def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def about(self, parts: Records) -> dict[str, Any]:
         rejected = rules_of(self.ledger.rejected_rows)
         return {"files": self.files, "money": placed(self.ledger), "rejected": rejected}
 
     def close(self) -> None:
         pass
+
+
+def says_cut_off(warnings: Iterable[str]) -> bool:
+    """Whether the last events seem to be missing."""
+    return any(CUT_OFF in warning for warning in warnings)
 
 
 def as_told(warnings: Iterable[str]) -> tuple[str, ...]:
@@ -203,7 +211,7 @@ def rules_of(rejected: pa.Table) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in sorted(counts, key=lambda entry: str(entry["values"]))}
 
 
-def counted(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def counted(parts: Records) -> dict[str, Any]:
     """`placed` and `rules_of` of all parts added."""
     money: dict[tuple[str, str | None], dict[str, Any]] = {}
     rules: Counter[str] = Counter()
@@ -303,8 +311,9 @@ def address_in(variable: str, key: str) -> str:
             if address
             else "there is no such environment variable, or it is empty"
         )
+        named = f"{key} = {variable!r}" if VARIABLE.fullmatch(variable) else key
         raise BatchSettingsError(
-            f"{key} = {variable!r}: {wrong}. Set it to the server's address, as postgresql://user:password@host:5432/database."
+            f"{named}: {wrong}. Name an environment variable, and set it to the server's address, as postgresql://user:password@host:5432/database."
         )
     return address
 

@@ -19,7 +19,8 @@ from clvforecast.batch.assembly import About, portfolio_of, write_tables
 from clvforecast.batch.clock import Clock, now
 from clvforecast.batch.folder import RunFolder, move_folder, read_json, write_json
 from clvforecast.batch.identity import run_id_of
-from clvforecast.batch.inputs import Inputs, as_told
+from clvforecast.batch.inputs import Inputs
+from clvforecast.batch.lineage import Finished
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.parts import PLANNED, REJECTED, Failure, PartFiles, digest_of, score_accounts, scored, write_part
 from clvforecast.batch.rows import check_segment_names
@@ -38,7 +39,6 @@ from clvforecast.provenance import Provenance, package_versions
 from clvforecast.reduction import ForecastSettings
 
 MANIFEST_VERSION = 1
-MOST_WARNINGS = 20
 TAKEN = frozenset(
     {"period", *(column.name for table in (PERIOD_RANGES, ARR_RANGES, RETENTION_RANGES) for column in table.columns)}
     - {"run_id", "as_of", "segment", "level", "freq", "period_end", "value"}
@@ -58,6 +58,8 @@ class Job:
     posterior: Posterior
     steps: PlannedSteps
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    """What to know of how the run came about; beside the data's warnings in the manifest, but not in its tables."""
 
     @cached_property
     def posterior_checksum(self) -> str:
@@ -141,7 +143,7 @@ class Job:
             number=number + 1,
             of=self.inputs.n_parts,
             accounts=record["accounts"],
-            seconds=perf_counter() - begun,
+            seconds=round(perf_counter() - begun, 3),
         )
         return record
 
@@ -149,8 +151,8 @@ class Job:
     def _forecast(self) -> Any:
         return partial(_forecast_of, self)
 
-    def assemble(self, records: Sequence[dict[str, Any]]) -> None:
-        """All other tables from the parts, and the note that they are made."""
+    def assemble(self, records: Sequence[dict[str, Any]], notes: Sequence[str] = ()) -> None:
+        """All other tables from the parts, and the note that they are made; ``notes`` are added to the job's."""
         failures = [Failure(**failure) for record in records for failure in record["failures"]]
         if len(failures) > self.most_failed:
             raise BatchError(
@@ -161,12 +163,10 @@ class Job:
         files = [PartFiles(self.work, number) for number in range(len(records))]
         n_accounts = sum(record["accounts"] for record in records)
         write_tables(self.work, portfolio_of(files, about), failures, n_accounts, list(self.checks), about)
-        self._write_assembled(about, n_accounts, failures, self.inputs.about(list(records)))
+        warnings = [*self.notes, *notes, *about.warnings]
+        self._write_assembled(about, n_accounts, failures, self.inputs.about(records), warnings)
 
     def _about(self, records: Sequence[dict[str, Any]]) -> About:
-        warnings = self.inputs.warnings(self.posterior)
-        if warnings is None:
-            warnings = _some(as_told(dict.fromkeys(warning for record in records for warning in record["warnings"])))
         return About(
             key=self.key,
             settings=self._forecast_settings(),
@@ -179,7 +179,7 @@ class Job:
                 trained_until=self.posterior.as_of,
                 versions=package_versions(),
             ),
-            warnings=warnings,
+            warnings=self.inputs.warnings(self.posterior, records),
             version=version("clvforecast"),
         )
 
@@ -193,7 +193,7 @@ class Job:
         )
 
     def _write_assembled(
-        self, about: About, n_accounts: int, failures: Sequence[Failure], read: dict[str, Any]
+        self, about: About, n_accounts: int, failures: Sequence[Failure], read: dict[str, Any], warnings: list[str]
     ) -> None:
         outputs = {}
         for name in FOLDERS:
@@ -219,11 +219,15 @@ class Job:
             },
             "settings": self.settings.model_dump(mode="json", by_alias=True),
             "versions": {"python": platform.python_version(), **about.provenance.versions},
-            "warnings": list(about.warnings),
+            "warnings": warnings,
             "checks": described(list(self.checks)),
             "outputs": outputs,
         }
         write_json(self._assembled, said)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the run, once all tables are made."""
+        return tuple(read_json(self._assembled)["warnings"])
 
     def folder_of(self, table: str) -> Path:
         """Where a table's files are: still in the unfinished work, or in their place."""
@@ -238,7 +242,7 @@ class Job:
             if read_json(path)["as_of"] <= str(self.inputs.as_of):
                 shutil.rmtree(path.parent)
 
-    def put_in_place(self, attempts: dict[str, Any], clock: Clock) -> dict[str, Any]:
+    def put_in_place(self, attempts: dict[str, Any], place: Finished, clock: Clock) -> dict[str, Any]:
         """Move the tables to where readers look for them, and write the manifest."""
         said = read_json(self._assembled)
         for name in FOLDERS:
@@ -249,6 +253,8 @@ class Job:
             "attempts": attempts["attempts"],
             "first_started_at": attempts["first_started_at"],
             "finished_at": now(),
+            "after": place.after,
+            "is_backfill": place.is_backfill,
             "seconds_of_last_attempt": clock.rounded(),
             "machine": {"processors": available_threads(), "system": platform.platform(terse=True)},
         }
@@ -263,12 +269,6 @@ def check_split_names(columns: Sequence[str]) -> None:
             f"forecast.group_by: the accounts' column {taken[0]!r} has the name of a column of the tables of periods. "
             "Rename it in the accounts table, or leave it out."
         )
-
-
-def _some(warnings: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the parts: each tells of its own accounts, and of many parts the rest is only counted."""
-    more = len(warnings) - MOST_WARNINGS
-    return warnings if more <= 0 else (*warnings[:MOST_WARNINGS], f"and {more:,} more warnings of single parts")
 
 
 def _forecast_of(job: Job, ledger: Ledger) -> Forecast:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 from clvforecast.batch.assembly import tables_in
 from clvforecast.batch.clock import Clock
 from clvforecast.batch.folder import RunFolder
 from clvforecast.batch.inputs import address_in
+from clvforecast.batch.lineage import Lineage
 from clvforecast.batch.logs import tell
 from clvforecast.batch.settings import OutputSettings
 from clvforecast.batch.sinks import DuckSink, PostgresSink, Sink
@@ -30,20 +30,39 @@ def open_sinks(settings: OutputSettings, folder: RunFolder) -> Sinks:
 
 
 def publish(
-    sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_runs: int, make_current: bool, clock: Clock
+    sinks: Sinks, run_id: str, folder_of: Callable[[str], Path], keep_runs: int, lineage: Lineage, clock: Clock
 ) -> None:
-    """Load the run into every database that does not have it."""
+    """Load the run into every database that does not have it, as `lineage` says which runs count then."""
+    is_current = lineage.current == run_id
     for name, sink in sinks.items():
         with clock.timing(f"publishing to {name}"):
-            new = sink.publish(run_id, tables_in(folder_of), keep_runs, make_current)
-        tell("published" if new else "was published already", to=name, current=make_current)
+            new = sink.publish(run_id, tables_in(folder_of), keep_runs, is_current, lineage.places)
+            if is_current and not new:  # it was loaded before a kill, and another made current since
+                sink.activate(run_id, lineage.places)
+        tell("published" if new else "was published already", to=name, current=is_current)
 
 
-def becomes_current(folder: RunFolder, as_of: date) -> bool:
-    """Whether a run of that day is what readers shall see: not where the current one knows a later day."""
-    current = folder.current_run()
-    known = {manifest["run_id"]: manifest for manifest in folder.manifests()}
-    return current not in known or date.fromisoformat(known[current]["as_of"]) <= as_of
+def show(folder: RunFolder, sinks: Sinks, run_id: str, chosen: bool) -> None:
+    """Make a finished run the current one, in the folder and then in the databases that have it."""
+    folder.make_current(run_id, chosen, told=False)
+    end_showing(folder, sinks)
+
+
+def end_showing(folder: RunFolder, sinks: Sinks) -> None:
+    """Tell the databases of the current run, where they may not know of it: a kill lay between."""
+    lineage = folder.lineage()
+    if folder.is_told() or lineage.current is None:
+        return
+    for sink in sinks.values():
+        if lineage.current in run_ids(sink):
+            sink.activate(lineage.current, lineage.places)
+    folder.make_current(lineage.current, folder.was_chosen())
+
+
+def run_ids(sink: Sink) -> list[str]:
+    """Of all runs that a database has."""
+    found: list[str] = sink.runs()["run_id"].to_pylist()
+    return found
 
 
 def retire(folder: RunFolder, keep_runs: int) -> None:

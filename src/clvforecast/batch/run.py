@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,13 +18,13 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from clvforecast.batch.clock import Clock
+from clvforecast.batch.clock import Clock, now
 from clvforecast.batch.folder import RunFolder, read_json
 from clvforecast.batch.inputs import InMemory, Inputs, as_told, files_read, read_input
 from clvforecast.batch.job import FOLDERS, Job
 from clvforecast.batch.logs import alert, tell
 from clvforecast.batch.posteriors import choose_posterior, own_posterior
-from clvforecast.batch.publish import Sinks, becomes_current, open_sinks, publish, retire
+from clvforecast.batch.publish import Sinks, end_showing, open_sinks, publish, retire, run_ids
 from clvforecast.batch.schema import RUNS
 from clvforecast.batch.settings import BatchSettings, read_settings
 from clvforecast.batch.steps import PlannedSteps, read_steps
@@ -69,8 +69,10 @@ class Run:
 
     @property
     def drifted(self) -> bool:
-        """Whether ranges of earlier runs no longer hold; `table("range_checks")` says which."""
-        return any(check["slipped"] for check in self.manifest["checks"])
+        """Whether ranges of earlier runs that were made with the same posterior no longer hold; `table("range_checks")` says
+        which, and has those of other posteriors too."""
+        own = self.manifest["inputs"]["posterior"]
+        return any(check["slipped"] and check["posterior"] == own for check in self.manifest["checks"])
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -139,17 +141,20 @@ def score(
     """
     settings = _on_day(read_settings(config), as_of)
     folder, clock = RunFolder(Path(settings.output.folder)), Clock()
-    _check_day(settings.input.as_of)
+    _check_day(settings.input.as_of, "input.as_of = {} is a day to come: give one up to today.")
     with folder.locked():
         sinks = open_sinks(settings.output, folder)
         for sink in sinks.values():
             sink.check()
+        end_showing(folder, sinks)
         with clock.timing("posterior"):
             own = own_posterior(settings.posterior, posterior)
         with clock.timing("reading"):
             inputs, steps = _opened(settings, folder, events, accounts)
-        _check_day(inputs.as_of)
-        _check_size(inputs, settings, folder)
+        _check_day(
+            inputs.as_of, "the latest booking is of {}, a day to come: give input.as_of, and mend its event_date."
+        )
+        _check_against_current(inputs, settings, folder)
         tell("read", accounts=inputs.n_accounts, as_of=inputs.as_of, parts=inputs.n_parts)
         with clock.timing("checking"):
             checks = check_watches(folder, inputs, settings)
@@ -158,17 +163,22 @@ def score(
             tell("check", level, message=check.message, slipped=check.slipped)
         with clock.timing("posterior"):
             chosen = choose_posterior(settings.posterior, folder, inputs, checks, own)
-        _check_asked(settings, chosen, inputs)
-        job = Job(settings, folder, inputs, chosen, steps, tuple(checks))
+        _check_asked(settings, chosen.posterior, inputs)
+        job = Job(settings, folder, inputs, chosen.posterior, steps, tuple(checks), chosen.notes)
         manifest = folder.manifest(job.run_id)
         if manifest.exists():
             run = _done_before(job, sinks, read_json(manifest))
+            _alert(run.warnings, (*inputs.told, *chosen.notes))
         else:
             run = Run(_make(job, sinks, clock), folder, is_new=True)
-        for warning in run.warnings:
-            if warning not in inputs.told:
-                alert(warning)
         return run
+
+
+def _alert(warnings: Sequence[str], told: Collection[str]) -> None:
+    """Warn of what was not told before."""
+    for warning in warnings:
+        if warning not in told:
+            alert(warning)
 
 
 def _on_day(settings: BatchSettings, as_of: date | str | None) -> BatchSettings:
@@ -198,51 +208,65 @@ def _make(job: Job, sinks: Sinks, clock: Clock) -> dict[str, Any]:
         with clock.timing("scoring"):
             records = [job.part(number) for number in range(job.inputs.n_parts)]
         with clock.timing("assembling"):
-            failed = [failure["account_id"] for record in records for failure in record["failures"]]
-            make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id, job.steps, failed)
-            job.assemble(records)
+            note = make_watch(job.folder, job.inputs, job.posterior, job.settings, job.run_id, job.steps, records)
+            job.assemble(records, [note] if note else [])
+    _alert(job.warnings(), (*job.inputs.told, *job.notes))
     keep = job.settings.output.keep_runs
-    current = becomes_current(job.folder, job.inputs.as_of)
-    publish(sinks, job.run_id, job.folder_of, keep, current, clock)
-    manifest = job.put_in_place(attempts, clock)
-    if current:
+    lineage = job.folder.lineage().with_run(job.run_id, str(job.inputs.as_of), now())
+    publish(sinks, job.run_id, job.folder_of, keep, lineage, clock)
+    manifest = job.put_in_place(attempts, lineage.runs[-1], clock)
+    if lineage.current == job.run_id:
         job.folder.make_current(job.run_id)
     retire(job.folder, keep)
     job.clear()
-    tell("done", run_id=job.run_id, accounts=manifest["accounts"], failed=manifest["failed"], seconds=clock.total)
+    tell(
+        "done",
+        run_id=job.run_id,
+        accounts=manifest["accounts"],
+        failed=manifest["failed"],
+        seconds=round(clock.total, 3),
+    )
     return manifest
 
 
 def _done_before(job: Job, sinks: Sinks, manifest: dict[str, Any]) -> Run:
-    """Nothing to do, but for a kill between the manifest and the end, and for a database that does not have the run."""
-    keep = job.settings.output.keep_runs
-    if job.work.exists():
-        if becomes_current(job.folder, job.inputs.as_of):
-            job.folder.make_current(job.run_id)
-        retire(job.folder, keep)
+    """Nothing to do, but for a database that does not have the run, and for a run whose place another took."""
     if job.folder_of(RUNS.name).exists():
-        missing = {name: sink for name, sink in sinks.items() if job.run_id not in sink.runs()["run_id"].to_pylist()}
-        publish(missing, job.run_id, job.folder_of, keep, job.folder.current_run() == job.run_id, Clock())
-        _show_again(job, sinks)
+        _show_again(job)
+        lineage = job.folder.lineage()
+        is_current = lineage.current == job.run_id
+        # A run that is not the current one would be it in a database that has no other.
+        missing = {
+            name: sink
+            for name, sink in sinks.items()
+            if job.run_id not in run_ids(sink) and (is_current or sink.current() is not None)
+        }
+        publish(missing, job.run_id, job.folder_of, job.settings.output.keep_runs, lineage, Clock())
+        end_showing(job.folder, sinks)
+    else:
+        alert(
+            f"run {job.run_id} was finished before, and its files have been removed since then to keep fewer runs: it is in no "
+            f"database. To make it again, set output.keep_runs higher and delete {job.folder.manifest(job.run_id)}"
+        )
+    retire(job.folder, job.settings.output.keep_runs)
     job.clear()
     tell("done before", run_id=job.run_id, finished_at=manifest["finished_at"])
     return Run(manifest, job.folder, is_new=False)
 
 
-def _show_again(job: Job, sinks: Sinks) -> None:
+def _show_again(job: Job) -> None:
     """Make a run of before the current one again, where another was in between, as when bad data were mended: unless somebody
     chose the current one."""
     current = job.folder.current_run()
-    if current == job.run_id:
+    if current == job.run_id or not job.folder.lineage().becomes_current(str(job.inputs.as_of)):
         return
-    if job.folder.was_chosen() or not becomes_current(job.folder, job.inputs.as_of):
+    if job.folder.was_chosen():
         alert(
-            f"the run is there, but {current} is the current one. To show this one: clvforecast runs --activate {job.run_id}"
+            f"the run is there, but {current} was made the current one. To show this one: clvforecast runs --config FILE "
+            f"--activate {job.run_id}"
         )
         return
-    for sink in sinks.values():
-        sink.activate(job.run_id)
-    job.folder.make_current(job.run_id)
+    job.folder.make_current(job.run_id, told=False)
     tell("current again", run_id=job.run_id, before=current)
 
 
@@ -261,8 +285,9 @@ def _check_asked(settings: BatchSettings, posterior: Posterior, inputs: Inputs) 
         )
 
 
-def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> None:
-    """Raise BatchError where far fewer accounts are there than the current run had: most likely half an export."""
+def _check_against_current(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> None:
+    """Raise BatchError where far fewer accounts are there than the current run had: most likely half an export. Warn of bookings
+    that end before its day, most likely an old one."""
     current = folder.current_run()
     if current is None or not folder.manifest(current).exists():
         return
@@ -272,12 +297,14 @@ def _check_size(inputs: Inputs, settings: BatchSettings, folder: RunFolder) -> N
             f"{inputs.n_accounts:,} accounts are there to score, where the current run of {before['as_of']} had "
             f"{before['accounts']:,}. See that the export is whole; if it is, set input.least_accounts, now {least:g}, lower."
         )
+    if settings.input.as_of is None and str(inputs.as_of) < before["as_of"]:
+        alert(
+            f"the events end on {inputs.as_of}, before the day of the current run, {before['as_of']}: is it an old "
+            "export? The run is made as one of that day, and does not become current. Give input.as_of to score another day."
+        )
 
 
-def _check_day(as_of: date | None) -> None:
+def _check_day(as_of: date | None, words: str) -> None:
     """Raise BatchSettingsError for a day to come: its run would be the current one until then."""
     if as_of is not None and as_of > date.today():
-        raise BatchSettingsError(
-            f"input.as_of = {as_of} is a day to come. Give one up to today; without it the latest booking is taken, which "
-            "may be mistyped."
-        )
+        raise BatchSettingsError(words.format(as_of))

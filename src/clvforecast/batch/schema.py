@@ -129,6 +129,7 @@ RUNS = Table(
         Column("annual_discount_rate", NUMBER, "of all discounted numbers", "share a year"),
         Column("gross_margin", NUMBER, "in all discounted numbers; revenue is without it", SHARE),
         Column("seed", COUNT, "key of the random numbers"),
+        *INTERVAL,
         Column("posterior", TEXT, "checksum of the posterior"),
         Column("ledger", TEXT, "fingerprint of the ledger"),
         Column("settings", TEXT, "settings of the forecast, JSON"),

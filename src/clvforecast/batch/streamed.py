@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clvforecast.batch.folder import RunFolder, read_json, write_json
-from clvforecast.batch.inputs import Part, counted, files_read, placed, rules_of
+from clvforecast.batch.inputs import Part, Records, as_told, counted, files_read, placed, rules_of, says_cut_off
 from clvforecast.batch.logs import tell
 from clvforecast.batch.settings import BatchSettings
 from clvforecast.errors import BatchError, BatchSettingsError, LedgerError
@@ -30,7 +31,10 @@ from clvforecast.events import REJECTED_SCHEMA, TERM_KINDS
 from clvforecast.ledger import Ledger, read_ledger
 from clvforecast.ledger.accounts import OBSERVED_FROM
 from clvforecast.ledger.checks import identity_sql
+from clvforecast.ledger.days import whole_days
 from clvforecast.ledger.duck import connect, plain_name
+from clvforecast.ledger.months import Bookings, added, bookings_by_day
+from clvforecast.ledger.suspicions import INCOMPLETE, of_bookings
 from clvforecast.ledger.tables import PARQUET_SUFFIXES, matching
 from clvforecast.posterior import Posterior
 from clvforecast.sql import literal, quoted
@@ -39,6 +43,7 @@ EVENTS_EACH, BYTES_EACH = 1_000_000, 256 << 20
 """Of a bucket at most: events, which decide how much memory its ledger takes, and bytes in Parquet, where texts are long."""
 FILE, FILE_ROW, BUCKET = "__clv_file", "__clv_row", "__clv_bucket"
 SHOWN = 3
+MOST_WARNINGS = 20
 BUCKETS = "buckets-"
 
 
@@ -136,9 +141,17 @@ class Streamed:
     def told(self) -> tuple[str, ...]:
         return ()
 
-    @property
-    def seems_cut_off(self) -> bool:
-        return False
+    def seems_cut_off(self, parts: Records = ()) -> bool:
+        return says_cut_off(self._suspicions(parts))
+
+    def _suspicions(self, parts: Records) -> tuple[str, ...]:
+        """Those of bookings, which no bucket alone could have."""
+        bookings = added(
+            Bookings(part["bookings"]["first_day"], np.asarray(part["bookings"]["by_day"], dtype=np.int64))
+            for part in parts
+            if "bookings" in part
+        )
+        return () if bookings is None else of_bookings(bookings, self.as_of)
 
     @property
     def n_parts(self) -> int:
@@ -155,10 +168,15 @@ class Streamed:
         except LedgerError as error:
             if error.rejected is None:
                 return self._later(events, accounts, rows)
-            rejected = _told_by_file(error.rejected, rows)
+            rejected = self._told_by_file(error.rejected, rows)
             return Part(None, rejected, {"rejected": rules_of(error.rejected), "unusable_rows": rows.num_rows})
-        rejected = _told_by_file(ledger.rejected_rows, rows)
-        about = {"money": placed(ledger), "rejected": rules_of(ledger.rejected_rows)}
+        rejected = self._told_by_file(ledger.rejected_rows, rows)
+        booked = bookings_by_day(whole_days(ledger.events["event_date"]), self.as_of)
+        about = {
+            "money": placed(ledger),
+            "rejected": rules_of(ledger.rejected_rows),
+            "bookings": {"first_day": booked.first_day, "by_day": booked.by_day.tolist()},
+        }
         has_terms = any(kind in TERM_KINDS for kind in ledger.events["kind"].unique().to_pylist())
         return Part(ledger if has_terms else None, rejected, about)
 
@@ -168,7 +186,7 @@ class Streamed:
         if pc.min(ledger.events["event_date"]).as_py() <= self.as_of:
             ledger = ledger.at(self.as_of)  # which says what is wrong
         money = [{**said, "part": "later"} if said["part"] == "accepted" else said for said in placed(ledger)]
-        rejected = _told_by_file(ledger.rejected_rows, rows)
+        rejected = self._told_by_file(ledger.rejected_rows, rows)
         return Part(None, rejected, {"money": money, "rejected": rules_of(ledger.rejected_rows)})
 
     def account_ids(self) -> Iterator[pa.Array]:
@@ -227,10 +245,15 @@ class Streamed:
             accounts = accounts.set_column(place, OBSERVED_FROM, pa.array([0] * accounts.num_rows, pa.int32()))
         return replace(ledger, accounts=accounts, has_observed_from=self.facts.has_observed_from)
 
-    def warnings(self, posterior: Posterior) -> tuple[str, ...] | None:
-        return None
+    def warnings(self, posterior: Posterior, parts: Records) -> tuple[str, ...]:
+        """Those of bookings, and those of the buckets: each tells of its own accounts, and of many the rest is only counted."""
+        told = as_told(dict.fromkeys(warning for part in parts for warning in part["warnings"]))
+        of_buckets = [warning for warning in told if INCOMPLETE not in warning]
+        more = len(of_buckets) - MOST_WARNINGS
+        rest = [f"and {more:,} more warnings of single buckets"] if more > 0 else []
+        return (*self._suspicions(parts), *of_buckets[:MOST_WARNINGS], *rest)
 
-    def about(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def about(self, parts: Records) -> dict[str, Any]:
         return {"files": self.files, "buckets": self.n_parts, **counted(parts)}
 
     def close(self) -> None:
@@ -241,15 +264,21 @@ class Streamed:
     def _events(self, number: int) -> pa.Table:
         """A bucket's events in the order of their files, their timestamps in the zones of these: DuckDB has left none but UTC."""
         rows = _read(self.folder / "events", number)
-        names = pa.array([file["path"] for file in self.files if file["input"] == "events"], pa.string())
-        place = pc.index_in(rows[FILE].cast(pa.string()), names)
-        order = pa.table({"file": place, "row": rows[FILE_ROW]})
-        rows = rows.take(pc.sort_indices(order, sort_keys=[("file", "ascending"), ("row", "ascending")]))
+        rows = rows.take(pc.sort_indices(rows, sort_keys=[(FILE, "ascending"), (FILE_ROW, "ascending")]))
         for name, zone in self.zones.items():
             place = rows.column_names.index(name)
             kind = pa.timestamp(rows.schema.field(place).type.unit, tz=zone)
             rows = rows.set_column(place, name, rows[name].cast(kind))
         return rows
+
+    def _told_by_file(self, rejected: pa.Table, rows: pa.Table) -> pa.Table:
+        """Rejected rows with the file and the row that they have there, in place of those in the bucket."""
+        names = pa.array([file["path"] for file in self.files if file["input"] == "events"], pa.string())
+        places = pc.subtract(rejected["row"], 1)
+        file, row = (rows[name].take(places) for name in (FILE, FILE_ROW))
+        at = REJECTED_SCHEMA.get_field_index
+        told = rejected.set_column(at("source"), REJECTED_SCHEMA.field("source"), names.take(file))
+        return told.set_column(at("row"), REJECTED_SCHEMA.field("row"), pc.add(row.cast(pa.int64()), 1))
 
     def _accounts(self, number: int) -> pa.Table | None:
         """A bucket's accounts; without any where none of them has events, which one bucket may be by chance, but no table."""
@@ -326,9 +355,10 @@ def _files(paths: list[str]) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[s
     """The view `rows` of all files, and its columns: plain name -> name as it stands there."""
     with connect() as connection:
         listed = ", ".join(map(literal, paths))
+        connection.execute(f"CREATE TYPE files AS ENUM ({listed})")  # by their number, wherever they lie another time
         connection.execute(
             "CREATE VIEW rows AS SELECT * EXCLUDE (filename, file_row_number), "
-            f"filename AS {FILE}, file_row_number AS {FILE_ROW} "
+            f"CAST(enum_code(CAST(filename AS files)) AS INTEGER) AS {FILE}, file_row_number AS {FILE_ROW} "
             f"FROM read_parquet([{listed}], union_by_name=true, filename=true, file_row_number=true)"
         )
         found = [str(row[0]) for row in connection.execute("DESCRIBE rows").fetchall()]
@@ -356,9 +386,14 @@ def _facts(connection: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> di
             f"input.events: column currency holds {shown}; one run has one currency. Convert the amounts, or score each apart."
         )
     day = quoted(columns["event_date"])
-    kind = connection.execute(f"SELECT typeof({day}) FROM rows LIMIT 1").fetchall()
     latest = None
-    if kind and str(kind[0][0]) in ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"):
+    if _type_of(connection, columns["event_date"]) in (
+        "DATE",
+        "TIMESTAMP",
+        "TIMESTAMP_NS",
+        "TIMESTAMP_MS",
+        "TIMESTAMP_S",
+    ):
         latest = str(connection.execute(f"SELECT CAST(max({day}) AS DATE) FROM rows").fetchall()[0][0])
     n_accounts = int(connection.execute(f"SELECT count(DISTINCT {account}) FROM rows").fetchall()[0][0])
     return {"latest": latest, "currency": str(found[0][0]), "accounts": n_accounts}
@@ -393,8 +428,12 @@ def _refuse_others_accounts(connection: duckdb.DuckDBPyConnection, target: Path)
 
 def _identity(connection: duckdb.DuckDBPyConnection, column: str) -> str:
     """The expression of an id as the ledger reads it."""
-    kind = str(connection.execute(f"SELECT typeof({quoted(column)}) FROM rows LIMIT 1").fetchall()[0][0])
-    return identity_sql(column, kind)
+    return identity_sql(column, _type_of(connection, column))
+
+
+def _type_of(connection: duckdb.DuckDBPyConnection, column: str) -> str:
+    types = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE rows").fetchall()}
+    return types[column]
 
 
 def _write(
@@ -415,6 +454,10 @@ def _write(
         f"COPY (SELECT {chosen}, {bucket} AS {BUCKET} FROM {view}) TO {literal(str(folder))} "
         f"(FORMAT parquet, PARTITION_BY ({BUCKET}))"
     )
+    if not any(folder.iterdir()):  # without rows, but with columns
+        (folder / f"{BUCKET}=0").mkdir()
+        nothing = literal(str(folder / f"{BUCKET}=0" / "data_0.parquet"))
+        connection.execute(f"COPY (SELECT {chosen} FROM {view}) TO {nothing} (FORMAT parquet)")
 
 
 def _read(folder: Path, number: int, columns: list[str] | None = None) -> pa.Table:
@@ -425,12 +468,3 @@ def _read(folder: Path, number: int, columns: list[str] | None = None) -> pa.Tab
         schema = pq.read_schema(some)
         return (schema if columns is None else pa.schema([schema.field(name) for name in columns])).empty_table()
     return pa.concat_tables([pq.ParquetFile(file).read(columns) for file in files], promote_options="permissive")
-
-
-def _told_by_file(rejected: pa.Table, rows: pa.Table) -> pa.Table:
-    """Rejected rows with the file and the row that they have there, in place of those in the bucket."""
-    places = pc.subtract(rejected["row"], 1)
-    source, row = (rows[name].take(places) for name in (FILE, FILE_ROW))
-    at = REJECTED_SCHEMA.get_field_index
-    told = rejected.set_column(at("source"), REJECTED_SCHEMA.field("source"), source.cast(pa.string()))
-    return told.set_column(at("row"), REJECTED_SCHEMA.field("row"), pc.add(row.cast(pa.int64()), 1))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from clvforecast.actuals import actual_revenue
 from clvforecast.batch.folder import RunFolder
-from clvforecast.batch.inputs import Inputs, sample_of
+from clvforecast.batch.inputs import Inputs, Records, sample_of
 from clvforecast.batch.logs import alert
 from clvforecast.batch.schema import RANGE_CHECKS
 from clvforecast.batch.settings import BatchSettings
@@ -72,34 +72,32 @@ def make_watch(
     settings: BatchSettings,
     run_id: str,
     steps: PlannedSteps = NO_STEPS,
-    failed: Collection[str] = (),
-) -> None:
+    parts: Records = (),
+) -> str | None:
     """Forecast the next months of some accounts and keep their draws, where the last time is long enough ago.
 
-    Those that could not be scored are left out; where none of the others can be, or the last events seem to be missing, it is
-    told of, and the run goes on. None is kept of a posterior that has seen what is to come.
+    Those that could not be scored are left out; where none of the others can be, or the last events seem to be missing, the run
+    goes on, and why none is kept is returned. None is kept of a posterior that has seen what is to come either.
     """
     path = folder.watch / f"{inputs.as_of}-{run_id}.clv"
     if settings.watch.accounts == 0 or path.exists() or not _is_due(folder, inputs.as_of, settings.watch.every_days):
-        return
+        return None
     if posterior.as_of > str(inputs.as_of):
-        return
-    if inputs.seems_cut_off:
-        alert(
-            f"no watch is kept as of {inputs.as_of}: the last events seem to be missing, and would look like a slip later"
-        )
-        return
+        return None
+    if inputs.seems_cut_off(parts):
+        return f"no watch is kept as of {inputs.as_of}: the last events seem to be missing, and would look like a slip later"
     try:
+        failed = [failure["account_id"] for part in parts for failure in part["failures"]]
         found = watched_forecast(inputs, posterior, settings, steps, failed)
     except ClvError as error:
-        alert(f"no watch is kept as of {inputs.as_of}: {error}")
-        return
+        return f"no watch is kept as of {inputs.as_of}: {error}"
     if found is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         found.save(path)
         for other in folder.watch.glob(f"{inputs.as_of}-*.clv"):
             if other != path and not folder.manifest(_run_of(other)).exists():  # of a run that never ended
                 other.unlink()
+    return None
 
 
 def watched_forecast(
@@ -151,7 +149,8 @@ def _is_due(folder: RunFolder, as_of: date, every_days: int) -> bool:
 
 def _watches(folder: RunFolder) -> Iterator[tuple[date, Path]]:
     """Those of finished runs that were not superseded, the latest first."""
-    paths = [path for path in sorted(folder.watch.glob("*.clv"), reverse=True) if folder.counts(_run_of(path))]
+    lineage = folder.lineage()
+    paths = [path for path in sorted(folder.watch.glob("*.clv"), reverse=True) if lineage.counts(_run_of(path))]
     return ((date.fromisoformat(path.name[:10]), path) for path in paths)
 
 
@@ -301,5 +300,6 @@ def drifted(checks: list[Check], posterior: str) -> bool:
 
 def described(checks: list[Check]) -> list[dict[str, Any]]:
     """For the manifest."""
-    found: list[dict[str, Any]] = json.loads(json.dumps([check.columns for check in checks], default=str))
+    said = [{**check.columns, "posterior": check.posterior} for check in checks]
+    found: list[dict[str, Any]] = json.loads(json.dumps(said, default=str))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -73,6 +74,18 @@ def bookings_by_day(booked_day: Longs, as_of: date) -> Bookings:
     last = int(np.datetime64(as_of, "D").astype(np.int64))
     first = int(month_starts(month_of(booked_day.min(keepdims=True)))[0])
     return Bookings(first, np.bincount(booked_day - first, minlength=last - first + 1)[: last - first + 1])
+
+
+def added(parts: Iterable[Bookings]) -> Bookings | None:
+    """Bookings of several ledgers together, all up to the same day; None without any."""
+    found = list(parts)
+    if not found:
+        return None
+    first = min(part.first_day for part in found)
+    by_day = np.zeros(found[0].last_day - first + 1, dtype=np.int64)
+    for part in found:
+        by_day[part.first_day - first :] += part.by_day
+    return Bookings(first, by_day)
 
 
 def empty_months(bookings: Bookings) -> list[int]:

@@ -100,8 +100,7 @@ def suspicions(events: pa.Table, later: pa.Table, as_of: date) -> tuple[str, ...
             _parallel_terms(rows, terms),
             _far_ahead(rows, terms),
             _apart(events, later),
-            _gaps(bookings),
-            _truncated(rows, bookings, as_of),
+            of_bookings(bookings, as_of, _last_booking(rows)),
         )
         told = tuple(line for lines in found for line in lines)
     return (*told, *spellings.result())
@@ -235,6 +234,17 @@ def _apart(events: pa.Table, later: pa.Table) -> Iterator[str]:
         )
 
 
+def of_bookings(bookings: Bookings, as_of: date, last: str = "") -> tuple[str, ...]:
+    """Those that bookings by day are enough for; ``last`` is said of the last of them."""
+    return (*_gaps(bookings), *_truncated(bookings, as_of, last))
+
+
+def _last_booking(rows: Rows) -> str:
+    last = int(np.argmax(rows.booked_day))
+    booked = rows.events["event_date"][last].as_py()
+    return f" (last: account {rows.events['account_id'][last].as_py()!r}, {booked})"
+
+
 def _gaps(bookings: Bookings) -> Iterator[str]:
     months = empty_months(bookings)
     if months:
@@ -245,20 +255,16 @@ def _gaps(bookings: Bookings) -> Iterator[str]:
         )
 
 
-def _truncated(rows: Rows, bookings: Bookings, as_of: date) -> Iterator[str]:
+def _truncated(bookings: Bookings, as_of: date, last: str) -> Iterator[str]:
     short = shortfall(bookings)
     if short is None:
         return
-    last = int(np.argmax(rows.booked_day))
     usual = (
         f"{short.usual:,.0f} a month were usual before"
         if short.least is None
         else f"{short.usual:,.0f} usually are and never under {short.least} in the year before"
     )
-    yield (
-        f"events: {short.booked} are booked from {short.since} to {as_of}, where {usual} (last: account "
-        f"{rows.events['account_id'][last].as_py()!r}, {rows.events['event_date'][last].as_py()}); {CUT_OFF}"
-    )
+    yield f"events: {short.booked} are booked from {short.since} to {as_of}, where {usual}{last}; {CUT_OFF}"
 
 
 # --- account ids --------------------------------------------------------------------------------------------

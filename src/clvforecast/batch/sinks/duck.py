@@ -28,8 +28,15 @@ from filelock import FileLock, Timeout
 
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import RUNS, TABLES
-from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list, supersede
+from clvforecast.batch.sinks.interface import NO_PLACES, check_keep, check_name
+from clvforecast.batch.sinks.layout import (
+    CREATE_CURRENT_RUN,
+    CURRENT_RUN,
+    Layout,
+    Places,
+    column_list,
+    newly_superseded,
+)
 from clvforecast.batch.sinks.views import RUNS_VIEW
 from clvforecast.durable import put_in_place
 from clvforecast.errors import BatchError
@@ -59,7 +66,14 @@ class DuckSink:
     def __repr__(self) -> str:
         return f"DuckSink({str(self.path)!r})"
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
+    def publish(
+        self,
+        run_id: str,
+        tables: Mapping[str, Batches],
+        keep_runs: int,
+        make_current: bool = True,
+        places: Places = NO_PLACES,
+    ) -> bool:
         """See `Sink`."""
         check_keep(keep_runs)
         try:
@@ -69,12 +83,11 @@ class DuckSink:
                     raise _Unchanged
                 rows = rows_of_run(run_id, tables)
                 _lay_out(connection, layout, rows)
-                shown = _current_run(connection)
-                replaced = make_current or shown is None
-                _retire(connection, keep_runs - 1, None if replaced else shown)
+                before = _current_run(connection)
+                shown = run_id if make_current or before is None else before
+                _retire(connection, keep_runs - 1, None if shown == run_id else shown)
                 _load(connection, run_id, rows)
-                if replaced:
-                    _make_current(connection, run_id)
+                _make_current(connection, shown, places)
         except _Unchanged:
             return False
         return True
@@ -86,17 +99,22 @@ class DuckSink:
         if folder.exists() and not os.access(folder, os.W_OK):
             raise BatchError(f"{folder}: nothing can be written there. Have it made writable, or name another path.")
 
-    def activate(self, run_id: str) -> None:
+    def activate(self, run_id: str, places: Places = NO_PLACES) -> None:
         """See `Sink`."""
-        if self.current() == run_id:
+        known = self.runs()["run_id"].to_pylist()
+        if run_id not in known:
+            raise BatchError(
+                f"{self.path}: run {run_id!r} is not there; there are {', '.join(known) or 'none'}. Activate one of them."
+            )
+        if self._is_shown(run_id, places):
             return
         with self._rewritten() as connection:
-            known = _run_ids(connection, _layout(connection))
-            if run_id not in known:
-                raise BatchError(
-                    f"{self.path}: run {run_id!r} is not there; there are {', '.join(known) or 'none'}. Activate one of them."
-                )
-            _make_current(connection, run_id)
+            _make_current(connection, run_id, places)
+
+    def _is_shown(self, run_id: str, places: Places) -> bool:
+        """Whether the run is the current one already, and all runs have their places."""
+        with self._opened() as connection:
+            return _current_run(connection) == run_id and not newly_superseded(_places(connection), run_id, places)
 
     def current(self) -> str | None:
         """See `Sink`."""
@@ -265,6 +283,11 @@ def _check_keys(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         raise BatchError(f"account_ranges: account {twice[0][0]!r} has more than one row in run {run_id}. Give one.")
 
 
-def _make_current(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+def _make_current(connection: duckdb.DuckDBPyConnection, run_id: str, places: Places) -> None:
     connection.execute("INSERT OR REPLACE INTO current_run (only_row, run_id) VALUES (true, ?)", [run_id])
-    connection.execute(supersede("", run_id))
+    for other, by in newly_superseded(_places(connection), run_id, places).items():
+        connection.execute("UPDATE runs SET superseded_by = ? WHERE run_id = ?", [by, other])
+
+
+def _places(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    return connection.execute("SELECT run_id, as_of, superseded_by FROM runs").fetchall()

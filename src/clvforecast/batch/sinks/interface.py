@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import pyarrow as pa
 
 from clvforecast.batch.rows import Batches
 from clvforecast.batch.schema import TABLES
+from clvforecast.batch.sinks.layout import Places
 from clvforecast.batch.sinks.views import VIEW_NAMES
 from clvforecast.errors import BatchError
+
+NO_PLACES: Places = MappingProxyType({})
 
 
 class Sink(Protocol):
     """Where runs are published. Every method opens the database and leaves it again, and raises `BatchError`."""
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
+    def publish(
+        self,
+        run_id: str,
+        tables: Mapping[str, Batches],
+        keep_runs: int,
+        make_current: bool = True,
+        places: Places = NO_PLACES,
+    ) -> bool:
         """Load a run and make it the current one, all at once for whoever reads; killed at any moment, nothing has changed.
 
         A run that is there already changes nothing, and False is returned. ``make_current=False`` loads it beside the current
         run, as one of an earlier day; where there is none it is the current one. Of all runs the ``keep_runs`` that were
         published last stay, this one among them, and the current one. Tables are read once, a batch at a time; those that are
-        not given have no rows.
+        not given have no rows. ``places`` are those of the runs after this: of each the run that took its place, or None; of runs
+        that are not in it, those of the current one's day and later ones are superseded by it.
         """
         ...
 
@@ -31,8 +43,8 @@ class Sink(Protocol):
         that are missing, a file that is something else."""
         ...
 
-    def activate(self, run_id: str) -> None:
-        """Make a run that is there the current one, such as an earlier one after a bad night."""
+    def activate(self, run_id: str, places: Places = NO_PLACES) -> None:
+        """Make a run that is there the current one, such as an earlier one after a bad night. places: see `publish`."""
         ...
 
     def current(self) -> str | None:

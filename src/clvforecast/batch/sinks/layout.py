@@ -7,7 +7,7 @@ one does not move others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -43,22 +43,27 @@ CURRENT_RUN = "current_run"
 CREATE_CURRENT_RUN = (
     "CREATE TABLE {at}current_run (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), run_id text NOT NULL)"
 )
-SUPERSEDE = """
-    UPDATE {at}runs SET superseded_by = CASE
-        WHEN run_id = {run_id} OR as_of < (SELECT as_of FROM {at}runs WHERE run_id = {run_id}) THEN NULL
-        ELSE coalesce(superseded_by, {run_id})
-    END
-    WHERE as_of >= (SELECT as_of FROM {at}runs WHERE run_id = {run_id})
-       OR superseded_by = (SELECT superseded_by FROM {at}runs WHERE run_id = {run_id})
-          AND as_of > (SELECT b.as_of FROM {at}runs AS b WHERE b.run_id = runs.superseded_by)
-"""
-"""What making a run current does to others: those of its day and of later ones are superseded by it, and where it had been
-superseded itself, by going back, those between come back that went with it."""
+Places = Mapping[str, str | None]
+"""Of runs that the folder knows, the one that took the place of each; None where none did (`lineage.Lineage.places`)."""
 
 
-def supersede(at: str, run_id: str) -> str:
-    """The statement for a run that becomes the current one."""
-    return SUPERSEDE.replace("{at}", at).replace("{run_id}", literal(run_id))
+def newly_superseded(runs: Iterable[tuple[Any, ...]], current: str, places: Places) -> dict[str, str | None]:
+    """What changes of `superseded_by`, from rows of run_id, as_of and superseded_by.
+
+    Of a run that the folder does not know, it is the current one where that is of the same day, or an earlier one.
+    """
+    before = {str(run_id): (as_of, superseded_by) for run_id, as_of, superseded_by in runs}
+    now = {
+        run_id: places[run_id]
+        if run_id in places
+        else None
+        if run_id == current
+        else current
+        if as_of >= before[current][0]
+        else superseded_by
+        for run_id, (as_of, superseded_by) in before.items()
+    }
+    return {run_id: by for run_id, by in now.items() if by != before[run_id][1]}
 
 
 class Layout(NamedTuple):

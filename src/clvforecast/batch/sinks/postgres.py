@@ -25,8 +25,15 @@ import pyarrow as pa
 from clvforecast.batch.rows import Batches, Rows, rows_of_run
 from clvforecast.batch.schema import ACCOUNT_RANGES, RUNS, TABLES
 from clvforecast.batch.servers import Session, given_uri, redacted, session
-from clvforecast.batch.sinks.interface import check_keep, check_name
-from clvforecast.batch.sinks.layout import CREATE_CURRENT_RUN, CURRENT_RUN, Layout, column_list, supersede
+from clvforecast.batch.sinks.interface import NO_PLACES, check_keep, check_name
+from clvforecast.batch.sinks.layout import (
+    CREATE_CURRENT_RUN,
+    CURRENT_RUN,
+    Layout,
+    Places,
+    column_list,
+    newly_superseded,
+)
 from clvforecast.batch.sinks.views import RUNS_VIEW, VIEW_NAMES
 from clvforecast.errors import BatchError
 from clvforecast.sql import literal, quoted
@@ -78,7 +85,14 @@ class PostgresSink:
         """What stands before a table's name."""
         return f"{quoted(self.schema)}."
 
-    def publish(self, run_id: str, tables: Mapping[str, Batches], keep_runs: int, make_current: bool = True) -> bool:
+    def publish(
+        self,
+        run_id: str,
+        tables: Mapping[str, Batches],
+        keep_runs: int,
+        make_current: bool = True,
+        places: Places = NO_PLACES,
+    ) -> bool:
         """See `Sink`."""
         check_keep(keep_runs)
         with self._alone() as server:
@@ -95,8 +109,8 @@ class PostgresSink:
                 self._load(server, partition if name == ACCOUNT_RANGES.name else name, of_table)
             self._check_run_row(server, run_id)
             self._wait_for(server, readers)
-            if make_current or self._current_run(server) is None:
-                self._make_current(server, run_id)
+            before = self._current_run(server)
+            self._make_current(server, run_id if make_current or before is None else before, places)
             self._retire(server, keep_runs)
             server.commit()
         return True
@@ -121,12 +135,12 @@ class PostgresSink:
                     "Publish as the user who made them, or name another schema."
                 )
 
-    def activate(self, run_id: str) -> None:
+    def activate(self, run_id: str, places: Places = NO_PLACES) -> None:
         """See `Sink`."""
         with self._alone() as server:
             if not self._has_run(server, self._layout(server), run_id):
                 raise BatchError(f"{self!r}: run {run_id!r} is not there. Look into runs() for those that are.")
-            self._make_current(server, run_id)
+            self._make_current(server, run_id, places)
             server.commit()
 
     def current(self) -> str | None:
@@ -269,12 +283,14 @@ class PostgresSink:
         found = server.run(f"SELECT run_id FROM {self.at}{CURRENT_RUN}")
         return str(found[0][0]) if found else None
 
-    def _make_current(self, server: Session, run_id: str) -> None:
+    def _make_current(self, server: Session, run_id: str, places: Places) -> None:
         server.run(
             f"INSERT INTO {self.at}{CURRENT_RUN} (run_id) VALUES ($1) ON CONFLICT (only_row) DO UPDATE SET run_id = $1",
             [run_id],
         )
-        server.run(supersede(self.at, run_id))
+        runs = server.run(f"SELECT run_id, as_of, superseded_by FROM {self.at}runs")
+        for other, by in newly_superseded(runs, run_id, places).items():
+            server.run(f"UPDATE {self.at}runs SET superseded_by = $1 WHERE run_id = $2", [by, other])
 
     # --- old runs' way out ----------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from clvforecast.sql import quoted
 CURRENT = "(SELECT run_id FROM {at}current_run)"
 PREVIOUS = """(
     SELECT r.run_id FROM {at}runs AS r JOIN {at}runs AS c ON r.as_of < c.as_of AND r.horizon_months = c.horizon_months
-        AND r.currency = c.currency AND r.timing = c.timing
+        AND r.currency = c.currency AND r.timing = c.timing AND r.ci_prob = c.ci_prob AND r.ci_kind = c.ci_kind
     WHERE c.run_id = (SELECT run_id FROM {at}current_run) AND r.superseded_by IS NULL
     ORDER BY r.as_of DESC, r.publication DESC LIMIT 1
 )"""
@@ -103,7 +103,7 @@ RUNS_VIEW = View(
 )
 CHANGES_VIEW = View(
     "clv_changes",
-    "Each account in the current run beside the last one of an earlier day with the same currency, timing and horizon.",
+    "Each account in the current run beside the last one of an earlier day with the same currency, timing, horizon and ci_prob.",
     (
         (CURRENT, Column("run_id", TEXT, "the current run")),
         ("n.as_of", Column("as_of", DAY, "last day of what the current run knew; NULL for an account that is gone")),

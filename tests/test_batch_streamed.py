@@ -11,14 +11,14 @@ import pytest
 
 import clvforecast as clv
 from batch_company import AS_OF, accounts, events, posterior, settings
-from clvforecast.batch import streamed
+from clvforecast.batch import cutting, streamed
 
 BY_ACCOUNT = ("account_ranges", "account_failures")
 
 
 @pytest.fixture(autouse=True)
 def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamed, "BYTES_EACH", 6_000)
+    monkeypatch.setattr(cutting, "BYTES_EACH", 6_000)
 
 
 def written(folder: Path, table: pd.DataFrame) -> None:
@@ -72,9 +72,9 @@ def test_a_streamed_run_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return original(folder, number, columns)
 
-    original = streamed._read
+    original = streamed.read_bucket
     with monkeypatch.context() as patch:
-        patch.setattr(streamed, "_read", killed)
+        patch.setattr(streamed, "read_bucket", killed)
         with pytest.raises(KeyboardInterrupt):
             scored(tmp_path / "in", tmp_path / "killed", stream=True)
     resumed = scored(tmp_path / "in", tmp_path / "killed", stream=True)
